@@ -1,0 +1,104 @@
+"""Checks on shapes, dtypes and settings, with one wording for every message.
+
+A message says which function and which argument, what was expected, what came, and what to do.
+All of them run on static information, so that bad input raises when a function is traced.
+"""
+
+from collections.abc import Collection
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+
+
+def fail(
+    function: str,
+    argument: str,
+    expected: str,
+    got: object,
+    remedy: str = "",
+    kind: type[Exception] = ValueError,
+) -> NoReturn:
+    """Raises `kind` with the library's one wording.
+
+    >>> fail("dense", "features", "a positive integer", -3)
+    Traceback (most recent call last):
+    ...
+    ValueError: dense: `features` must be a positive integer, got -3.
+    """
+    sentence = f"{function}: `{argument}` must be {expected}, got {got}."
+    raise kind(f"{sentence} {remedy}".strip())
+
+
+def describe(x: Any) -> str:
+    """The shape and dtype of an array in JAX's short form, e.g. `float32[8,3]`."""
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return f"{jnp.dtype(x.dtype).name}[{','.join(map(str, x.shape))}]"
+    return f"{type(x).__name__} {x!r}"
+
+
+def is_floating(x: Any) -> bool:
+    """Whether `x` has a real floating dtype, half precisions included."""
+    return jnp.issubdtype(jnp.result_type(x), jnp.floating)
+
+
+def floating(function: str, **arrays: Any) -> None:
+    """Each array is floating, and all that are not weakly typed share one dtype."""
+    first: tuple[str, Any] | None = None
+    for argument, x in arrays.items():
+        if not is_floating(x):
+            fail(
+                function,
+                argument,
+                "a floating array",
+                describe(x),
+                f"Cast it, e.g. {argument}.astype(jnp.float32).",
+                TypeError,
+            )
+        if jax.typeof(x).weak_type:
+            continue
+        if first is None:
+            first = argument, x
+        elif jnp.result_type(x) != jnp.result_type(first[1]):
+            fail(
+                function,
+                argument,
+                f"of the dtype of `{first[0]}`, {jnp.result_type(first[1]).name}",
+                describe(x),
+                "Mixed precisions are not promoted silently: cast one of the two with .astype.",
+                TypeError,
+            )
+
+
+def rank(function: str, argument: str, x: Any, *allowed: int) -> None:
+    """`x` has one of the allowed numbers of axes."""
+    if jnp.ndim(x) not in allowed:
+        expected = " or ".join(str(n) for n in allowed)
+        fail(function, argument, f"an array of rank {expected}", describe(x))
+
+
+def shape(function: str, argument: str, x: Any, expected: tuple[int, ...], remedy: str = "") -> None:
+    """`x` has exactly the expected shape."""
+    if jnp.shape(x) != expected:
+        fail(function, argument, f"of shape {expected}", describe(x), remedy)
+
+
+def choice(function: str, argument: str, value: Any, options: Collection[Any]) -> None:
+    """`value` is one of the options."""
+    if value not in options:
+        listed = ", ".join(repr(option) for option in options)
+        fail(function, argument, f"one of {listed}", repr(value))
+
+
+def positive_integer(function: str, argument: str, value: Any) -> None:
+    """`value` is a Python or NumPy integer above zero."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        fail(function, argument, "a positive integer", repr(value))
+
+
+def number(function: str, argument: str, value: Any, low: float, high: float = float("inf")) -> None:
+    """`value` is a constant between `low` and `high`, both included."""
+    if not (isinstance(value, int | float) or (jnp.ndim(value) == 0 and hasattr(value, "item"))):
+        fail(function, argument, "a number", repr(value), kind=TypeError)
+    if not low <= value <= high:
+        fail(function, argument, f"between {low:g} and {high:g}", repr(value))

@@ -1,0 +1,16 @@
+"""Operations with hand-written derivatives; `registry` maps the name of each to its rule."""
+
+from types import MappingProxyType as _MappingProxyType
+
+from jnn.rules.activation import elementwise as elementwise
+from jnn.rules.activation import identity as identity
+from jnn.rules.activation import relu as relu
+from jnn.rules.activation import sigmoid as sigmoid
+from jnn.rules.activation import soft_logistic as soft_logistic
+from jnn.rules.activation import tanh as tanh
+from jnn.rules.affine import affine as affine
+from jnn.rules.rule import Example as Example
+from jnn.rules.rule import Rule as Rule
+from jnn.rules.rule import RuleError as RuleError
+
+registry = _MappingProxyType({r.name: r for r in tuple(vars().values()) if isinstance(r, Rule)})

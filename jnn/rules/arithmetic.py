@@ -1,0 +1,25 @@
+"""Sums in which half precisions accumulate in float32."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype in which values of `dtype` are summed: float32 for half precisions, else itself."""
+    return jnp.promote_types(dtype, jnp.float32) if jnp.dtype(dtype).itemsize < 4 else dtype
+
+
+def dot(a: jax.Array, b: jax.Array, axes: int | Sequence[Sequence[int]] = 1) -> jax.Array:
+    """`jnp.tensordot(a, b, axes)`, accumulated in `wide` and returned in the operands' dtype."""
+    dtype = jnp.result_type(a, b)
+    product = jnp.tensordot(a, b, axes, preferred_element_type=wide(dtype))
+    return product.astype(dtype)
+
+
+def mixed(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Contracts every leading axis: the sum over a batch of outer products, `sum a b^T`."""
+    leading = tuple(range(a.ndim - 1))
+    return dot(a, b, (leading, leading))
