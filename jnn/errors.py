@@ -77,7 +77,9 @@ def rank(function: str, argument: str, x: Any, *allowed: int) -> None:
         fail(function, argument, f"an array of rank {expected}", describe(x))
 
 
-def shape(function: str, argument: str, x: Any, expected: tuple[int, ...], remedy: str = "") -> None:
+def shape(
+    function: str, argument: str, x: Any, expected: tuple[int, ...], remedy: str = ""
+) -> None:
     """`x` has exactly the expected shape."""
     if jnp.shape(x) != expected:
         fail(function, argument, f"of shape {expected}", describe(x), remedy)
@@ -96,7 +98,9 @@ def positive_integer(function: str, argument: str, value: Any) -> None:
         fail(function, argument, "a positive integer", repr(value))
 
 
-def number(function: str, argument: str, value: Any, low: float, high: float = float("inf")) -> None:
+def number(
+    function: str, argument: str, value: Any, low: float, high: float = float("inf")
+) -> None:
     """`value` is a constant between `low` and `high`, both included."""
     if not (isinstance(value, int | float) or (jnp.ndim(value) == 0 and hasattr(value, "item"))):
         fail(function, argument, "a number", repr(value), kind=TypeError)

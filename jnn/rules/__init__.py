@@ -3,12 +3,22 @@
 from types import MappingProxyType as _MappingProxyType
 
 from jnn.rules.activation import elementwise as elementwise
+from jnn.rules.activation import elu as elu
+from jnn.rules.activation import gelu as gelu
+from jnn.rules.activation import hard_tanh as hard_tanh
 from jnn.rules.activation import identity as identity
+from jnn.rules.activation import leaky_relu as leaky_relu
 from jnn.rules.activation import relu as relu
+from jnn.rules.activation import selu as selu
 from jnn.rules.activation import sigmoid as sigmoid
+from jnn.rules.activation import silu as silu
 from jnn.rules.activation import soft_logistic as soft_logistic
+from jnn.rules.activation import softplus as softplus
+from jnn.rules.activation import softsign as softsign
 from jnn.rules.activation import tanh as tanh
 from jnn.rules.affine import affine as affine
+from jnn.rules.residual import residual as residual
+from jnn.rules.residual import residual_projection as residual_projection
 from jnn.rules.rule import Example as Example
 from jnn.rules.rule import Rule as Rule
 from jnn.rules.rule import RuleError as RuleError

@@ -118,7 +118,8 @@ def soft_logistic(x: jax.Array) -> jax.Array:
     It saturates like 1/x rather than e^-x, needs no exponential, and its derivative exists at 0.
     Delmas writes sigma(z) in terms of x; z is meant.
 
-    Saves: x. From y the derivative would be `(1 - |2 y - 1|)^2 / 2`, which cancels where |x| is large.
+    Saves: x. From y the derivative would be `(1 - |2 y - 1|)^2 / 2`, which cancels where |x| is
+    large.
 
     >>> jnn.rules.soft_logistic(1.0).item(), jax.grad(jnn.rules.soft_logistic)(1.0).item()
     (0.75, 0.125)
@@ -271,7 +272,7 @@ selu.kink(_kink(0.0))
 
 
 def _negative(x: jax.Array) -> jax.Array:
-    """x where it is negative, else 0: what an exponential may see without overflow."""
+    """The negative part of x: what an exponential may see without overflow."""
     return jnp.where(x > 0, jnp.zeros_like(x), x)
 
 
@@ -385,9 +386,7 @@ def activation(function: str, choice: str | Rule) -> Rule:
         errors.choice(function, "activation", choice, ACTIVATIONS)
         return ACTIVATIONS[choice]
     if not isinstance(choice, Rule) or not choice.elementwise:
-        errors.fail(
-            function, "activation", "a name or an elementwise rule", repr(choice),
-            "Names: " + ", ".join(ACTIVATIONS) + "; jnn.rules.elementwise makes a rule of your own.",
-            TypeError,
-        )  # fmt: skip
+        remedy = f"Names: {', '.join(ACTIVATIONS)}; or make one by jnn.rules.elementwise."
+        expected = "a name or an elementwise rule"
+        errors.fail(function, "activation", expected, repr(choice), remedy, TypeError)
     return choice

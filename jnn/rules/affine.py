@@ -1,7 +1,7 @@
 """The affine map `x w + b`: the documents' dense layer before its activation.
 
-The documents write columns, `z = W x + b` with W of shape (out, in) (D-17..18, H-13..19, X-83). Here
-samples are rows and the batch axes lead, so their W is our `w` transposed: `w` is (in, out).
+The documents write columns, `z = W x + b` with W of shape (out, in) (D-17..18, H-13..19, X-83).
+Here samples are rows and the batch axes lead, so their W is our `w` transposed: (in, out).
 """
 
 import jax

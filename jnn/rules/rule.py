@@ -69,12 +69,12 @@ class RuleError(TypeError):
 
 
 class Parts(NamedTuple):
-    """The four tellings of one operation, as plain functions."""
+    """The four tellings of one operation, as plain functions; None where one is not written."""
 
-    definition: Callable[..., Any]
-    forward: Callable[..., Any] | None = None
-    backward: Callable[..., Any] | None = None
-    tangent: Callable[..., Any] | None = None
+    definition: Any
+    forward: Any = None
+    backward: Any = None
+    tangent: Any = None
 
 
 class Example:
@@ -106,7 +106,7 @@ class Rule:
         self.examples: tuple[ExampleMaker, ...] = ()
         self.extremes: tuple[ExampleMaker, ...] = ()
         self.kinks: tuple[ExampleMaker, ...] = ()
-        self._checker: Callable[..., dict[str, Any] | None] | None = None
+        self._checker: Callable[..., Any] | None = None
         self._callables: dict[Any, Callable[..., Any]] = {}
         self._signature = inspect.signature(definition)
         parameters = self._signature.parameters.values()
@@ -138,7 +138,7 @@ class Rule:
         """Sets the tangent: `(primals, tangents, **settings)` to `(value, tangent)`."""
         return self._set("tangent", function, ("primals", "tangents"))
 
-    def check(self, function: Callable[..., R]) -> Callable[..., R]:
+    def check(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Sets the check that sees each call first, with the definition's parameters.
 
         It raises on bad input, and may return a dictionary of settings in a canonical form.
@@ -382,7 +382,9 @@ def _apply_tangent(tangent: Any, primals: Any, tangents: Any, settings: dict[str
 
     def linear(*moving: Any) -> Any:
         rest = iter(moving)
-        full = [_zeros(leaf) if zero else next(rest) for leaf, zero in zip(leaves, still, strict=True)]
+        full = [
+            _zeros(leaf) if zero else next(rest) for leaf, zero in zip(leaves, still, strict=True)
+        ]
         y, dy = tangent(primals, structure.unflatten(full), **settings)
         return dy, y
 
