@@ -1,5 +1,6 @@
 """jnn: neural networks in JAX in which every derivative is written by hand."""
 
+from jnn import data as data
 from jnn import rules as rules
 from jnn.rules.rule import autodiff as autodiff
 from jnn.rules.rule import derivatives as derivatives

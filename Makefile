@@ -1,0 +1,71 @@
+# The project's commands; `make help` lists them. The first one to run makes the environment.
+#
+# PYTHON=python3.13 make test    uses another Python, in an environment of its own.
+
+EXTRAS := test,examples,dev
+
+ifeq ($(origin PYTHON), undefined)
+PYTHON := python3
+VENV := .venv
+else
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+BENCH := $(VENV)/.installed-bench
+# One test process a core, but not more than memory bears.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint types bench format clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED)  ## train a network on handwritten digits; pictures go to demo/
+	@$(BIN)/python examples/digits_mlp.py
+
+test: $(INSTALLED)  ## run all tests
+	$(PYTEST)
+
+check: lint types  ## format, lint, types and the fast tests
+	$(PYTEST) -m "not slow"
+
+lint: $(INSTALLED)  ## only format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)  ## only types
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
+	$(BIN)/python -m benchmarks.rules
+	$(BIN)/python -m benchmarks.mlp
+
+format: $(INSTALLED)  ## put the code in its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: $(INSTALLED)  ## only make the environment
+
+clean:  ## remove what the commands above made, the environment included
+	rm -rf .venv .venv-* build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "jnn needs Python 3.11 or newer, and $(PYTHON) is not. Name one: make PYTHON=python3.12 ..." \
+	  >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo \
+	  "$(PYTHON) lacks the venv module. On Debian and Ubuntu: apt install python3-venv" \
+	  >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): once, a minute or two."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(BENCH): $(INSTALLED)
+	@echo "Installing what the benchmarks compare with: once."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@

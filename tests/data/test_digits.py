@@ -1,0 +1,47 @@
+"""The digits: what they promise about values, the split and a missing package."""
+
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from jnn.data import digits
+
+
+def test_values_and_types():
+    for samples in digits():
+        assert samples.x.dtype == np.float32
+        assert samples.y.dtype == np.int32
+        assert samples.x.shape == (len(samples.y), 8, 8, 1)
+        assert samples.x.min() == 0
+        assert samples.x.max() == 1
+
+
+def test_every_image_is_on_one_side_with_its_label():
+    train, test = digits()
+    ours = np.concatenate([train.x, test.x]).reshape(-1, 64)
+    labelled = np.column_stack([ours * 16, np.concatenate([train.y, test.y])])
+    pixels, labels = load_digits(return_X_y=True)
+    theirs = np.column_stack([pixels, labels])
+    np.testing.assert_array_equal(labelled[np.lexsort(labelled.T)], theirs[np.lexsort(theirs.T)])
+
+
+def test_each_class_gives_a_fifth_to_the_test():
+    train, test = digits()
+    held, kept = np.bincount(test.y, minlength=10), np.bincount(train.y, minlength=10)
+    np.testing.assert_array_equal(held, (held + kept) // 5)
+
+
+def test_the_split_is_fixed_and_shuffled():
+    first, second = digits(), digits()
+    np.testing.assert_array_equal(first.train.x, second.train.x)
+    np.testing.assert_array_equal(first.test.y, second.test.y)
+    for samples in first:  # A batch of neighbours sees most classes.
+        assert len(set(samples.y[:50].tolist())) >= 8
+
+
+def test_without_scikit_learn_a_sentence_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(ImportError, match=r'pip install "jnn\[examples\]"'):
+        digits()
