@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 def wide(dtype: Any) -> Any:
     """The dtype in which values of `dtype` are summed: float32 for half precisions, else itself."""
-    return jnp.promote_types(dtype, jnp.float32) if jnp.dtype(dtype).itemsize < 4 else dtype
+    return jnp.float32 if jnp.dtype(dtype).itemsize < 4 else dtype
 
 
 def dot(a: jax.Array, b: jax.Array, axes: int | Sequence[Sequence[int]] = 1) -> jax.Array:
