@@ -2,6 +2,6 @@
 
 from jnn import data as data
 from jnn import rules as rules
-from jnn.rules.rule import autodiff as autodiff
-from jnn.rules.rule import derivatives as derivatives
+from jnn.rules.mode import autodiff as autodiff
+from jnn.rules.mode import derivatives as derivatives
 from jnn.rules.rule import rule as rule

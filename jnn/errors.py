@@ -11,6 +11,10 @@ import jax
 import jax.numpy as jnp
 
 
+class RuleError(TypeError):
+    """A part of a rule is missing or does not fit the others."""
+
+
 def fail(
     function: str,
     argument: str,
@@ -34,6 +38,8 @@ def describe(x: Any) -> str:
     """The shape and dtype of an array in JAX's short form, e.g. `float32[8,3]`."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return f"{jnp.dtype(x.dtype).name}[{','.join(map(str, x.shape))}]"
+    if isinstance(x, tuple | list | dict):
+        return str(jax.tree.map(describe, x)).replace("'", "")
     return f"{type(x).__name__} {x!r}"
 
 

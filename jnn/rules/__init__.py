@@ -2,7 +2,7 @@
 
 from types import MappingProxyType as _MappingProxyType
 
-from jnn.rules.activation import elementwise as elementwise
+from jnn.errors import RuleError as RuleError
 from jnn.rules.activation import elu as elu
 from jnn.rules.activation import gelu as gelu
 from jnn.rules.activation import hard_tanh as hard_tanh
@@ -17,10 +17,10 @@ from jnn.rules.activation import softplus as softplus
 from jnn.rules.activation import softsign as softsign
 from jnn.rules.activation import tanh as tanh
 from jnn.rules.affine import affine as affine
+from jnn.rules.elementwise import elementwise as elementwise
 from jnn.rules.residual import residual as residual
 from jnn.rules.residual import residual_projection as residual_projection
 from jnn.rules.rule import Example as Example
 from jnn.rules.rule import Rule as Rule
-from jnn.rules.rule import RuleError as RuleError
 
 registry = _MappingProxyType({r.name: r for r in tuple(vars().values()) if isinstance(r, Rule)})

@@ -1,12 +1,4 @@
-"""Activations: elementwise rules, each told by its definition and one line of derivative.
-
-The Jacobian of an elementwise map is diagonal, J = diag(f'(x)) (T-13), hence its own transpose: one
-function, `v -> f'(x) v`, is backward and tangent both. It is given what the forward saves, the
-output `y` where that determines f' accurately, else the input `x`.
-"""
-
-from collections.abc import Callable
-from typing import Any
+"""Activations: a definition, what is saved, and one line of derivative each."""
 
 import jax
 import jax.numpy as jnp
@@ -15,64 +7,8 @@ from jax import lax
 
 from jnn import errors
 from jnn.rules.arithmetic import wide
+from jnn.rules.elementwise import elementwise, extreme, kink
 from jnn.rules.rule import Example, Rule, rule
-
-Derivative = Callable[..., jax.Array]
-
-
-def elementwise(of: Rule, *, saves: str) -> Callable[[Derivative], Derivative]:
-    """Completes a rule of one argument from `derivative(saved, v, **settings) = f' v`.
-
-    Args:
-      of: the rule, so far only its definition.
-      saves: "x", "y" or "" for what the derivative takes: the input, the output or nothing.
-
-    >>> @jnn.rule
-    ... def square(x):
-    ...     return x * x
-    >>> @jnn.rules.elementwise(square, saves="x")
-    ... def square_derivative(x, v):
-    ...     return 2 * x * v
-    >>> jax.grad(square)(3.0).item()
-    6.0
-    """
-    errors.choice("elementwise", "saves", saves, ("x", "y", ""))
-
-    def complete(derivative: Derivative) -> Derivative:
-        def forward(x: jax.Array, **settings: Any) -> tuple[jax.Array, jax.Array | None]:
-            y = of.parts.definition(x, **settings)
-            return y, {"x": x, "y": y, "": None}[saves]
-
-        def backward(saved: Any, delta: jax.Array, **settings: Any) -> tuple[jax.Array]:
-            return (derivative(saved, delta, **settings),)
-
-        def tangent(primals: Any, tangents: Any, **settings: Any) -> tuple[jax.Array, jax.Array]:
-            y, saved = forward(*primals, **settings)
-            return y, derivative(saved, *tangents, **settings)
-
-        of.forward(forward)
-        of.backward(backward)
-        of.tangent(tangent)
-        of.check(lambda x, **settings: errors.floating(of.name, x=x))
-        of.example(_ordinary)
-        of.extreme(_extreme)
-        of.elementwise = True
-        return derivative
-
-    return complete
-
-
-def _ordinary(random: np.random.Generator) -> Example:
-    return Example(2 * random.normal(size=random.integers(1, 5, random.integers(0, 4))))
-
-
-def _extreme(random: np.random.Generator) -> Example:
-    magnitudes = np.array([1e-30, 1e-8, 1e-3, 20.0, 90.0, 1e4])
-    return Example(np.concatenate([magnitudes, -magnitudes]))
-
-
-def _kink(*points: float) -> Callable[[np.random.Generator], Example]:
-    return lambda random: Example(np.array(points))
 
 
 @rule
@@ -168,7 +104,7 @@ def relu_derivative(y, v):
     return jnp.where(y > 0, v, jnp.zeros_like(v))  # X-139
 
 
-relu.kink(_kink(0.0))
+relu.kink(kink(0.0))
 
 
 @rule
@@ -196,7 +132,7 @@ def leaky_relu_check(x, *, slope):
     errors.number("leaky_relu", "slope", slope, low=0)
 
 
-leaky_relu.kink(_kink(0.0))
+leaky_relu.kink(kink(0.0))
 leaky_relu.example(lambda random: Example(random.normal(size=(3, 4)), slope=0.3))
 
 
@@ -268,7 +204,7 @@ def selu_derivative(x, v):
     return _SELU_SCALE * jnp.where(x > 0, v, v * _SELU_ALPHA * jnp.exp(_negative(x)))
 
 
-selu.kink(_kink(0.0))
+selu.kink(kink(0.0))
 
 
 def _negative(x: jax.Array) -> jax.Array:
@@ -317,7 +253,7 @@ def _gelu_gate(x: jax.Array, approximate: bool) -> jax.Array:
 _SQRT_2_OVER_PI = (2 / np.pi) ** 0.5
 
 gelu.example(lambda random: Example(random.normal(size=(3, 4)), approximate=True))
-gelu.extreme(lambda random: Example(_extreme(random).args[0], approximate=True))
+gelu.extreme(lambda random: Example(extreme(random).args[0], approximate=True))
 
 
 @rule
@@ -375,7 +311,7 @@ def hard_tanh_derivative(y, v):
     return jnp.where(jnp.abs(y) < 1, v, jnp.zeros_like(v))
 
 
-hard_tanh.kink(_kink(-1.0, 1.0))
+hard_tanh.kink(kink(-1.0, 1.0))
 
 ACTIVATIONS = {r.name: r for r in tuple(vars().values()) if isinstance(r, Rule)}
 

@@ -1,0 +1,160 @@
+"""The house: which room may import which, what is public, and that every shown example runs."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jnn
+from jnn.rules import Rule
+
+ROOT = Path(jnn.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+# Which rooms the modules of a room may import, besides their own.
+ROOMS = {
+    "errors": set(),
+    "tree": set(),
+    "rules": {"errors"},
+    "tuning": {"errors", "rules"},
+    "layers": {"errors", "rules"},
+    "models": {"errors", "rules", "layers"},
+    "linesearch": {"errors"},
+    "optim": {"errors", "tree"},
+    "solve": {"errors", "tree", "linesearch"},
+    "verify": {"errors", "rules", "plots"},
+    "data": {"errors"},
+    "train": {"errors", "tree", "layers", "optim", "solve", "data"},
+    "plots": {"errors"},
+}
+DOORS = {"__init__", "__main__", "commands"}  # These open onto every room.
+
+
+def room(module: Path) -> str:
+    return module.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(module: Path):
+    """Every imported module of a file, wherever the import stands."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            # `from jnn import errors` names a room by the imported name.
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(ROOT)))
+def test_a_module_imports_only_from_rooms_above_it(module):
+    home = room(module)
+    if home in DOORS:
+        return
+    assert home in ROOMS, f"{home} is not a room: add it to the plan"
+    theirs = {name.split(".")[1] for name in imports(module) if name.startswith("jnn.")}
+    assert theirs <= ROOMS[home] | {home}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(ROOT)))
+def test_the_library_needs_only_jax_and_numpy(module):
+    names = {name.split(".")[0] for name in imports(module)}
+    outside = names - set(sys.stdlib_module_names) - {"jax", "numpy", "jnn"}
+    allowed = {"plots": {"matplotlib"}, "data": {"sklearn"}, "train": {"tqdm"}}
+    assert outside <= allowed.get(room(module), set())
+
+
+def test_importing_the_library_imports_no_extra():
+    extras = ("matplotlib", "sklearn", "optax", "chex", "tqdm")
+    code = f"import sys, jnn; print([m for m in {extras} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(ROOT)))
+def test_a_file_holds_one_idea(module):
+    text = module.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 420
+    if text:
+        assert ast.get_docstring(ast.parse(text)), "a module says in its docstring what it holds"
+
+
+AUTODIFF = {"grad", "value_and_grad", "vjp", "jvp", "linearize", "jacfwd", "jacrev", "hessian"}
+
+
+@pytest.mark.parametrize("module", sorted((ROOT / "rules").glob("*.py")), ids=lambda m: m.name)
+def test_no_rule_calls_autodiff(module):
+    if module.name == "custom.py":
+        return  # The machinery, which hands rules to JAX.
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not used & {*AUTODIFF, "linear_transpose", "custom_vjp", "custom_jvp"}
+
+
+# What is public.
+
+
+def public() -> dict[str, object]:
+    """Every public object of jnn and its rooms, by the first path that reaches it."""
+    found: dict[str, object] = {}
+    seen: set[int] = set()
+    rooms = [jnn, *(getattr(jnn, name, None) for name in set(ROOMS) - {"errors"})]
+    for namespace in filter(inspect.ismodule, rooms):
+        for name, value in vars(namespace).items():
+            ours = getattr(value, "__module__", "").split(".")[0] == "jnn"
+            if not name.startswith("_") and ours and id(value) not in seen:
+                seen.add(id(value))
+                found[f"{namespace.__name__}.{name}"] = value
+    return found
+
+
+PUBLIC = public()
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_object_is_documented_and_typed(name):
+    value = PUBLIC[name]
+    assert inspect.getdoc(value), f"{name} has no docstring"
+    function = value.parts.definition if isinstance(value, Rule) else value
+    if inspect.isfunction(function):
+        hints = inspect.signature(function)
+        missing = [p.name for p in hints.parameters.values() if p.annotation is p.empty]
+        assert not missing, f"{name}: {missing} are not typed"
+        assert hints.return_annotation is not hints.empty, f"{name}: the result is not typed"
+        assert ">>>" in (inspect.getdoc(value) or ""), f"{name} shows no example"
+
+
+def documented():
+    """Everything with a docstring: modules, functions, classes, methods, rules."""
+    for info in pkgutil.walk_packages(jnn.__path__, "jnn."):
+        if info.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(info.name)
+        for test in doctest.DocTestFinder(exclude_empty=True).find(module, module.__name__):
+            if test.examples:
+                yield test
+    finder = doctest.DocTestFinder(recurse=False)
+    for name, rule in jnn.rules.registry.items():
+        yield from finder.find(rule.parts.definition, f"jnn.rules.{name}")
+
+
+DOCTESTS = {test.name: test for test in documented()}
+
+
+@pytest.mark.parametrize("name", DOCTESTS)
+def test_the_examples_of_docstrings_run(name):
+    test = DOCTESTS[name]
+    test.globs |= {"jnn": jnn, "jax": jax, "jnp": jnp, "np": np}
+    report: list[str] = []
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    runner = doctest.DocTestRunner(optionflags=flags)
+    runner.run(test, out=report.append, clear_globs=False)
+    assert not runner.failures, "".join(report)
