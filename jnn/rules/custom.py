@@ -59,7 +59,7 @@ def by_backward(rule: Any, settings: Settings) -> Callable[..., Any]:
         def pull(saved: Any, delta: Any) -> Any:
             return _fit(rule, backward(saved, delta, **settings), types.tree)
 
-        return _as_sharded(pull, types.tree)(saved, delta)
+        return _as_sharded(pull, types.tree)(saved, as_arrays(delta))
 
     function = jax.custom_vjp(_named(value, rule.name))
     function.defvjp(value_and_saved, cotangents)
@@ -81,7 +81,12 @@ def by_backward(rule: Any, settings: Settings) -> Callable[..., Any]:
 
 def as_arrays(tree: Any) -> Any:
     """NumPy arrays and Python numbers as JAX arrays, weak types kept."""
-    return jax.tree.map(lambda x: x if isinstance(x, jax.Array) else jnp.asarray(x), tree)
+
+    def convert(x: Any) -> Any:
+        known = isinstance(x, jax.Array) or getattr(x, "dtype", None) == jax.dtypes.float0
+        return x if known else jnp.asarray(x)
+
+    return jax.tree.map(convert, tree)
 
 
 def _part(rule: Any, part: str) -> Callable[..., Any]:

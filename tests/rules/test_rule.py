@@ -251,6 +251,13 @@ def test_arguments_may_be_numpy_arrays_numbers_keywords_and_absent():
     assert (dx.shape, dw.shape) == (x.shape, w.shape)
 
 
+def test_a_cotangent_may_come_as_a_numpy_array():
+    x, w, delta = np.ones((2, 4, 3)), np.ones((3, 2)), np.ones((2, 4, 2))
+    with jax.enable_x64(True):
+        _, pull = jax.vjp(affine, x, w, np.ones(2))
+        assert pull(delta)[2].tolist() == [8, 8]
+
+
 def test_weak_types_and_dtypes_are_kept():
     for mode in WHO:
         with jnn.derivatives(mode):
