@@ -1,7 +1,32 @@
 """jnn: neural networks in JAX in which every derivative is written by hand."""
 
 from jnn import data as data
+from jnn import layers as layers
 from jnn import rules as rules
+from jnn.layers import dense as dense
+from jnn.layers import elu as elu
+from jnn.layers import flatten as flatten
+from jnn.layers import gelu as gelu
+from jnn.layers import hard_tanh as hard_tanh
+from jnn.layers import identity as identity
+from jnn.layers import initialisers as initialisers
+from jnn.layers import layer as layer
+from jnn.layers import leaky_relu as leaky_relu
+from jnn.layers import lift as lift
+from jnn.layers import parallel as parallel
+from jnn.layers import relu as relu
+from jnn.layers import residual as residual
+from jnn.layers import residual_projection as residual_projection
+from jnn.layers import selu as selu
+from jnn.layers import serial as serial
+from jnn.layers import sigmoid as sigmoid
+from jnn.layers import silu as silu
+from jnn.layers import soft_logistic as soft_logistic
+from jnn.layers import softplus as softplus
+from jnn.layers import softsign as softsign
+from jnn.layers import summary as summary
+from jnn.layers import tanh as tanh
+from jnn.layers.layer import Layer as Layer
 from jnn.rules.mode import autodiff as autodiff
 from jnn.rules.mode import derivatives as derivatives
 from jnn.rules.rule import rule as rule

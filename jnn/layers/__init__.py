@@ -1,0 +1,30 @@
+"""Layers: pairs of pure functions `(init, apply)` over parameters that the caller holds."""
+
+from jnn.layers import initialisers as initialisers
+from jnn.layers.activation import elu as elu
+from jnn.layers.activation import gelu as gelu
+from jnn.layers.activation import hard_tanh as hard_tanh
+from jnn.layers.activation import identity as identity
+from jnn.layers.activation import leaky_relu as leaky_relu
+from jnn.layers.activation import lift as lift
+from jnn.layers.activation import relu as relu
+from jnn.layers.activation import selu as selu
+from jnn.layers.activation import sigmoid as sigmoid
+from jnn.layers.activation import silu as silu
+from jnn.layers.activation import soft_logistic as soft_logistic
+from jnn.layers.activation import softplus as softplus
+from jnn.layers.activation import softsign as softsign
+from jnn.layers.activation import tanh as tanh
+from jnn.layers.combinators import parallel as parallel
+from jnn.layers.combinators import serial as serial
+from jnn.layers.dense import DenseParams as DenseParams
+from jnn.layers.dense import dense as dense
+from jnn.layers.flatten import flatten as flatten
+from jnn.layers.layer import Layer as Layer
+from jnn.layers.layer import Spec as Spec
+from jnn.layers.layer import layer as layer
+from jnn.layers.residual import ResidualParams as ResidualParams
+from jnn.layers.residual import residual as residual
+from jnn.layers.residual import residual_projection as residual_projection
+from jnn.layers.summary import Summary as Summary
+from jnn.layers.summary import summary as summary

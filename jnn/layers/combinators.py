@@ -1,0 +1,148 @@
+"""Layers of layers: one after the other, or side by side.
+
+The parameters of a combinator are the tuple of its layers' parameters, and so is its state, except
+that the state is `()` where no layer has any. Layer i runs under the scope `i.name`, by which
+profiles and ledgers call it, and an error inside says which layer it was.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jnn import errors
+from jnn.layers.layer import Apply, Init, Layer, layer
+
+
+@layer
+def serial(*layers: Layer) -> tuple[Init, Apply]:
+    """The layers one after the other (H-1, X-79..82, T-20); of none, the identity.
+
+    Layer i gets the key `jax.random.fold_in(key, i)`.
+
+    >>> net = jnn.serial(jnn.dense(4), jnn.relu(), jnn.dense(2))
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
+    >>> net(params, jnp.zeros((8, 3))).shape
+    (8, 2)
+    """
+    _check_layers("serial", layers)
+
+    def init(key: jax.Array, x: Any) -> tuple[Any, Any]:
+        made = []
+        for i, inner in enumerate(layers):
+            with inside("serial", i, inner):
+                params, state = inner.init(jax.random.fold_in(key, i), x)
+                x, _ = jax.eval_shape(inner.apply, params, state, x)
+            made.append((params, state))
+        return _transposed(made)
+
+    def apply(
+        params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
+    ) -> tuple[Any, Any]:
+        states = []
+        for i, (inner, p, s) in enumerate(each("serial", layers, params, state)):
+            with inside("serial", i, inner):
+                x, s = inner.apply(p, s, x, key=_fold(key, i), train=train)
+            states.append(s)
+        return x, _packed(states)
+
+    return init, apply
+
+
+@layer
+def parallel(*layers: Layer, combine: str | None = None) -> tuple[Init, Apply]:
+    """The layers side by side, each on the same input; keys as in `serial`.
+
+    Args:
+      *layers: at least one.
+      combine: None for the tuple of all outputs, "sum" for their sum, "concatenate" to join them
+        along the last axis.
+
+    >>> net = jnn.parallel(jnn.identity(), jnn.dense(2), combine="concatenate")
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
+    >>> net(params, jnp.zeros((8, 3))).shape
+    (8, 5)
+    """
+    _check_layers("parallel", layers)
+    if not layers:
+        errors.fail("parallel", "layers", "at least one layer", "none")
+    errors.choice("parallel", "combine", combine, (None, "sum", "concatenate"))
+
+    def init(key: jax.Array, x: Any) -> tuple[Any, Any]:
+        made = []
+        for i, inner in enumerate(layers):
+            with inside("parallel", i, inner):
+                made.append(inner.init(jax.random.fold_in(key, i), x))
+        return _transposed(made)
+
+    def apply(
+        params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
+    ) -> tuple[Any, Any]:
+        outputs, states = [], []
+        for i, (inner, p, s) in enumerate(each("parallel", layers, params, state)):
+            with inside("parallel", i, inner):
+                y, s = inner.apply(p, s, x, key=_fold(key, i), train=train)
+            outputs.append(y)
+            states.append(s)
+        return _combined(combine, outputs), _packed(states)
+
+    return init, apply
+
+
+def each(
+    function: str, layers: Sequence[Layer], params: Any, state: Any
+) -> list[tuple[Layer, Any, Any]]:
+    """Each layer with its parameters and its state."""
+    if isinstance(state, tuple) and not state:
+        state = ((),) * len(layers)
+    for argument, value in (("params", params), ("state", state)):
+        if not isinstance(value, tuple | list) or len(value) != len(layers):
+            names = ", ".join(inner.spec.name for inner in layers)
+            count = len(value) if isinstance(value, tuple | list) else errors.describe(value)
+            errors.fail(function, argument, f"a tuple of {len(layers)}, one for each of ({names})",
+                        count, "Make both by init.")  # fmt: skip
+    return list(zip(layers, params, state, strict=True))
+
+
+@contextlib.contextmanager
+def inside(function: str, i: int, inner: Layer) -> Iterator[None]:
+    """The scope of layer i; an error that leaves it says where it was."""
+    try:
+        with jax.named_scope(f"{i}.{inner.spec.name}"):
+            yield
+    except Exception as error:
+        error.add_note(f"In layer {i} of {function}: {inner!r}")
+        raise
+
+
+def _check_layers(function: str, layers: Sequence[Any]) -> None:
+    for i, inner in enumerate(layers):
+        if not isinstance(inner, Layer):
+            remedy = "Constructors are called: jnn.relu(), not jnn.relu."
+            errors.fail(function, f"layers[{i}]", "a layer", repr(inner), remedy, TypeError)
+
+
+def _fold(key: jax.Array | None, i: int) -> jax.Array | None:
+    return None if key is None else jax.random.fold_in(key, i)
+
+
+def _transposed(made: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    return tuple(params for params, _ in made), _packed([state for _, state in made])
+
+
+def _packed(states: list[Any]) -> Any:
+    stateless = all(isinstance(state, tuple) and not state for state in states)
+    return () if stateless else tuple(states)
+
+
+def _combined(combine: str | None, outputs: list[Any]) -> Any:
+    if combine is None:
+        return tuple(outputs)
+    axes = slice(None) if combine == "sum" else slice(-1)
+    if len({y.shape[axes] for y in outputs}) > 1:
+        shapes = ", ".join(errors.describe(y) for y in outputs)
+        same = "one shape" if combine == "sum" else "one shape up to the last axis"
+        errors.fail("parallel", "layers", f"such that all outputs have {same}", shapes)
+    return sum(outputs[1:], outputs[0]) if combine == "sum" else jnp.concatenate(outputs, axis=-1)

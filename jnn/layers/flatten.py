@@ -1,0 +1,26 @@
+"""Flattening: all axes of a sample in one."""
+
+import math
+from typing import Any
+
+import jax
+
+from jnn import errors
+from jnn.layers.layer import Apply, Init, layer, pure, without_parameters
+
+
+@layer
+def flatten() -> tuple[Init, Apply]:
+    """Joins all axes behind the first, which is the batch, into one (D-40..42, in C order).
+
+    >>> net = jnn.flatten()
+    >>> net((), jnp.zeros((8, 5, 5, 3))).shape
+    (8, 75)
+    """
+
+    def apply(params: Any, x: jax.Array) -> jax.Array:
+        if not x.shape:
+            errors.fail("flatten", "x", "an array with a batch axis", errors.describe(x))
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))  # D-41
+
+    return without_parameters, pure(apply)

@@ -1,0 +1,166 @@
+"""A layer: a pair of pure functions, `init` and `apply`, and the record of how it was made.
+
+Nothing is hidden and nothing is mutated: parameters and state are pytrees that the caller holds.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from jnn import errors
+from jnn.rules.rule import Rule
+
+P = ParamSpec("P")
+
+Init = Callable[[jax.Array, Any], tuple[Any, Any]]
+
+
+class Apply(Protocol):
+    """What `Layer.apply` is."""
+
+    def __call__(
+        self, params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
+    ) -> tuple[Any, Any]:
+        """The output and the new state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a layer was made: `repr` is the call, for tables and messages.
+
+    Attributes:
+      name: the constructor's name.
+      settings: every setting and its value, defaults included.
+      written: the call as it was written.
+    """
+
+    name: str
+    settings: tuple[tuple[str, Any], ...] = ()
+    written: str = field(default="", compare=False)
+
+    def __repr__(self) -> str:
+        return self.written or f"{self.name}()"
+
+    def __getitem__(self, setting: str) -> Any:
+        return dict(self.settings)[setting]
+
+    @property
+    def layers(self) -> tuple["Layer", ...]:
+        """The layers inside, of a combinator such as `serial`."""
+        return dict(self.settings).get("layers", ())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Layer:
+    """A layer is a function of parameters and input, and knows how to draw its parameters.
+
+    Close over it; it is no pytree and cannot be an argument of a jitted function.
+
+    >>> net = jnn.dense(2)
+    >>> x = jnp.ones((8, 3))
+    >>> params, state = net.init(jax.random.key(0), x)
+    >>> jax.tree.map(jnp.shape, params)
+    DenseParams(w=(3, 2), b=(2,))
+    >>> y, state = net.apply(params, state, x, train=True)
+    >>> net(params, x).shape
+    (8, 2)
+
+    Attributes:
+      init: `init(key, x) -> (params, state)`. Only shape and dtype of the example `x` matter: an
+        array or a `jax.ShapeDtypeStruct`.
+      apply: `apply(params, state, x, *, key=None, train=False) -> (y, state)`.
+      spec: its name and settings.
+    """
+
+    init: Init
+    apply: Apply
+    spec: Spec
+
+    def __call__(self, params: Any, x: Any, state: Any = ()) -> Any:
+        """The output in evaluation, without the state."""
+        return self.apply(params, state, x)[0]
+
+    def __repr__(self) -> str:
+        return repr(self.spec)
+
+
+def layer(constructor: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
+    """Makes a constructor of layers from a function of settings that returns `(init, apply)`.
+
+    >>> @jnn.layer
+    ... def scale(*, start=1.0):
+    ...     def init(key, x):
+    ...         return jnp.full(x.shape[-1:], start, x.dtype), ()
+    ...     def apply(params, state, x, *, key=None, train=False):
+    ...         return x * jnp.broadcast_to(params, x.shape), state
+    ...     return init, apply
+    >>> net = jnn.serial(jnn.dense(3), scale(start=2.0))
+    >>> net
+    serial(dense(3), scale(start=2.0))
+    """
+    signature = inspect.signature(constructor).replace(return_annotation=Layer)
+    name = constructor.__name__
+
+    @functools.wraps(constructor)
+    def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            takes = ", ".join(signature.parameters) or "nothing"
+            raise TypeError(f"{name}: {error}. It takes {takes}.") from None
+        init, apply = constructor(*args, **kwargs)
+        written = [_show(a) for a in args] + [f"{k}={_show(v)}" for k, v in kwargs.items()]
+        bound.apply_defaults()
+        spec = Spec(name, tuple(bound.arguments.items()), f"{name}({', '.join(written)})")
+        return Layer(_from_example(name, init), apply, spec)
+
+    construct.__dict__["__signature__"] = signature
+    return construct
+
+
+def pure(function: Callable[[Any, Any], Any]) -> Apply:
+    """The `apply` of a layer without state and chance, from `(params, x) -> y`."""
+
+    def apply(
+        params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
+    ) -> tuple[Any, Any]:
+        del key, train
+        return function(params, x), state
+
+    return apply
+
+
+def without_parameters(key: jax.Array, x: Any) -> tuple[tuple[()], tuple[()]]:
+    """The `init` of a layer that has neither parameters nor state."""
+    del key, x
+    return (), ()
+
+
+def abstract(x: Any) -> Any:
+    """Shape and dtype of each array in `x`, as JAX would hold it; computes nothing."""
+    return jax.eval_shape(lambda x: x, x)
+
+
+def _from_example(name: str, init: Init) -> Init:
+    def from_example(key: jax.Array, x: Any) -> tuple[Any, Any]:
+        dtype = getattr(key, "dtype", bool)
+        if not (dtype == jnp.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key)):
+            expected = "a random key, e.g. jax.random.key(0)"
+            errors.fail(
+                name, "key", expected, errors.describe(key), "Call init(key, x).", TypeError
+            )
+        return init(key, abstract(x))
+
+    return from_example
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Rule):
+        return value.name
+    return getattr(value, "__name__", repr(value))
