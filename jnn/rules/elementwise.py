@@ -36,16 +36,19 @@ def elementwise(of: Rule, *, saves: str) -> Callable[[Derivative], Derivative]:
     errors.choice("elementwise", "saves", saves, ("x", "y", ""))
 
     def complete(derivative: Derivative) -> Derivative:
+        # Other rules use these parts raw (a residual step), without naming the settings.
+        defaults = of.parts.definition.__kwdefaults__ or {}
+
         def forward(x: jax.Array, **settings: Any) -> tuple[jax.Array, jax.Array | None]:
             y = of.parts.definition(x, **settings)
             return y, {"x": x, "y": y, "": None}[saves]
 
         def backward(saved: Any, delta: jax.Array, **settings: Any) -> tuple[jax.Array]:
-            return (derivative(saved, delta, **settings),)
+            return (derivative(saved, delta, **{**defaults, **settings}),)
 
         def tangent(primals: Any, tangents: Any, **settings: Any) -> tuple[jax.Array, jax.Array]:
             y, saved = forward(*primals, **settings)
-            return y, derivative(saved, *tangents, **settings)
+            return y, derivative(saved, *tangents, **{**defaults, **settings})
 
         of.forward(forward)
         of.backward(backward)
