@@ -1,0 +1,130 @@
+"""Programs compiled, weighed and raced: the one stopwatch of this library.
+
+Candidates run in turns, in an order that rotates, so that whatever else the machine does falls on
+all of them; and they are compared by the median of ratios taken within a turn.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+# A sample shorter than this would measure the clock.
+SAMPLE_SECONDS = 1e-3
+
+
+class Program(NamedTuple):
+    """A function compiled for its arguments; calling it runs it and waits for the result.
+
+    Attributes:
+      run: the compiled function on those arguments.
+      compile_seconds: the time that tracing and compiling took.
+      temporaries: the bytes of temporary memory that a run takes, None where it is not known.
+      flops: the operations of a run by the compiler's count, None where it is not known.
+    """
+
+    run: Callable[[], Any]
+    compile_seconds: float
+    temporaries: int | None
+    flops: float | None
+
+    def __call__(self) -> Any:
+        return jax.block_until_ready(self.run())
+
+
+def program(function: Callable[..., Any], *args: Any) -> Program:
+    """Compiles `function` for `args`; they stay arguments, so that nothing is folded into it.
+
+    >>> square = program(lambda x: x * x, jnp.arange(3.0))
+    >>> square().tolist()
+    [0.0, 1.0, 4.0]
+    """
+    args = jax.tree.map(jax.numpy.asarray, args)
+    start = time.perf_counter()
+    executable = jax.jit(function).lower(*args).compile()
+    seconds = time.perf_counter() - start
+    memory = executable.memory_analysis()
+    costs = executable.cost_analysis() or {}
+    return Program(
+        run=lambda: executable(*args),
+        compile_seconds=seconds,
+        temporaries=None if memory is None else memory.temp_size_in_bytes,
+        flops=costs.get("flops"),
+    )
+
+
+class Race(NamedTuple):
+    """The times of several candidates.
+
+    Attributes:
+      samples: for each candidate the seconds of a call, one number a round.
+    """
+
+    samples: dict[str, np.ndarray]
+
+    @property
+    def rounds(self) -> int:
+        """The number of rounds."""
+        return min(map(len, self.samples.values()), default=0)
+
+    def seconds(self, name: str) -> float:
+        """The median time of a call."""
+        return float(np.median(self.samples[name]))
+
+    def ratio(self, name: str, other: str) -> float:
+        """How many times as long `name` takes as `other`: the median over the rounds."""
+        return float(np.median(self.samples[name] / self.samples[other]))
+
+    def spread(self, name: str, other: str) -> tuple[float, float]:
+        """Between which two ratios the middle half of the rounds lies."""
+        low, high = np.quantile(self.samples[name] / self.samples[other], (0.25, 0.75))
+        return float(low), float(high)
+
+
+def race(
+    candidates: Mapping[str, Callable[[], Any]], *, budget: float = 1.0, rounds: int = 200
+) -> Race:
+    """Times the candidates, each in each round.
+
+    Args:
+      candidates: functions without arguments that return when their work is done, e.g. `program`s.
+      budget: seconds for all of it; at least three rounds are run whatever they take.
+      rounds: the most rounds.
+
+    >>> result = race({"once": lambda: sum(range(10)), "ten times": lambda: sum(range(100))},
+    ...               budget=0.05)
+    >>> result.ratio("ten times", "once") > 1
+    True
+    """
+    start = time.perf_counter()
+    for run in candidates.values():
+        run()  # Warm: memory is allocated, and what is compiled late is compiled.
+    calls = {name: _calls(run) for name, run in candidates.items()}
+    names = list(candidates)
+    samples: dict[str, list[float]] = {name: [] for name in names}
+    for i in range(rounds):
+        if i >= 3 and time.perf_counter() - start > budget:
+            break
+        turn = i % len(names)
+        order = names[turn:] + names[:turn]
+        for name in order if (i // len(names)) % 2 == 0 else order[::-1]:
+            samples[name].append(_time(candidates[name], calls[name]))
+    return Race({name: np.array(times) for name, times in samples.items()})
+
+
+def _calls(run: Callable[[], Any]) -> int:
+    """How many calls make a sample long enough for the clock."""
+    calls = 1
+    while (seconds := _time(run, calls) * calls) < SAMPLE_SECONDS:
+        calls *= max(2, math.ceil(SAMPLE_SECONDS / max(seconds, SAMPLE_SECONDS / 100)))
+    return calls
+
+
+def _time(run: Callable[[], Any], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
