@@ -17,10 +17,22 @@ from jnn.rules.activation import softplus as softplus
 from jnn.rules.activation import softsign as softsign
 from jnn.rules.activation import tanh as tanh
 from jnn.rules.affine import affine as affine
+from jnn.rules.cross_entropy import binary_cross_entropy as binary_cross_entropy
+from jnn.rules.cross_entropy import cross_entropy as cross_entropy
+from jnn.rules.cross_entropy import sigmoid_cross_entropy as sigmoid_cross_entropy
 from jnn.rules.elementwise import elementwise as elementwise
+from jnn.rules.loss import absolute_error as absolute_error
+from jnn.rules.loss import half_squared_error as half_squared_error
+from jnn.rules.loss import huber as huber
+from jnn.rules.loss import squared_error as squared_error
+from jnn.rules.penalty import l2 as l2
 from jnn.rules.residual import residual as residual
 from jnn.rules.residual import residual_projection as residual_projection
 from jnn.rules.rule import Example as Example
 from jnn.rules.rule import Rule as Rule
+from jnn.rules.softmax import log_softmax as log_softmax
+from jnn.rules.softmax import logsumexp as logsumexp
+from jnn.rules.softmax import softmax as softmax
+from jnn.rules.softmax_cross_entropy import softmax_cross_entropy as softmax_cross_entropy
 
 registry = _MappingProxyType({r.name: r for r in tuple(vars().values()) if isinstance(r, Rule)})

@@ -12,6 +12,11 @@ def wide(dtype: Any) -> Any:
     return jnp.float32 if jnp.dtype(dtype).itemsize < 4 else dtype
 
 
+def widen(x: jax.Array) -> jax.Array:
+    """`x` in the dtype in which it is summed."""
+    return x.astype(wide(x.dtype))
+
+
 def dot(a: jax.Array, b: jax.Array, axes: int | Sequence[Sequence[int]] = 1) -> jax.Array:
     """`jnp.tensordot(a, b, axes)`, accumulated in `wide` and returned in the operands' dtype."""
     dtype = jnp.result_type(a, b)

@@ -1,0 +1,288 @@
+"""Cross-entropies, one value a sample: of probabilities, and fused with the sigmoid on logits.
+
+A reduction over the samples is the caller's to choose: `.mean()` (D-19, T-7) or `.sum()` (X-61).
+
+The logarithm of a probability is guarded: below 2^-100 it goes on along its tangent line, so that
+it falls to -70.3 at 0 rather than to -inf, and its slope stays at 2^100. Value and derivative fit
+each other, both are finite, and `0 log 0` is 0. Where 2^100 overflows, in float16, the slope is
+held at the largest number.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jnn import errors
+from jnn.rules import labels
+from jnn.rules.arithmetic import widen
+from jnn.rules.rule import Example, rule
+
+_LEAST = 2.0**-100
+
+
+def _log(p: jax.Array) -> jax.Array:
+    """The guarded logarithm; its derivative is `1 / max(p, 2^-100)`."""
+    c = jnp.maximum(p, jnp.full_like(p, _LEAST))
+    return jnp.log(c) + (p - c) / c
+
+
+def _log1m(p: jax.Array) -> jax.Array:
+    """The guarded logarithm of 1 - p, exact where p is small."""
+    inside = p < 1
+    small = jnp.where(inside, p, jnp.zeros_like(p))
+    return jnp.where(inside, jnp.log1p(-small), (1 - p) / _LEAST + (math.log(_LEAST) - 1))
+
+
+def _slope(p: jax.Array) -> jax.Array:
+    return 1 / jnp.maximum(p, jnp.full_like(p, _LEAST))
+
+
+def _finite(d: jax.Array, like: jax.Array) -> jax.Array:
+    """A guarded slope in its argument's dtype, which may not reach 2^100."""
+    most = float(jnp.finfo(like.dtype).max)
+    return d if most > 1 / _LEAST else jnp.clip(d, -most, most)
+
+
+@rule
+def binary_cross_entropy(p: jax.Array, t: jax.Array) -> jax.Array:
+    """The entropies of n yes-or-no answers, `-sum_i t_i log p_i + (1 - t_i) log(1 - p_i)`.
+
+    X-26..37, T-5..9, D-21. With the cotangent v of its sample,
+
+        dp = v (p - t) / (p (1 - p))    dt = v (log(1 - p) - log p)
+
+    H-32 prints the first for any activation with values "positive or zero"; at 0 and 1 it has
+    poles. Both logarithms are guarded, see the module: at a wrong and certain answer the slope is
+    2^100, at a right one 1. T-MLE prints `log(1 - p)` with the factor y; 1 - y is meant.
+    On logits use `sigmoid_cross_entropy`, which needs no guard.
+
+    Saves: p, t.
+
+    Args:
+      p: probabilities, (..., n); the last axis is summed.
+      t: targets of the same shape: probabilities, booleans or integers 0 and 1.
+
+    >>> round(jnn.binary_cross_entropy(jnp.array([0.8]), jnp.array([1.0])).item(), 4)
+    0.2231
+    """
+    q, t = widen(p), t.astype(widen(p).dtype)
+    return -(t * _log(q) + (1 - t) * _log1m(q)).sum(-1).astype(p.dtype)
+
+
+@binary_cross_entropy.forward
+def binary_cross_entropy_forward(p, t):
+    return binary_cross_entropy.parts.definition(p, t), (p, t)
+
+
+@binary_cross_entropy.backward
+def binary_cross_entropy_backward(saved, delta):
+    p, t = saved
+    v = widen(delta)[..., None]
+    dp, dt = _binary_slopes(p, t)
+    return _finite(v * dp, p), v * dt if errors.is_floating(t) else None
+
+
+@binary_cross_entropy.tangent
+def binary_cross_entropy_tangent(primals, tangents):
+    (p, t), (dp, dt) = primals, tangents
+    of_p, of_t = _binary_slopes(p, t)
+    dy = of_p * widen(dp) + (of_t * widen(dt) if errors.is_floating(t) else 0)
+    return binary_cross_entropy.parts.definition(p, t), _finite(dy.sum(-1), p)
+
+
+def _binary_slopes(p, t):
+    q, t = widen(p), t.astype(widen(p).dtype)
+    of_p = (1 - t) * _slope(1 - q) - t * _slope(q)  # H-32: (p - t) / (p (1 - p))
+    return of_p, _log1m(q) - _log(q)
+
+
+@binary_cross_entropy.check
+def binary_cross_entropy_check(p, t):
+    errors.floating("binary_cross_entropy", p=p)
+    labels.per_class("binary_cross_entropy", "p", p, t)
+
+
+@rule
+def cross_entropy(p: jax.Array, t: jax.Array) -> jax.Array:
+    """The entropy of targets t under probabilities p, `-sum_i t_i log p_i` (X-22..25, H-24, H-27).
+
+    With the cotangent v of its sample, `dp = -v t / p` and `dt = -v log p`. H-28 offers -t/y as the
+    output delta, though it is the derivative by y alone: for the delta at the logits, the whole
+    softmax Jacobian must follow (H-30, which holds only when summed over i and for targets that sum
+    to 1). `softmax_cross_entropy` does both in one. The logarithm is guarded, see the module.
+
+    Saves: p, t.
+
+    Args:
+      p: probabilities, (..., n).
+      t: class indices, (...), or one-hot or soft targets, (..., n). A class index outside
+        0 ... n - 1 gives NaN.
+
+    >>> p = jnp.array([[0.5, 0.5], [1.0, 0.0]])
+    >>> jnn.cross_entropy(p, jnp.array([0, 0])).tolist()
+    [0.6931471824645996, -0.0]
+    """
+    q = widen(p)
+    if labels.are_indices(p, t):
+        y = -labels.validity(q, t) * _log(labels.pick(q, t))
+    else:
+        y = -(t.astype(q.dtype) * _log(q)).sum(-1)
+    return y.astype(p.dtype)
+
+
+@cross_entropy.forward
+def cross_entropy_forward(p, t):
+    return cross_entropy.parts.definition(p, t), (p, t)
+
+
+@cross_entropy.backward
+def cross_entropy_backward(saved, delta):
+    p, t = saved
+    v, q = widen(delta)[..., None], widen(p)
+    dt = -v * _log(q) if errors.is_floating(t) else None
+    return _finite(-v * _targets(q, t) * _slope(q), p), dt  # H-28: -t / y
+
+
+@cross_entropy.tangent
+def cross_entropy_tangent(primals, tangents):
+    (p, t), (dp, dt) = primals, tangents
+    q = widen(p)
+    dy = -_targets(q, t) * _slope(q) * widen(dp)
+    if errors.is_floating(t):
+        dy = dy - widen(dt) * _log(q)
+    return cross_entropy.parts.definition(p, t), _finite(dy.sum(-1), p)
+
+
+def _targets(q, t):
+    """One number a class, NaN for samples whose label names none."""
+    if not labels.are_indices(q, t):
+        return t.astype(q.dtype)
+    return jnp.where(labels.one_hot(q, t), labels.validity(q, t)[..., None], jnp.zeros_like(q))
+
+
+@cross_entropy.check
+def cross_entropy_check(p, t):
+    labels.check("cross_entropy", "p", p, t)
+
+
+@rule
+def sigmoid_cross_entropy(logits: jax.Array, t: jax.Array) -> jax.Array:
+    """Binary cross-entropy of `y = sigmoid(logits)`, fused: stable and unguarded (H-26, T-9, X-29).
+
+    `sum_i log(1 + e^x_i) - t_i x_i`, in terms that are never negative. With the cotangent v of its
+    sample, `dx = v (y - t)` (H-26 Remark 1, X-62, T-14) and `dt = -v x`. The difference y - t keeps
+    its digits where y is near 0 or 1.
+
+    Saves: logits, t.
+
+    Args:
+      logits: (..., n); the last axis is summed, also if it has size 1.
+      t: targets of the same shape: probabilities, booleans or integers 0 and 1.
+
+    >>> logits, t = jnp.array([0.0, 1e4]), jnp.array([1, 1])
+    >>> jax.grad(jnn.sigmoid_cross_entropy)(logits, t).tolist()
+    [-0.5, 0.0]
+    """
+    x, t = widen(logits), t.astype(widen(logits).dtype)
+    return (t * _softplus(-x) + (1 - t) * _softplus(x)).sum(-1).astype(logits.dtype)
+
+
+@sigmoid_cross_entropy.forward
+def sigmoid_cross_entropy_forward(logits, t):
+    x, u = widen(logits), t.astype(widen(logits).dtype)
+    # log(1 + e^x) - t x, where e^x cannot overflow.
+    terms = jnp.where(x < 0, -u * x, (1 - u) * x) + jnp.log1p(jnp.exp(_minus_abs(x)))
+    return terms.sum(-1).astype(logits.dtype), (logits, t)
+
+
+@sigmoid_cross_entropy.backward
+def sigmoid_cross_entropy_backward(saved, delta):
+    logits, t = saved
+    v = widen(delta)[..., None]
+    return v * _y_minus_t(logits, t), -v * widen(logits) if errors.is_floating(t) else None
+
+
+@sigmoid_cross_entropy.tangent
+def sigmoid_cross_entropy_tangent(primals, tangents):
+    (logits, t), (dx, dt) = primals, tangents
+    y, _ = sigmoid_cross_entropy_forward(logits, t)
+    dy = _y_minus_t(logits, t) * widen(dx)
+    if errors.is_floating(t):
+        dy = dy - widen(logits) * widen(dt)
+    return y, dy.sum(-1)
+
+
+def _softplus(x: jax.Array) -> jax.Array:
+    return jnp.logaddexp(x, jnp.zeros_like(x))
+
+
+def _minus_abs(x: jax.Array) -> jax.Array:
+    """-|x|, differentiable on one side of 0, so that what is smooth there stays so."""
+    return jnp.where(x < 0, x, -x)
+
+
+def _y_minus_t(logits, t):
+    """H-26, Remark 1, from the smaller of y and 1 - y."""
+    x, t = widen(logits), t.astype(widen(logits).dtype)
+    less = lax.logistic(_minus_abs(x))
+    return jnp.where(x < 0, less - t, (1 - t) - less)
+
+
+@sigmoid_cross_entropy.check
+def sigmoid_cross_entropy_check(logits, t):
+    errors.floating("sigmoid_cross_entropy", logits=logits)
+    labels.per_class("sigmoid_cross_entropy", "logits", logits, t)
+
+
+# Examples.
+
+
+def _shape(random: np.random.Generator) -> tuple[int, ...]:
+    return tuple(random.integers(1, 5, random.integers(1, 4)))
+
+
+@cross_entropy.example
+def cross_entropy_example_indices(random: np.random.Generator) -> Example:
+    shape = _shape(random)
+    return Example(random.uniform(0.05, 1, shape), random.integers(0, shape[-1], shape[:-1]))
+
+
+@cross_entropy.example
+def cross_entropy_example_one_hot(random: np.random.Generator) -> Example:
+    p = random.uniform(0.05, 1, (3, 4))
+    return Example(p, np.arange(4) == random.integers(0, 4, 3)[:, None])
+
+
+@binary_cross_entropy.example
+@cross_entropy.example
+def probabilities_example(random: np.random.Generator) -> Example:
+    shape = _shape(random)
+    return Example(random.uniform(0.05, 0.95, shape), random.uniform(0, 1, shape))
+
+
+@binary_cross_entropy.example
+@sigmoid_cross_entropy.example
+def binary_example_boolean(random: np.random.Generator) -> Example:
+    return Example(random.uniform(0.05, 0.95, (3, 2)), random.uniform(size=(3, 2)) < 0.5)
+
+
+@binary_cross_entropy.extreme
+@cross_entropy.extreme
+def certain_and_right(random: np.random.Generator) -> Example:
+    p = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    return Example(p, p)
+
+
+@sigmoid_cross_entropy.example
+def sigmoid_cross_entropy_example(random: np.random.Generator) -> Example:
+    shape = _shape(random)
+    return Example(2 * random.normal(size=shape), random.uniform(0, 1, shape))
+
+
+@sigmoid_cross_entropy.extreme
+def sigmoid_cross_entropy_extreme(random: np.random.Generator) -> Example:
+    logits = np.array([1e4, -1e4, 90.0, -90.0, 0.0])
+    return Example(np.stack([logits] * 3), np.stack([logits > 0, logits < 0, logits > 1e3]) * 1.0)

@@ -1,0 +1,67 @@
+"""Targets of the entropies: class indices, or one number a class (one-hot or soft).
+
+Class indices are an integer array with one axis less than the prediction. A label that names no
+class cannot be seen when a function is traced; its sample's loss and gradient are NaN, so that it
+does not pass for a good one.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jnn import errors
+
+
+def are_indices(x: jax.Array, t: jax.Array) -> bool:
+    """Whether `t` holds class indices, rather than one number a class."""
+    return t.ndim == x.ndim - 1
+
+
+def one_hot(x: jax.Array, t: jax.Array) -> jax.Array:
+    """Where in `x` the class is that of its sample; no scatter, so that it fuses."""
+    t = _wide(t)
+    return t[..., None] == lax.broadcasted_iota(t.dtype, x.shape, x.ndim - 1)
+
+
+def pick(x: jax.Array, t: jax.Array) -> jax.Array:
+    """The entry of each sample's class, (..., n) to (...); of class 0 or n - 1 if there is none."""
+    return jnp.take_along_axis(x, _wide(t)[..., None], -1, mode="clip")[..., 0]
+
+
+def validity(x: jax.Array, t: jax.Array, ignore: int | None = None) -> jax.Array:
+    """1 for each label, 0 for the ignored one, NaN for a label that names no class."""
+    labels, one = _wide(t), jnp.ones(t.shape, x.dtype)
+    row = jnp.where((labels >= 0) & (labels < x.shape[-1]), one, jnp.full_like(one, jnp.nan))
+    return row if ignore is None else jnp.where(t == ignore, jnp.zeros_like(row), row)
+
+
+def _wide(t: jax.Array) -> jax.Array:
+    """Labels in a dtype that holds the number of classes too."""
+    return t.astype(jnp.int32) if t.dtype.itemsize < 4 else t
+
+
+def check(function: str, argument: str, x: jax.Array, t: jax.Array) -> None:
+    """`t` fits the prediction `x` in one of the forms."""
+    errors.floating(function, **{argument: x})
+    if x.ndim == 0 or x.shape[-1] == 0:
+        expected = "of shape (..., n), one number a class"
+        errors.fail(function, argument, expected, errors.describe(x))
+    if t.shape not in (x.shape, x.shape[:-1]):
+        errors.fail(
+            function, "t", f"of shape {x.shape[:-1]} (class indices) or {x.shape} (one-hot or "
+            f"soft) to fit `{argument}` {errors.describe(x)}", errors.describe(t),
+            "Axes of size 1 are not broadcast: reshape it.",
+        )  # fmt: skip
+    if not are_indices(x, t):
+        per_class(function, argument, x, t)
+    elif not jnp.issubdtype(t.dtype, jnp.integer):
+        remedy = f"Class indices are integers; one-hot targets have shape {x.shape}."
+        errors.fail(function, "t", "an integer array", errors.describe(t), remedy, TypeError)
+
+
+def per_class(function: str, argument: str, x: jax.Array, t: jax.Array) -> None:
+    """`t` has one number for each of the prediction's: boolean, integer or of its dtype."""
+    remedy = "Axes of size 1 are not broadcast: reshape it."
+    errors.shape(function, "t", t, x.shape, remedy)
+    if errors.is_floating(t):
+        errors.floating(function, **{argument: x, "t": t})
