@@ -27,6 +27,15 @@ from jnn.layers import softsign as softsign
 from jnn.layers import summary as summary
 from jnn.layers import tanh as tanh
 from jnn.layers.layer import Layer as Layer
+from jnn.rules import absolute_error as absolute_error
+from jnn.rules import binary_cross_entropy as binary_cross_entropy
+from jnn.rules import cross_entropy as cross_entropy
+from jnn.rules import half_squared_error as half_squared_error
+from jnn.rules import huber as huber
+from jnn.rules import l2 as l2
+from jnn.rules import sigmoid_cross_entropy as sigmoid_cross_entropy
+from jnn.rules import softmax_cross_entropy as softmax_cross_entropy
+from jnn.rules import squared_error as squared_error
 from jnn.rules.mode import autodiff as autodiff
 from jnn.rules.mode import derivatives as derivatives
 from jnn.rules.rule import rule as rule
