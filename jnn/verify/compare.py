@@ -13,6 +13,7 @@ import numpy as np
 from jnn import errors
 from jnn.rules.mode import derivatives
 from jnn.rules.rule import Rule
+from jnn.verify.case import compiled
 from jnn.verify.floats import by_floats, cast
 from jnn.verify.measure import Program, program, race
 from jnn.verify.residuals import Ledger, residuals
@@ -220,7 +221,7 @@ def _reference(function: Callable[..., Any], args: Any, cotangent: Any) -> tuple
     """Value and gradient in float64, by autodiff."""
     with jax.enable_x64(True), derivatives("autodiff"):
         try:
-            pulled = jax.jit(functools.partial(_pulled, function))
+            pulled = compiled(functools.partial(_pulled, function))
             y, gradient = pulled(cast(args, jnp.float64), cast(cotangent, jnp.float64))
         except TypeError as error:
             error.add_note(

@@ -94,10 +94,9 @@ def race(
       budget: seconds for all of it; at least three rounds are run whatever they take.
       rounds: the most rounds.
 
-    >>> result = race({"once": lambda: sum(range(10)), "ten times": lambda: sum(range(100))},
-    ...               budget=0.05)
-    >>> result.ratio("ten times", "once") > 1
-    True
+    >>> result = race({"list": lambda: [0] * 999, "tuple": lambda: (0,) * 999}, budget=0.05)
+    >>> result.rounds >= 3, result.seconds("list") > 0
+    (True, True)
     """
     start = time.perf_counter()
     for run in candidates.values():

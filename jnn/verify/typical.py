@@ -26,8 +26,8 @@ def typical(rule: Rule, *, batch: int = 256, features: int = 512, classes: int =
     A rule of the library knows its shapes and an elementwise rule takes (batch, features); of any
     other it is the first example that the rule makes, of whatever size.
 
-    >>> typical(jnn.rules.affine, batch=32, features=64)
-    Example(float64[32,784], float64[784,64], float64[64])
+    >>> [x.shape for x in typical(jnn.rules.affine, batch=32, features=64).args]
+    [(32, 784), (784, 64), (64,)]
     """
     random, sizes = np.random.default_rng(0), Sizes(batch, features, classes)
     if rule.elementwise:

@@ -1,0 +1,112 @@
+"""The stopwatch, on a clock that the test sets."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jnn.verify import measure
+from jnn.verify.measure import Race, program, race
+from jnn.verify.table import bytes_text, seconds_text, table
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still except when a candidate works: `clock(seconds)`."""
+    now = [0.0]
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+
+    def work(seconds):
+        now[0] += seconds
+
+    return work
+
+
+def test_medians_and_ratios(clock):
+    result = race({"a": lambda: clock(0.002), "b": lambda: clock(0.004)}, budget=1.0)
+    assert result.seconds("a") == pytest.approx(0.002)
+    assert result.ratio("b", "a") == pytest.approx(2.0)
+    assert result.spread("b", "a") == pytest.approx((2.0, 2.0))
+
+
+def test_a_drift_of_the_machine_falls_on_all(clock):
+    slow = [1.0]
+
+    def run(seconds):
+        clock(seconds * slow[0])
+        slow[0] *= 1.01  # It gets hotter and hotter.
+
+    result = race({"a": lambda: run(0.01), "b": lambda: run(0.01)}, budget=30.0, rounds=60)
+    assert result.rounds == 60
+    assert max(result.samples["a"]) > 2 * min(result.samples["a"])
+    assert result.ratio("a", "b") == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_order_rotates(clock):
+    order = []
+
+    def candidate(name):
+        def run():
+            order.append(name)
+            clock(0.01)
+
+        return run
+
+    race({name: candidate(name) for name in "abc"}, rounds=6, budget=10.0)
+    rounds = ["".join(order[i : i + 3]) for i in range(6, len(order), 3)]
+    assert len(rounds) == 6
+    assert {r[0] for r in rounds} == {r[2] for r in rounds} == set("abc")
+
+
+def test_short_calls_are_gathered_into_samples(clock):
+    count = [0]
+
+    def quick():
+        count[0] += 1
+        clock(1e-5)
+
+    result = race({"quick": quick}, rounds=10)
+    assert count[0] >= 10 * 100
+    assert result.seconds("quick") == pytest.approx(1e-5)
+
+
+def test_the_budget_ends_it_but_not_before_three_rounds(clock):
+    assert race({"a": lambda: clock(0.1)}, budget=1.0).rounds in range(7, 11)
+    assert race({"a": lambda: clock(100.0)}, budget=1.0).rounds == 3
+
+
+def test_one_outlier_changes_nothing():
+    samples = {"a": np.array([1.0, 1.0, 50.0]), "b": np.array([2.0, 90.0, 2.0])}
+    assert Race(samples).ratio("a", "b") == 0.5
+    assert Race(samples).seconds("b") == 2.0
+
+
+def test_a_program_is_compiled_for_its_arguments():
+    calls = []
+
+    def f(x, n):
+        calls.append(1)
+        return {"y": x * n["n"]}
+
+    compiled = program(f, jnp.arange(3.0), {"n": np.float32(2)})
+    assert compiled()["y"].tolist() == compiled()["y"].tolist() == [0.0, 2.0, 4.0]
+    assert calls == [1]
+    assert compiled.compile_seconds > 0
+    assert compiled.temporaries is None or compiled.temporaries >= 0
+    assert compiled.flops is None or compiled.flops >= 3
+
+
+def test_a_program_waits_for_its_result():
+    compiled = program(lambda x: jnp.linalg.matrix_power(x, 500), jnp.eye(300))
+    assert compiled().is_ready()
+
+
+def test_texts():
+    assert table([("a", "b"), ("cc", "1"), ("d", "22")], total=True).splitlines() == [
+        "a    b", "------", "cc   1", "------", "d   22",
+    ]  # fmt: skip
+    assert [bytes_text(n) for n in (0, 1023, 1024, 3 * 2**20, 2**45)] == [
+        "0 B", "1023 B", "1.0 KiB", "3.0 MiB", "32768.0 GiB",
+    ]  # fmt: skip
+    assert [seconds_text(s) for s in (2.5e-6, 9.996e-4, 0.5, 61)] == [
+        "2.5 us", "1 ms", "500 ms", "61 s",
+    ]  # fmt: skip
