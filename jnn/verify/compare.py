@@ -14,7 +14,7 @@ from jnn import errors
 from jnn.rules.mode import derivatives
 from jnn.rules.rule import Rule
 from jnn.verify.case import compiled
-from jnn.verify.floats import by_floats, cast
+from jnn.verify.floats import cast, cotangent, pulled
 from jnn.verify.measure import Program, program, race
 from jnn.verify.residuals import Ledger, residuals
 from jnn.verify.table import bytes_text, seconds_text, table
@@ -167,13 +167,16 @@ def compare(
                     jax.tree.map(errors.describe, args))  # fmt: skip
     with derivatives("autodiff"):
         outputs = jax.eval_shape(function, *args)
-    cotangent = _cotangent(outputs)
-    expected = _reference(function, args, cotangent)
+    if not any(map(errors.is_floating, jax.tree.leaves(outputs))):
+        errors.fail("compare", "function", "one with a floating output",
+                    jax.tree.map(errors.describe, outputs))  # fmt: skip
+    delta = cotangent(outputs)
+    expected = _reference(function, args, delta)
     programs: dict[str, Program] = {}
     found: dict[str, tuple[Error, Error]] = {}
     for mode in ("backward", "autodiff"):
         with derivatives(mode):
-            programs[mode] = program(functools.partial(_pulled, function), args, cotangent)
+            programs[mode] = program(functools.partial(pulled, function), args, delta)
         pairs = zip(programs[mode](), expected, strict=True)
         value, gradient = (_error(*pair) for pair in pairs)
         found[mode] = value, gradient
@@ -193,36 +196,12 @@ def compare(
     )  # fmt: skip
 
 
-def _pulled(function: Callable[..., Any], args: Any, cotangent: Any) -> tuple[Any, Any]:
-    """The floating outputs of `function`, and the cotangents of its floating arguments."""
-
-    def floating(*args: Any) -> list[Any]:
-        return [y for y in jax.tree.leaves(function(*args)) if errors.is_floating(y)]
-
-    of_floats, floats = by_floats(floating, args)
-    y, pull = jax.vjp(of_floats, *floats)
-    return y, list(pull(cotangent))
-
-
-def _cotangent(outputs: Any) -> list[np.ndarray]:
-    """For each floating output numbers that every dtype holds exactly; 1 for a single number."""
-    random = np.random.default_rng(0)
-    floating = [y for y in jax.tree.leaves(outputs) if errors.is_floating(y)]
-    if not floating:
-        errors.fail("compare", "function", "one with a floating output",
-                    jax.tree.map(errors.describe, outputs))  # fmt: skip
-    if len(floating) == 1 and floating[0].shape == ():
-        return [np.ones((), floating[0].dtype)]
-    choices = np.array([0.5, 0.75, 1.0, 1.25, 1.5, -0.5, -0.75, -1.0, -1.25, -1.5])
-    return [random.choice(choices, y.shape).astype(y.dtype) for y in floating]
-
-
-def _reference(function: Callable[..., Any], args: Any, cotangent: Any) -> tuple[Any, Any]:
+def _reference(function: Callable[..., Any], args: Any, delta: Any) -> tuple[Any, Any]:
     """Value and gradient in float64, by autodiff."""
     with jax.enable_x64(True), derivatives("autodiff"):
         try:
-            pulled = compiled(functools.partial(_pulled, function))
-            y, gradient = pulled(cast(args, jnp.float64), cast(cotangent, jnp.float64))
+            reference = compiled(functools.partial(pulled, function))
+            y, gradient = reference(cast(args, jnp.float64), cast(delta, jnp.float64))
         except TypeError as error:
             error.add_note(
                 "This was the reference, in float64. Does the function close over arrays of "

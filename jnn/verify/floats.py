@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jnn import errors
 
@@ -31,7 +33,35 @@ def cast(tree: Any, dtype: Any) -> Any:
     """`tree` with its floating arrays in `dtype`, and all its leaves as JAX arrays."""
 
     def convert(x: Any) -> jax.Array:
-        x = jax.numpy.asarray(x)
+        x = jnp.asarray(x)
         return x.astype(dtype) if errors.is_floating(x) else x
 
     return jax.tree.map(convert, tree)
+
+
+def pulled(function: Callable[..., Any], args: Any, delta: Any) -> tuple[list[Any], list[Any]]:
+    """The floating outputs of `function`, and the cotangents of its floating arguments.
+
+    >>> pulled(jnp.square, (jnp.array(3.0),), [jnp.array(1.0)])
+    ([Array(9., dtype=float32, ...)], [Array(6., dtype=float32, ...)])
+    """
+
+    def floating(*args: Any) -> list[Any]:
+        return [y for y in jax.tree.leaves(function(*args)) if errors.is_floating(y)]
+
+    of_floats, floats = by_floats(floating, args)
+    y, pull = jax.vjp(of_floats, *floats)
+    return y, list(pull(delta))
+
+
+def cotangent(outputs: Any) -> list[np.ndarray]:
+    """A cotangent for each floating output, the same at every call; of a single number it is 1.
+
+    Its entries lie between 1/2 and 3/2 in magnitude, and every dtype holds them exactly.
+    """
+    random = np.random.default_rng(0)
+    floating = [y for y in jax.tree.leaves(outputs) if errors.is_floating(y)]
+    if len(floating) == 1 and floating[0].shape == ():
+        return [np.ones((), floating[0].dtype)]
+    choices = np.array([0.5, 0.75, 1.0, 1.25, 1.5, -0.5, -0.75, -1.0, -1.25, -1.5])
+    return [random.choice(choices, y.shape).astype(y.dtype) for y in floating]

@@ -1,4 +1,4 @@
-"""The ledger of saved values against cases counted by hand, and every rule against its docstring."""
+"""The ledger against cases counted by hand, and every rule against its docstring."""
 
 import functools
 
