@@ -2,6 +2,7 @@
 
 from jnn import data as data
 from jnn import layers as layers
+from jnn import models as models
 from jnn import rules as rules
 from jnn.layers import dense as dense
 from jnn.layers import elu as elu
@@ -13,6 +14,7 @@ from jnn.layers import initialisers as initialisers
 from jnn.layers import layer as layer
 from jnn.layers import leaky_relu as leaky_relu
 from jnn.layers import lift as lift
+from jnn.layers import log_softmax as log_softmax
 from jnn.layers import parallel as parallel
 from jnn.layers import relu as relu
 from jnn.layers import residual as residual
@@ -22,11 +24,13 @@ from jnn.layers import serial as serial
 from jnn.layers import sigmoid as sigmoid
 from jnn.layers import silu as silu
 from jnn.layers import soft_logistic as soft_logistic
+from jnn.layers import softmax as softmax
 from jnn.layers import softplus as softplus
 from jnn.layers import softsign as softsign
 from jnn.layers import summary as summary
 from jnn.layers import tanh as tanh
 from jnn.layers.layer import Layer as Layer
+from jnn.models import deltas as deltas
 from jnn.rules import absolute_error as absolute_error
 from jnn.rules import binary_cross_entropy as binary_cross_entropy
 from jnn.rules import cross_entropy as cross_entropy

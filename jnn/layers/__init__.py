@@ -7,11 +7,13 @@ from jnn.layers.activation import hard_tanh as hard_tanh
 from jnn.layers.activation import identity as identity
 from jnn.layers.activation import leaky_relu as leaky_relu
 from jnn.layers.activation import lift as lift
+from jnn.layers.activation import log_softmax as log_softmax
 from jnn.layers.activation import relu as relu
 from jnn.layers.activation import selu as selu
 from jnn.layers.activation import sigmoid as sigmoid
 from jnn.layers.activation import silu as silu
 from jnn.layers.activation import soft_logistic as soft_logistic
+from jnn.layers.activation import softmax as softmax
 from jnn.layers.activation import softplus as softplus
 from jnn.layers.activation import softsign as softsign
 from jnn.layers.activation import tanh as tanh

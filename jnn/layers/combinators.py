@@ -106,6 +106,21 @@ def each(
     return list(zip(layers, params, state, strict=True))
 
 
+def stages(
+    net: Layer, params: Any, state: Any = (), name: str = ""
+) -> Iterator[tuple[str, Layer, Any, Any]]:
+    """A network as one row of layers, each with its name, parameters and state.
+
+    Serial networks inside serial networks are opened; the names are those of the scopes.
+    """
+    if net.spec.name != "serial":
+        yield name or net.spec.name, net, params, state
+        return
+    for i, (inner, p, s) in enumerate(each("serial", net.spec.layers, params, state)):
+        prefix = f"{name}/" if name else ""
+        yield from stages(inner, p, s, f"{prefix}{i}.{inner.spec.name}")
+
+
 @contextlib.contextmanager
 def inside(function: str, i: int, inner: Layer) -> Iterator[None]:
     """The scope of layer i; an error that leaves it says where it was."""

@@ -37,7 +37,7 @@ class Spec:
     Attributes:
       name: the constructor's name.
       settings: every setting and its value, defaults included.
-      written: the call as it was written.
+      written: the call, without what is said by default.
     """
 
     name: str
@@ -107,6 +107,10 @@ def layer(constructor: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
     signature = inspect.signature(constructor).replace(return_annotation=Layer)
     name = constructor.__name__
 
+    def is_default(setting: str, value: Any) -> bool:
+        default = signature.parameters[setting].default
+        return value is default or (type(value) is type(default) and value == default)
+
     @functools.wraps(constructor)
     def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
         try:
@@ -115,8 +119,9 @@ def layer(constructor: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
             takes = ", ".join(signature.parameters) or "nothing"
             raise TypeError(f"{name}: {error}. It takes {takes}.") from None
         init, apply = constructor(*args, **kwargs)
-        written = [_show(a) for a in args] + [f"{k}={_show(v)}" for k, v in kwargs.items()]
         bound.apply_defaults()
+        written = [_show(a) for a in args]
+        written += [f"{k}={_show(v)}" for k, v in kwargs.items() if not is_default(k, v)]
         spec = Spec(name, tuple(bound.arguments.items()), f"{name}({', '.join(written)})")
         return Layer(_from_example(name, init), apply, spec)
 

@@ -1,0 +1,9 @@
+"""Networks made of layers, and ways to take them apart."""
+
+from jnn.models.deltas import deltas as deltas
+from jnn.models.mlp import mlp as mlp
+from jnn.models.mlp import part as part
+from jnn.models.recursion import Recursion as Recursion
+from jnn.models.recursion import gradient_by_jacobians as gradient_by_jacobians
+from jnn.models.recursion import gradient_by_recursion as gradient_by_recursion
+from jnn.models.recursion import jacobians as jacobians
