@@ -25,19 +25,17 @@ _LEAST = 2.0**-100
 
 def _log(p: jax.Array) -> jax.Array:
     """The guarded logarithm; its derivative is `1 / max(p, 2^-100)`."""
-    c = jnp.maximum(p, jnp.full_like(p, _LEAST))
-    return jnp.log(c) + (p - c) / c
+    return jnp.where(p > _LEAST, jnp.log(_guarded(p)), p / _LEAST + (math.log(_LEAST) - 1))
 
 
 def _log1m(p: jax.Array) -> jax.Array:
     """The guarded logarithm of 1 - p, exact where p is small."""
-    inside = p < 1
-    small = jnp.where(inside, p, jnp.zeros_like(p))
-    return jnp.where(inside, jnp.log1p(-small), (1 - p) / _LEAST + (math.log(_LEAST) - 1))
+    below = jnp.where(p < 1, p, jnp.zeros_like(p))
+    return jnp.where(p < 1, jnp.log1p(-below), (1 - p) / _LEAST + (math.log(_LEAST) - 1))
 
 
-def _slope(p: jax.Array) -> jax.Array:
-    return 1 / jnp.maximum(p, jnp.full_like(p, _LEAST))
+def _guarded(p: jax.Array) -> jax.Array:
+    return jnp.maximum(p, jnp.full_like(p, _LEAST))
 
 
 def _finite(d: jax.Array, like: jax.Array) -> jax.Array:
@@ -95,7 +93,7 @@ def binary_cross_entropy_tangent(primals, tangents):
 
 def _binary_slopes(p, t):
     q, t = widen(p), t.astype(widen(p).dtype)
-    of_p = (1 - t) * _slope(1 - q) - t * _slope(q)  # H-32: (p - t) / (p (1 - p))
+    of_p = (1 - t) / _guarded(1 - q) - t / _guarded(q)  # H-32: (p - t) / (p (1 - p))
     return of_p, _log1m(q) - _log(q)
 
 
@@ -143,14 +141,14 @@ def cross_entropy_backward(saved, delta):
     p, t = saved
     v, q = widen(delta)[..., None], widen(p)
     dt = -v * _log(q) if errors.is_floating(t) else None
-    return _finite(-v * _targets(q, t) * _slope(q), p), dt  # H-28: -t / y
+    return _finite(-v * _targets(q, t) / _guarded(q), p), dt  # H-28: -t / y
 
 
 @cross_entropy.tangent
 def cross_entropy_tangent(primals, tangents):
     (p, t), (dp, dt) = primals, tangents
     q = widen(p)
-    dy = -_targets(q, t) * _slope(q) * widen(dp)
+    dy = -_targets(q, t) / _guarded(q) * widen(dp)
     if errors.is_floating(t):
         dy = dy - widen(dt) * _log(q)
     return cross_entropy.parts.definition(p, t), _finite(dy.sum(-1), p)

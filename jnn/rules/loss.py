@@ -173,7 +173,8 @@ def absolute_error(
     >>> jax.grad(jnn.absolute_error)(jnp.array([1.0, 3.0]), jnp.array([1.0, 5.0])).tolist()
     [0.0, -1.0]
     """
-    return _reduce(jnp.abs(_error(y, t)), weights, outputs, y.dtype)
+    e = _error(y, t)
+    return _reduce(e * jnp.sign(e), weights, outputs, y.dtype)  # Its slope at 0 is 0.
 
 
 @_of_error(absolute_error)
