@@ -1,0 +1,96 @@
+"""What the benchmarks share: options, candidates, the Markdown of their results."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jnn.rules.mode import derivatives
+from jnn.verify.measure import Program, program
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def options(description: str | None, name: str, *words: str) -> argparse.ArgumentParser:
+    """The options of every benchmark; `words` are names that may be picked."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=(description or "").partition("\n")[0]
+    )
+    if words:
+        parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(words)}")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: only to see that it runs")
+    parser.add_argument("--seconds", type=float, default=2.0, help="time for each race (2)")
+    parser.add_argument("--out", type=Path, help=f"where the table goes ({RESULTS}/{name}.md)")
+    return parser
+
+
+def destination(chosen: argparse.Namespace, name: str) -> Path | None:
+    """Where the table goes; nowhere for a part of it or a quick run, unless told."""
+    if chosen.out is None and (chosen.quick or getattr(chosen, "names", None)):
+        return None
+    return chosen.out or RESULTS / f"{name}.md"
+
+
+def command(chosen: argparse.Namespace, name: str) -> str:
+    """The command line that repeats the run."""
+    words = [*getattr(chosen, "names", ()), *(["--quick"] if chosen.quick else ())]
+    return " ".join([f"python -m benchmarks.{name}", *words])
+
+
+def in_mode(mode: str, function: Callable[..., Any], *args: Any) -> Program:
+    """`function` compiled with rules differentiated in that mode."""
+    with derivatives(mode):
+        return program(function, *args)
+
+
+def agree(what: str, programs: Mapping[str, Program], tolerance: float = 1e-4) -> None:
+    """Stops unless all programs return the same, relative to each array's largest entry."""
+    first, *others = programs
+    expected = [np.asarray(x, np.float64) for x in jax.tree.leaves(programs[first]())]
+    for other in others:
+        found = [np.asarray(x, np.float64) for x in jax.tree.leaves(programs[other]())]
+        if len(found) != len(expected):
+            sys.exit(f"{what}: {other} returns {len(found)} arrays, {first} {len(expected)}")
+        for i, (x, y) in enumerate(zip(found, expected, strict=True)):
+            error = np.abs(x - y.reshape(x.shape)).max(initial=0.0)
+            if not error <= tolerance * np.abs(y).max(initial=1e-30):
+                sys.exit(f"{what}: {other} differs from {first} in array {i} by {error:.2g}")
+
+
+def machine() -> str:
+    """The device, the number of cores and the versions, in one line."""
+    device = jax.devices()[0]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{device.device_kind} ({jax.default_backend()}), {cores} cores, jax {jax.__version__}, "
+        f"Python {sys.version.split()[0]}"
+    )
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table, its columns padded so that it reads as plain text too."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
+    return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])
+
+
+def publish(title: str, line: str, body: str, path: Path | None) -> None:
+    """Prints the page, and writes it whole or not at all."""
+    page = f"# {title}\n\n`{line}` on {machine()}.\n\n{body}\n"
+    print(page)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(path)
+        print(f"written to {path}")
