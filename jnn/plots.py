@@ -234,8 +234,9 @@ def history(
             colour, line, marker = style
             axes.plot(steps, values, color=colour, linestyle=line, marker=marker, markersize=4,
                       linewidth=1.5, label=name, markevery=max(1, len(values) // 12))  # fmt: skip
-        everything = np.concatenate(list(arrays.values()))
-        if everything.min(initial=1) > 0 and everything.max(initial=1) > 100 * everything.min():
+        values = np.concatenate(list(arrays.values()))
+        values = values[np.isfinite(values)]
+        if values.size and values.max() > 100 * values.min() > 0:
             axes.set_yscale("log")
         axes.set_xlabel(step)
         axes.set_ylabel(quantity or ("" if len(arrays) > 1 else next(iter(arrays))))

@@ -54,7 +54,8 @@ def along(
     """The slope of u f along d for each pair; of each output if `us` is None."""
     steps = stretch * STEPS
     offsets = np.concatenate([steps, -steps])
-    points = function.x + offsets[:, None, None] * ds
+    points = offsets[:, None, None] * ds
+    points += function.x
     values = function.rows(points.reshape(-1, function.n)).reshape(*points.shape[:2], -1)
     centre = np.broadcast_to(function.centre, (len(ds), function.m))
     if us is not None:

@@ -147,9 +147,10 @@ def rowwise(
         parts = []
         for start in range(0, len(rows), chunk):
             part = rows[start : start + chunk]
-            fill = np.broadcast_to(part[:1], (chunk - len(part), part.shape[1]))
-            values = np.asarray(program(np.concatenate([part, fill]), *held), np.float64)
-            parts.append(values[: len(part)])
+            count = len(part)
+            if count < chunk:
+                part = np.pad(part, ((0, chunk - count), (0, 0)), mode="edge")
+            parts.append(np.asarray(program(part, *held), np.float64)[:count])
         return np.concatenate(parts)
 
     return evaluate

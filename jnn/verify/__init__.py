@@ -1,0 +1,13 @@
+"""Proof and comparison of derivatives, for rules of this library and for anybody's functions."""
+
+from jnn.verify.check import SUITES as SUITES
+from jnn.verify.check import CheckReport as CheckReport
+from jnn.verify.check import check as check
+from jnn.verify.compare import Comparison as Comparison
+from jnn.verify.compare import compare as compare
+from jnn.verify.differences import gradient_test as gradient_test
+from jnn.verify.differences import jacobian_test as jacobian_test
+from jnn.verify.differences import transpose_test as transpose_test
+from jnn.verify.promise import promise as promise
+from jnn.verify.residuals import Ledger as Ledger
+from jnn.verify.residuals import residuals as residuals
