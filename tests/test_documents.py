@@ -56,14 +56,11 @@ def test_d27_needs_the_derivative_of_the_activation(random):
 # Hedberg
 
 
-def test_h28_is_not_yet_the_delta_and_h30_holds_only_summed():
+def test_h30_holds_only_summed():
     inputs, outputs = case("DELTA-CE-softmax")
     y, t, w = outputs["y"], inputs["t"], inputs["W"]
     jacobian = jax.jacrev(jnn.rules.softmax)(outputs["z"])
-    close(jacobian, np.diag(y) - np.outer(y, y))  # D-31
-    apart(-t / y, outputs["delta"])  # H-28 as the delta of the affine output
-    close(jacobian.T @ (-t / y), outputs["delta"])  # through the full softmax: y - t
-    left = (-t / y)[:, None] * (jacobian @ w)  # H-30: delta_i dz_i/dy_j
+    left = (-t / y)[:, None] * (jacobian @ w)  # delta_i dz_i/dy_j, for each i
     right = -(t - y)[:, None] * w
     apart(left, right, by=0.5)
     close(left.sum(0), right.sum(0))
@@ -98,33 +95,6 @@ def test_x10_prints_the_functions_of_the_mirrored_argument():
     assert sigmoid(3.0 - 3.0) == 0.5  # Figure 6: sigma(x - 3) has b = -3, and is 1/2 at x = -b
 
 
-def test_x22_to_x25_are_cut_and_two_of_them_repeat_a_formula():
-    inputs, outputs = case("X-22..25")
-    right = outputs["H"]
-    close(jnn.cross_entropy(inputs["q"], inputs["p"].astype(float)), right)
-    printed = np.array([0.949, 0.610, 1.203, 0.105])
-    np.testing.assert_array_equal(np.floor(right * 1000) / 1000, printed)
-    assert (np.round(right, 3) != printed)[:3].all()
-    repeated = -(0.3 * np.log(0.3) + 0.7 * np.log(0.7))  # what print under H
-    close(right[1], repeated)
-    apart(right[2:], repeated, by=0.5)
-
-
-def test_x60_leaves_out_the_data():
-    inputs, outputs = case("X-61/63")
-    x, t, theta = inputs["X_cols"].T, inputs["Y_onehot_cols"].T, inputs["theta"]
-
-    def cost(theta):
-        return jnn.softmax_cross_entropy(affine(x, theta), t).sum()
-
-    value, gradient = jax.value_and_grad(cost)(theta)
-    close(value, outputs["C"])
-    close(gradient, outputs["grad"])
-    p = outputs["P"].T
-    close(gradient, x.T @ (p - t))
-    assert (p - t).shape != gradient.shape  # one number a sample and class
-
-
 # Treister
 
 
@@ -134,26 +104,19 @@ def test_the_likelihood_of_t3_weighs_its_second_term_by_1_minus_y():
     assert round(-(np.log(0.8) + np.log(0.2)), 4) == 1.8326  # y log q + y log(1 - q), as printed
 
 
-def test_the_hessian_of_logistic_regression_and_its_expansion(random):
-    inputs, outputs = case("T-9..17+Hessian")
+def test_the_expansion_of_logistic_regression_lacks_its_constant_and_a_half(random):
+    inputs, _ = case("T-9..17+Hessian")
     x, c, w, m = inputs["X_cols"].T, inputs["c1"], inputs["w"], inputs["c1"].size
 
     def f(w):  # T-9
         return jnn.sigmoid_cross_entropy(affine(x, w[:, None]), c[:, None]).mean()
 
-    close(f(w), outputs["F"])
-    close(jax.grad(f)(w), outputs["grad"])
-    hessian = jax.hessian(f)(w)
-    close(hessian, outputs["hess"])
-    close(-np.linalg.solve(hessian, outputs["grad"]), outputs["newton_step"])
-
-    # The text expands F(w + dw) as a weighted square alone; the constant and the half are missing.
     s = np.asarray(sigmoid(x @ w))
     d, step = s * (1 - s), 1e-4 * random.normal(size=w.size)
     g = -(s - c) / d
     square = np.sum(d * (x @ step - g) ** 2)
-    close_to = f(w) + (square - np.sum(d * g**2)) / (2 * m)
-    assert abs(close_to - f(w + step)) < 1e-10
+    expanded = f(w) + (square - np.sum(d * g**2)) / (2 * m)
+    assert abs(expanded - f(w + step)) < 1e-10
     assert abs(square / m - f(w + step)) > 0.1  # as printed
 
 
