@@ -128,7 +128,8 @@ def inside(function: str, i: int, inner: Layer) -> Iterator[None]:
         with jax.named_scope(f"{i}.{inner.spec.name}"):
             yield
     except Exception as error:
-        error.add_note(f"In layer {i} of {function}: {inner!r}")
+        what = inner.spec.name if inner.spec.layers else repr(inner)
+        error.add_note(f"In layer {i} of {function}: {what}")
         raise
 
 

@@ -6,7 +6,7 @@ import jax
 
 from jnn import errors
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
-from jnn.layers.layer import Apply, Init, layer, pure
+from jnn.layers.layer import Apply, Init, described, fed_by, layer, pure
 from jnn.rules.activation import activation as chosen
 from jnn.rules.affine import affine
 from jnn.rules.rule import Rule
@@ -67,17 +67,3 @@ def dense(
         return step(affine(x, params.w, params.b))
 
     return init, pure(apply)
-
-
-def fed_by(function: str, x: Any) -> tuple[int, Any]:
-    """The number of features in the example `x`, and its dtype, which the parameters take."""
-    if not hasattr(x, "shape") or len(x.shape) < 1:
-        got = described(x)
-        errors.fail(function, "x", "an array with its features on the last axis", got)
-    errors.floating(function, x=x)
-    return x.shape[-1], x.dtype
-
-
-def described(tree: Any) -> Any:
-    """`tree` with shapes and dtypes in place of its arrays."""
-    return jax.tree.map(errors.describe, tree)

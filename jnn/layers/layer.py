@@ -152,6 +152,20 @@ def abstract(x: Any) -> Any:
     return jax.eval_shape(lambda x: x, x)
 
 
+def fed_by(function: str, x: Any) -> tuple[int, Any]:
+    """The number of features in the example `x`, and its dtype, which the parameters take."""
+    if not hasattr(x, "shape") or len(x.shape) < 1:
+        got = described(x)
+        errors.fail(function, "x", "an array with its features on the last axis", got)
+    errors.floating(function, x=x)
+    return x.shape[-1], x.dtype
+
+
+def described(tree: Any) -> Any:
+    """`tree` with shapes and dtypes in place of its arrays."""
+    return jax.tree.map(errors.describe, tree)
+
+
 def _from_example(name: str, init: Init) -> Init:
     def from_example(key: jax.Array, x: Any) -> tuple[Any, Any]:
         dtype = getattr(key, "dtype", bool)

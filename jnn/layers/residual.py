@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 import jax
 
 from jnn import errors, rules
-from jnn.layers.dense import described, fed_by
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
-from jnn.layers.layer import Apply, Init, layer, pure
+from jnn.layers.layer import Apply, Init, described, fed_by, layer, pure
 from jnn.rules.activation import activation as chosen
 from jnn.rules.rule import Rule
 

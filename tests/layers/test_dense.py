@@ -7,6 +7,7 @@ import pytest
 
 import jnn
 from jnn.layers import DenseParams
+from tests.draw import parameters
 from tests.golden import golden
 
 KEY = jax.random.key(0, impl="rbg")  # Compiles faster than the default.
@@ -101,7 +102,7 @@ def test_both_orders_are_one_map_shifted():
     """Activating before is activating after the layer in front."""
     x = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
     before = jnn.dense(4, activation="tanh", order="before")
-    params, _ = before.init(KEY, x)
+    params = parameters(before, x)
     np.testing.assert_allclose(
         before(params, x), jnn.serial(jnn.tanh(), jnn.dense(4))(((), params), x)
     )
@@ -110,14 +111,14 @@ def test_both_orders_are_one_map_shifted():
 def test_any_number_of_batch_axes():
     x = np.random.default_rng(1).normal(size=(2, 5, 6, 3)).astype(np.float32)
     net = jnn.dense(4)
-    params, _ = net.init(KEY, x)
+    params = parameters(net, x)
     np.testing.assert_allclose(
         net(params, x).reshape(60, 4), net(params, x.reshape(60, 3)), rtol=1e-6
     )
 
 
 def test_a_layer_without_biases_has_none():
-    params, _ = jnn.dense(4, bias=False).init(KEY, jnp.zeros((2, 3)))
+    params = parameters(jnn.dense(4, bias=False), jnp.zeros((2, 3)))
     assert params.b is None
     assert len(jax.tree.leaves(params)) == 1
 
@@ -174,6 +175,6 @@ def test_params_of_another_layer_raise(params):
 
 
 def test_an_input_of_another_width_raises():
-    params, _ = jnn.dense(2).init(KEY, jnp.zeros((8, 3)))
+    params = parameters(jnn.dense(2), jnp.zeros((8, 3)))
     with pytest.raises(ValueError, match=r"`x` must be of shape \(..., 3\).* got float32\[8,5\]"):
         jnn.dense(2)(params, jnp.zeros((8, 5)))

@@ -7,6 +7,7 @@ import pytest
 
 import jnn
 from jnn.layers import ResidualParams
+from tests.draw import parameters
 from tests.golden import golden
 
 KEY = jax.random.key(0, impl="rbg")  # Compiles faster than the default.
@@ -40,7 +41,7 @@ def test_activations_with_settings_fit_too(make, activation):
     with jax.enable_x64(True):
         x = jnp.array(np.random.default_rng(1).normal(size=(5, 3)))
         net = make(4, activation=activation)
-        params, _ = net.init(KEY, x)
+        params = parameters(net, x)
 
         @jax.jit
         def gradients(params, x):
@@ -57,7 +58,7 @@ def test_activations_with_settings_fit_too(make, activation):
 def test_a_residual_step_without_its_second_weights_is_the_identity():
     x = np.ones((5, 3), np.float32)
     net = jnn.residual(7)
-    params, _ = net.init(KEY, x)
+    params = parameters(net, x)
     np.testing.assert_array_equal(net(params._replace(w2=jnp.zeros((7, 3))), x), x)
 
 
@@ -82,7 +83,7 @@ def test_what_is_refused(make):
     x = jnp.zeros((5, 3))
     with pytest.raises(TypeError, match=f"^{name}: `x` must be a floating array"):
         make(3).init(KEY, x.astype(int))
-    params, _ = make(4).init(KEY, x)
+    params = parameters(make(4), x)
     with pytest.raises(ValueError, match=f"^{name}: `params` must be ResidualParams of 3 units"):
         make(3)(params, x)
     with pytest.raises(ValueError, match=f"^{name}: `params` must be ResidualParams"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jnn
+from tests.draw import parameters
 from tests.golden import golden
 
 KEY = jax.random.key(0, impl="rbg")
@@ -27,7 +28,7 @@ def test_deltas_follow_the_recursion(x64, random):
         jnn.dense(4), jnn.sigmoid(), jnn.serial(jnn.dense(3), jnn.sigmoid()), jnn.dense(2)
     )
     x, y = random.normal(size=(5, 3)), random.normal(size=(5, 2))
-    params, _ = jax.jit(net.init)(KEY, x)
+    params = parameters(net, x)
     found = jax.jit(lambda *args: jnn.deltas(net, *args))(params, x, y)
     assert list(found) == [
         "input", "0.dense", "1.sigmoid", "2.serial/0.dense", "2.serial/1.sigmoid", "3.dense",
@@ -78,8 +79,8 @@ def test_softmax_cross_entropy_starts_with_the_error(x64, random):
     """H-30: delta = y - t on the logits, whatever comes before."""
     net, labels = jnn.models.mlp([4, 3]), jnp.array([0, 2, 1, 2, 0])
     x = jnp.array(random.normal(size=(5, 3)))
-    params, _ = net.init(KEY, x)
-    found = jnn.deltas(net, params, x, labels, loss=jnn.softmax_cross_entropy)
+    params = parameters(net, x)
+    found = jax.jit(lambda p: jnn.deltas(net, p, x, labels, loss=jnn.softmax_cross_entropy))(params)
     z = np.exp(net(params, x))
     expected = z / z.sum(1, keepdims=True) - np.eye(3)[labels]
     np.testing.assert_allclose(found["1.dense"], expected, rtol=1e-12)
@@ -88,9 +89,9 @@ def test_softmax_cross_entropy_starts_with_the_error(x64, random):
 def test_deltas_are_those_of_each_sample_alone(x64, random):
     net = jnn.models.mlp([4, 2])
     x, y = jnp.array(random.normal(size=(5, 3))), jnp.array(random.normal(size=(5, 2)))
-    params, _ = net.init(KEY, x)
-    together = jnn.deltas(net, params, x, y)
-    alone = jnn.deltas(net, params, x[2:3], y[2:3])
+    params = parameters(net, x)
+    deltas = jax.jit(lambda *args: jnn.deltas(net, params, *args))
+    together, alone = deltas(x, y), deltas(x[2:3], y[2:3])
     for name, delta in alone.items():
         np.testing.assert_allclose(together[name][2:3], delta, rtol=1e-12)
 
@@ -106,10 +107,11 @@ def test_a_single_layer_and_many_outputs(x64):
 
 def test_deltas_under_jit_and_every_mode(x64):
     net, x = jnn.models.mlp([4, 2]), jnp.ones((5, 3))
-    params, _ = net.init(KEY, x)
+    params = parameters(net, x)
     y = jnp.zeros((5, 2))
-    by_hand = jax.jit(lambda p: jnn.deltas(net, p, x, y))(params)
-    for mode in ("forward", "autodiff"):
+    deltas = jax.jit(lambda p: jnn.deltas(net, p, x, y))
+    by_hand = jnn.deltas(net, params, x, y)
+    for mode in ("backward", "forward", "autodiff"):
         with jnn.derivatives(mode):
-            for name, delta in jnn.deltas(net, params, x, y).items():
+            for name, delta in deltas(params).items():
                 np.testing.assert_allclose(delta, by_hand[name], rtol=1e-12)

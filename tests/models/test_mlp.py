@@ -7,6 +7,7 @@ import pytest
 
 import jnn
 from jnn.models import mlp, part
+from tests.draw import parameters
 
 KEY = jax.random.key(0, impl="rbg")
 X = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
@@ -15,7 +16,7 @@ X = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
 def test_activation_after_the_affine_map(random):
     """X-115..118, H-13 by NumPy; the output's activation is its own."""
     net = mlp([4, 3, 2], activation=["tanh", "sigmoid"], output="softplus")
-    params, _ = net.init(KEY, X)
+    params = parameters(net, X)
     x = np.asarray(X)
     functions = np.tanh, lambda z: 1 / (1 + np.exp(-z)), lambda z: np.log1p(np.exp(z))
     for (w, b), function in zip(params, functions, strict=True):
@@ -26,7 +27,7 @@ def test_activation_after_the_affine_map(random):
 def test_activation_before_the_affine_map():
     """B-2, B-19: the input is activated, the output is affine."""
     net = mlp([4, 3, 2], activation=["tanh", "sigmoid", "relu"], order="before")
-    params, _ = net.init(KEY, X)
+    params = parameters(net, X)
     x = np.asarray(X)
     functions = np.tanh, lambda z: 1 / (1 + np.exp(-z)), lambda z: np.maximum(z, 0)
     for (w, b), function in zip(params, functions, strict=True):
@@ -55,7 +56,7 @@ def test_the_layers_print():
 def test_partial_networks_compose(order):
     """B-3..8: F^{l'',l} = F^{l'',l'} o F^{l',l}, for every l <= l' <= l''."""
     net = mlp([4, 4, 3, 2], order=order)
-    params, _ = net.init(KEY, X)
+    params = parameters(net, X)
     values = [X]
     for inner, p in zip(net.spec.layers, params, strict=True):
         values.append(inner(p, values[-1]))
@@ -70,20 +71,21 @@ def test_partial_networks_compose(order):
 
 def test_the_jacobian_of_a_composition_is_the_product():
     """B-9, T-24..26."""
-    net = mlp([4, 2])
-    params, _ = net.init(KEY, X)
+    net, x = mlp([4, 2]), X[0]
+    params = parameters(net, X)
     (first, p), (second, q) = part(net, params, 0, 1), part(net, params, 1)
-    x = X[:1]
-    whole = jax.jacrev(lambda x: net(params, x)[0])(x)[:, 0]
-    inner = jax.jacrev(lambda x: first(p, x)[0])(x)[:, 0]
-    outer = jax.jacrev(lambda y: second(q, y)[0])(first(p, x))[:, 0]
-    np.testing.assert_allclose(whole, outer @ inner, rtol=1e-5, atol=1e-6)
+
+    def jacobian(net, params, x):
+        return jax.jit(jax.jacrev(lambda x: net(params, x)))(x)
+
+    product = jacobian(second, q, first(p, x)) @ jacobian(first, p, x)
+    np.testing.assert_allclose(jacobian(net, params, x), product, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("bounds", [(-1, 2), (2, 1), (0, 3)])
 def test_parts_that_are_not_there_raise(bounds):
     net = mlp([4, 2])
-    params, _ = net.init(KEY, X)
+    params = parameters(net, X)
     with pytest.raises(ValueError, match=r"part: `start, stop` must be such that 0 <= start"):
         part(net, params, *bounds)
     with pytest.raises(ValueError, match=r"part: `params` must be a tuple of 2"):

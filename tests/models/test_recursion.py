@@ -8,6 +8,7 @@ import pytest
 import jnn
 from jnn.layers import DenseParams
 from jnn.models import gradient_by_jacobians, gradient_by_recursion, jacobians, mlp, part
+from tests.draw import parameters
 from tests.golden import golden
 
 KEY = jax.random.key(0, impl="rbg")
@@ -56,8 +57,8 @@ def test_the_recursion_is_backpropagation(gradient, bias):
             jnn.dense(n, activation=choice, order="before", bias=bias)
             for n, choice in zip((4, 2, 3), choices, strict=True)
         ))  # fmt: skip
-        params, _ = net.init(KEY, x)
-        ours = gradient(net, params, x, t)
+        params = parameters(net, x)
+        ours = jax.jit(lambda p: gradient(net, p, x, t))(params)
         theirs = jax.jit(jax.grad(lambda p: jnn.squared_error(net(p, x), t).sum()))(params)
         assert jax.tree.structure(ours) == jax.tree.structure(theirs)
         for u, v in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
@@ -69,10 +70,11 @@ def test_each_jacobian_is_that_of_the_rest_of_the_network():
     with jax.enable_x64(True):
         x = jnp.array(np.random.default_rng(1).normal(size=(5, 3)))
         net = mlp([4, 2, 3], order="before")
-        params, _ = net.init(KEY, x)
-        for layer, (value, jacobian) in enumerate(zip(*jacobians(net, params, x), strict=True)):
+        params = parameters(net, x)
+        values, found = jax.jit(lambda p: jacobians(net, p, x))(params)
+        for layer, (value, jacobian) in enumerate(zip(values, found, strict=True)):
             rest, p = part(net, params, layer)
-            by_jax = jax.vmap(jax.jacrev(lambda v, f=rest, p=p: f(p, v)))(value)
+            by_jax = jax.jit(jax.vmap(jax.jacrev(lambda v, f=rest, p=p: f(p, v))))(value)
             np.testing.assert_allclose(jacobian, by_jax, rtol=1e-11, atol=1e-14)
 
 
@@ -107,6 +109,6 @@ def test_other_networks_are_refused(net):
 
 def test_inputs_are_a_batch_of_vectors():
     net = mlp([2], order="before")
-    params, _ = net.init(KEY, jnp.ones((2, 3)))
+    params = parameters(net, jnp.ones((2, 3)))
     with pytest.raises(ValueError, match="jacobians: `x` must be an array of rank 2"):
         jacobians(net, params, jnp.ones(3))
