@@ -1,0 +1,98 @@
+"""Check rules: hand-written derivatives against autodiff, differences, dtypes, transformations.
+
+RULE is the name of a rule, e.g. affine, or of one's own as PACKAGE.MODULE:NAME. Without one, every
+rule of the library is checked. The exit status is 1 if anything was found.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+
+import jax
+
+from jnn import errors
+from jnn.rules import Rule, registry
+from jnn.verify.check import SUITES, check
+
+HEAD = ("rule", "modes", "dtypes", "float64 error", "seconds", "")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("rules", metavar="RULE", nargs="*", type=rule, help="a rule (all)")
+    parser.add_argument(
+        "--suite", dest="suites", metavar="SUITE", action="append", choices=SUITES,
+        help=f"run only this one of {', '.join(SUITES)}; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="examples to draw of each rule (3)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints a line a rule, and what was found below it."""
+    _two_devices()
+    rules = options.rules or list(registry.values())
+    width = max(len(r.name) for r in rules)
+    print(_line(width, *HEAD), flush=True)
+    wrong = []
+    for r in rules:
+        report = check(r, suites=options.suites, seeds=options.seeds)
+        error = report.worst.get("agreement")
+        print(
+            _line(
+                width, report.rule, " ".join(report.modes),
+                " ".join(_SHORT.get(d, d) for d in report.dtypes),
+                "-" if error is None else f"{error:.1e}",
+                f"{sum(report.seconds.values()):.1f}", "ok" if report else "WRONG",
+            )
+        )  # fmt: skip
+        for sentence in report.findings:
+            print(f"  {sentence}")
+        sys.stdout.flush()
+        wrong += [] if report else [r.name]
+    if wrong:
+        print(f"\nwrong: {', '.join(wrong)}")
+    return 1 if wrong else 0
+
+
+def rule(name: str) -> Rule:
+    """The rule of that name, `affine` or `package.module:name`.
+
+    >>> rule("jnn.rules.affine:affine") is rule("affine")
+    True
+    """
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        if name not in registry:
+            raise argparse.ArgumentTypeError(
+                f"there is no rule '{name}'. Rules: {', '.join(registry)}; or PACKAGE.MODULE:NAME."
+            )
+        return registry[name]
+    if "" not in sys.path:  # The console command does not look where it is called.
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise argparse.ArgumentTypeError(f"'{name}': {error}.") from None
+    if not isinstance(found, Rule):
+        raise argparse.ArgumentTypeError(f"'{name}' is {errors.describe(found)}, not a rule.")
+    return found
+
+
+_SHORT = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64"}
+
+
+def _line(width: int, *columns: str) -> str:
+    name, modes, dtypes, error, seconds, verdict = columns
+    return f"{name:{width}}  {modes:16}  {dtypes:16}  {error:>13}  {seconds:>7}  {verdict}".rstrip()
+
+
+def _two_devices() -> None:
+    """On a CPU, two of them for `shard_map`, unless the user or an earlier call has decided."""
+    if "device_count" not in os.environ.get("XLA_FLAGS", ""):
+        try:
+            jax.config.update("jax_num_cpu_devices", 2)
+        except RuntimeError:  # Jax has started: the report says what was not run.
+            return
