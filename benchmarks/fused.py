@@ -1,6 +1,6 @@
 """Would one rule for an affine map and its activation save memory or time over the two?
 
-    python -m benchmarks.fused [--quick] [--seconds S] [--out FILE]
+    python -m benchmarks.fused [--quick] [--seconds S] [--cpu-time] [--out FILE]
 
 The candidate is built here, and is not part of the library unless it pays.
 """
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for name, f in functions.items()
             }
             agree(f"{activation} at {size}", programs)
-            times = race(programs, budget=chosen.seconds)
+            times = race(programs, budget=chosen.seconds, clock=chosen.clock)
             saved = {name: residuals(f, *args).bytes("hand") for name, f in functions.items()}
             memory = {name: p.temporaries or 0 for name, p in programs.items()}
             gains.append(times.ratio("one rule", "two rules"))

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ def options(description: str | None, name: str, *words: str) -> argparse.Argumen
         parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(words)}")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: only to see that it runs")
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each race (2)")
+    parser.add_argument(
+        "--cpu-time", dest="clock", action="store_const", default=time.perf_counter,
+        const=time.process_time, help="count this process' work, where others share the CPU",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help=f"where the table goes ({RESULTS}/{name}.md)")
     return parser
 
@@ -38,7 +43,11 @@ def destination(chosen: argparse.Namespace, name: str) -> Path | None:
 
 def command(chosen: argparse.Namespace, name: str) -> str:
     """The command line that repeats the run."""
-    words = [*getattr(chosen, "names", ()), *(["--quick"] if chosen.quick else ())]
+    words = [*getattr(chosen, "names", ())]
+    if chosen.quick:
+        words.append("--quick")
+    if chosen.clock is time.process_time:
+        words.append("--cpu-time")
     return " ".join([f"python -m benchmarks.{name}", *words])
 
 

@@ -1,6 +1,6 @@
 """Every rule alone: value and gradient by hand, under autodiff, and by a peer's function.
 
-    python -m benchmarks.rules [RULE ...] [--quick] [--seconds S] [--out FILE]
+    python -m benchmarks.rules [RULE ...] [--quick] [--seconds S] [--cpu-time] [--out FILE]
 
 A ratio is the time by hand over the other's: below 1 the hand-written rule is faster.
 """
@@ -17,7 +17,7 @@ from benchmarks import peers
 from benchmarks.report import agree, command, destination, in_mode, markdown, options, publish
 from jnn.rules import Example, registry
 from jnn.verify.floats import cast, cotangent, pulled
-from jnn.verify.measure import Program, Race, program, race
+from jnn.verify.measure import Clock, Program, Race, program, race
 from jnn.verify.residuals import Ledger, residuals
 from jnn.verify.table import bytes_text, seconds_text
 from jnn.verify.typical import typical
@@ -70,7 +70,7 @@ class Row(NamedTuple):
 HEAD = ("rule", "arguments", "by hand", "ratio to autodiff", "to peer", "temporaries", "saved")
 
 
-def measure(name: str, size: dict[str, int], seconds: float) -> Row:
+def measure(name: str, size: dict[str, int], seconds: float, clock: Clock) -> Row:
     """Races the candidates of one rule at one size, once they agree."""
     rule, example = registry[name], typical(registry[name], **size)
     args = cast(example.args, jnp.float32)
@@ -88,7 +88,7 @@ def measure(name: str, size: dict[str, int], seconds: float) -> Row:
     if peer is not None:
         programs["peer"] = program(functools.partial(pulled, peer), args, delta)
     agree(f"{name} at {size}", programs)
-    times = race(programs, budget=seconds)
+    times = race(programs, budget=seconds, clock=clock)
     return Row(name, _shapes(example), programs, times, residuals(function, *args))
 
 
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in chosen.names or registry:
         sizes = QUICK if chosen.quick else MATRIX_SIZES if name in MATRICES else SIZES
         for size in sizes:
-            rows.append(measure(name, size, chosen.seconds))
+            rows.append(measure(name, size, chosen.seconds, chosen.clock))
             print("  ".join(rows[-1].cells()), flush=True)
     notes = NOTES
     if not peers.of_optax():
