@@ -5,6 +5,7 @@ from jnn import layers as layers
 from jnn import models as models
 from jnn import optim as optim
 from jnn import rules as rules
+from jnn import verify as verify
 from jnn.layers import dense as dense
 from jnn.layers import elu as elu
 from jnn.layers import flatten as flatten
@@ -71,3 +72,5 @@ from jnn.rules import squared_error as squared_error
 from jnn.rules.mode import autodiff as autodiff
 from jnn.rules.mode import derivatives as derivatives
 from jnn.rules.rule import rule as rule
+from jnn.verify.compare import compare as compare
+from jnn.verify.residuals import residuals as residuals
