@@ -176,9 +176,13 @@ def run(*words):
     return command.run(parser.parse_args(words))
 
 
-def test_the_command_compares_a_rule(capsys):
-    assert run("tanh", "--batch", "4", "--seconds", "0.01") == 0
-    assert capsys.readouterr().out.startswith("tanh")
+def test_the_command_compares_a_rule(capsys, tmp_path):
+    picture = tmp_path / "tanh.png"
+    assert run("tanh", "--batch", "4", "--seconds", "0.01", "--plot", str(picture)) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("tanh")
+    assert out.endswith(f"picture: {picture}\n")
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
