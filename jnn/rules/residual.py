@@ -168,7 +168,7 @@ def _examples(activation: str, projection: bool):
 def _extreme(projection: bool):
     def make(random: np.random.Generator) -> Example:
         x, w1, b, w2 = _examples("tanh", projection)(random).args
-        return Example(1e4 * x, w1, b, w2)
+        return Example(1e3 * x, w1, b, w2)  # Units saturate; no sum leaves float16.
 
     return make
 
