@@ -7,6 +7,7 @@ import pytest
 
 import jnn
 from jnn.rules import residual, residual_projection
+from jnn.rules.mode import MODES
 from tests.golden import golden
 
 STEPS = {"T22": residual, "T23": residual_projection}
@@ -14,7 +15,7 @@ STEPS = {"T22": residual, "T23": residual_projection}
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("case", range(5))
-@pytest.mark.parametrize("mode", jnn.rules.mode.MODES)
+@pytest.mark.parametrize("mode", MODES)
 def test_golden_steps(step, case, mode):
     """T-22 and T-23 with all their VJPs (Treister §4.1.3); he gives none for T-23."""
     numbers = golden(f"RES-{step}-{case}")
