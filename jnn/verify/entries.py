@@ -9,7 +9,7 @@ from jnn.verify.reports import Entry, Verdict
 from jnn.verify.slopes import EPS, STEPS, Slopes, measure
 from jnn.verify.vectors import Function
 
-SETTLED = 1e-6  # Relative to an output's largest slope.
+SETTLED = 2e-7  # A bar that decides, relative to the output's largest slope: errors of 1e-6 show.
 LISTED = 10
 Rows = Callable[[np.ndarray], np.ndarray]
 
@@ -143,12 +143,20 @@ def judge(function: Function, given: np.ndarray, slopes: Slopes) -> Finding:
                      float(slopes.value[place]), float(bound[place]))  # fmt: skip
 
     if wrong.any():
-        apart = np.abs(given - slopes.value) / bound
         places = np.argwhere(wrong)
-        order = np.argsort(-np.nan_to_num(apart[wrong], nan=np.inf), kind="stable")[:LISTED]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            apart = np.abs(given - slopes.value)[wrong] / bound[wrong]
+        order = np.argsort(-np.nan_to_num(apart, nan=np.inf), kind="stable")[:LISTED]
         worst = tuple(entry(tuple(places[k])) for k in order)
         reason = f"{_count(wrong)} wrong. {_pattern(function, given, slopes, wrong)}"
         return Finding("wrong", reason.strip(), worst, resolution)
+    if vague.any():
+        place = tuple(np.argwhere(vague)[np.argmax(slopes.bar[vague])])
+        reason = (
+            f"{_count(vague)} undecided: differences do not settle. E.g. {entry(place).name}: "
+            f"{slopes.value[place]:.6g} ± {slopes.bar[place]:.1g}."
+        )
+        return Finding("inconclusive", f"{reason} {cause(function)}", (), resolution)
     if slopes.kink.any():
         place = tuple(np.argwhere(slopes.kink)[0])
         reason = (
@@ -157,13 +165,6 @@ def judge(function: Function, given: np.ndarray, slopes: Slopes) -> Finding:
             f"{given[place]:.6g} between {slopes.left[place]:.6g} and {slopes.right[place]:.6g}."
         )
         return Finding("kink", reason, (), resolution)
-    if vague.any():
-        place = tuple(np.argwhere(vague)[np.argmax(slopes.bar[vague])])
-        reason = (
-            f"{_count(vague)} undecided: differences do not settle. E.g. {entry(place).name}: "
-            f"{slopes.value[place]:.6g} ± {slopes.bar[place]:.1g}."
-        )
-        return Finding("inconclusive", f"{reason} {cause(function)}", (), resolution)
     tiny = (given != 0) & (np.abs(given) < bound)
     reason = (
         f"All {given.size} entries agree with differences to {resolution:.1g} or better; "

@@ -207,6 +207,19 @@ def test_a_constant_function_has_the_gradient_zero(random):
     assert gradient_test(constant, x, gradient=lambda x: 1e-6 + 0 * x).verdict == "wrong"
 
 
+def test_where_all_is_zero_a_wrong_entry_shows():
+    report = gradient_test(
+        lambda x: 0 * x.sum(), np.ones(3), gradient=lambda x: jnp.zeros_like(x).at[1].set(1e-9)
+    )
+    assert [e.input for e in report.wrong] == ["x[1]"]
+
+
+def test_a_kink_does_not_cover_what_is_undecided():
+    x = np.array([0.0, 1.0])
+    report = gradient_test(lambda x: jnn.rules.relu(x[0]) + jnp.floor(x[1]), x)
+    assert report.verdict == "inconclusive"
+
+
 @pytest.mark.parametrize("power", [2, 3, 4])
 def test_a_stationary_point_is_no_obstacle(power):
     assert gradient_test(lambda x: (x**power).sum(), np.zeros(3)).verdict == "right"
