@@ -9,6 +9,7 @@ held at the largest number.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,14 +35,10 @@ def _log1m(p: jax.Array) -> jax.Array:
     return jnp.where(p < 1, jnp.log1p(-below), (1 - p) / _LEAST + (math.log(_LEAST) - 1))
 
 
-def _guarded(p: jax.Array) -> jax.Array:
-    return jnp.maximum(p, jnp.full_like(p, _LEAST))
-
-
-def _finite(d: jax.Array, like: jax.Array) -> jax.Array:
-    """A guarded slope in its argument's dtype, which may not reach 2^100."""
-    most = float(jnp.finfo(like.dtype).max)
-    return d if most > 1 / _LEAST else jnp.clip(d, -most, most)
+def _guarded(p: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+    """What p is divided by: not so small that the slope 1/p overflows in `dtype`."""
+    least = max(_LEAST, 1 / float(jnp.finfo(dtype).max))
+    return jnp.maximum(p, jnp.full_like(p, least))
 
 
 @rule
@@ -80,7 +77,7 @@ def binary_cross_entropy_backward(saved, delta):
     p, t = saved
     v = widen(delta)[..., None]
     dp, dt = _binary_slopes(p, t)
-    return _finite(v * dp, p), v * dt if errors.is_floating(t) else None
+    return v * dp, v * dt if errors.is_floating(t) else None
 
 
 @binary_cross_entropy.tangent
@@ -88,12 +85,13 @@ def binary_cross_entropy_tangent(primals, tangents):
     (p, t), (dp, dt) = primals, tangents
     of_p, of_t = _binary_slopes(p, t)
     dy = of_p * widen(dp) + (of_t * widen(dt) if errors.is_floating(t) else 0)
-    return binary_cross_entropy.parts.definition(p, t), _finite(dy.sum(-1), p)
+    return binary_cross_entropy.parts.definition(p, t), dy.sum(-1)
 
 
 def _binary_slopes(p, t):
     q, t = widen(p), t.astype(widen(p).dtype)
-    of_p = (1 - t) / _guarded(1 - q) - t / _guarded(q)  # H-32: (p - t) / (p (1 - p))
+    # H-32: (p - t) / (p (1 - p))
+    of_p = (1 - t) / _guarded(1 - q, p.dtype) - t / _guarded(q, p.dtype)
     return of_p, _log1m(q) - _log(q)
 
 
@@ -141,17 +139,17 @@ def cross_entropy_backward(saved, delta):
     p, t = saved
     v, q = widen(delta)[..., None], widen(p)
     dt = -v * _log(q) if errors.is_floating(t) else None
-    return _finite(-v * _targets(q, t) / _guarded(q), p), dt  # H-28: -t / y
+    return -v * _targets(q, t) / _guarded(q, p.dtype), dt  # H-28: -t / y
 
 
 @cross_entropy.tangent
 def cross_entropy_tangent(primals, tangents):
     (p, t), (dp, dt) = primals, tangents
     q = widen(p)
-    dy = -_targets(q, t) / _guarded(q) * widen(dp)
+    dy = -_targets(q, t) / _guarded(q, p.dtype) * widen(dp)
     if errors.is_floating(t):
         dy = dy - widen(dt) * _log(q)
-    return cross_entropy.parts.definition(p, t), _finite(dy.sum(-1), p)
+    return cross_entropy.parts.definition(p, t), dy.sum(-1)
 
 
 def _targets(q, t):
