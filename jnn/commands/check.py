@@ -11,7 +11,6 @@ import sys
 
 import jax
 
-from jnn import errors
 from jnn.rules import Rule, registry
 from jnn.verify.check import SUITES, check
 
@@ -77,7 +76,7 @@ def rule(name: str) -> Rule:
     except (ImportError, AttributeError) as error:
         raise argparse.ArgumentTypeError(f"'{name}': {error}.") from None
     if not isinstance(found, Rule):
-        raise argparse.ArgumentTypeError(f"'{name}' is {errors.describe(found)}, not a rule.")
+        raise argparse.ArgumentTypeError(f"'{name}' is a {type(found).__name__}, not a rule.")
     return found
 
 

@@ -179,7 +179,8 @@ def _tell(
     _, dy, _ = jax.jvp(
         lambda *f: call(forward, f, rest), tuple(floats), tuple(direction), has_aux=True
     )
-    return Told(y, list(pull(list(delta))), dy, integers)
+    incoming = [d.astype(a.dtype) for d, a in zip(delta, y, strict=True)]
+    return Told(y, list(pull(incoming)), dy, integers)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

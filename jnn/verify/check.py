@@ -27,8 +27,8 @@ class Suite(NamedTuple):
     """A suite, and the cases that it is run on.
 
     "every": every example that is drawn. "maker": one of each maker of examples. "kind": one for
-    each kind of arguments (an absent bias makes another kind). "first": the first, "rest": one of
-    each other maker. "some": the first on which it can be run. "extreme" and "kink": those.
+    each kind of arguments (an absent bias makes another kind). "first": the first, "rest": one for
+    each other kind. "some": the first on which it can be run. "extreme" and "kink": those.
     """
 
     run: Callable[[Case], Iterator[Outcome]]
@@ -59,7 +59,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType({
     "nan": Suite(precision.nan, "kind"),
     "transforms": Suite(transforms.transforms, "first"),
     "curvature": Suite(transforms.curvature, "rest"),
-    "empty batch": Suite(batches.empty_batch, "some"),
+    "empty_batch": Suite(batches.empty_batch, "some"),
     "devices": Suite(batches.devices, "some"),
     "determinism": Suite(hygiene.determinism, "some"),
     "integers": Suite(hygiene.integers, "kind"),
@@ -231,9 +231,10 @@ def _draw(rule: Rule, maker: Callable[[np.random.Generator], Example], seed: int
 
 
 def _roles(drawn: Sequence[Case], makers: int) -> dict[str, Sequence[Case]]:
-    one_a_maker = drawn[:makers]
-    kinds = {(case.structure, case.is_floating): case for case in reversed(one_a_maker)}
+    kinds: dict[Any, Case] = {}
+    for case in drawn[:makers]:
+        kinds.setdefault((case.structure, case.is_floating), case)
     return {
-        "every": drawn, "some": drawn, "maker": one_a_maker, "kind": list(kinds.values()),
-        "first": drawn[:1], "rest": one_a_maker[1:],
+        "every": drawn, "some": drawn, "maker": drawn[:makers], "kind": list(kinds.values()),
+        "first": drawn[:1], "rest": list(kinds.values())[1:],
     }  # fmt: skip

@@ -8,18 +8,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn.verify.case import Arrays, Case, NotRun, Outcome, compiled
+from jnn.verify.agreement import EXACT
+from jnn.verify.case import Arrays, Case, NotRun, Outcome, compiled, equal
 
 SLACK = 1.25  # How many times autodiff's operations a gradient in one argument may take,
-SPARE = 8  # besides so many for each entry of the arguments and the output.
+SPARE = 4  # besides so many for each entry of the arguments and the output.
 
 
 def determinism(case: Case) -> Iterator[Outcome]:
     """Equal calls give equal bits: un-jitted, with another call between, jitted, traced twice."""
     floats, rest, delta, direction = case.floats, case.rest, case.delta, case.direction
-    first, _, second = (_pull(case, x, rest, delta) for x in (floats, case.nearby, floats))
+    first, between, second = (_pull(case, x, rest, delta) for x in (floats, case.nearby, floats))
     if not _same(first, second):
         yield Outcome("two equal calls, un-jitted, with another between, give different bits")
+    expected = case.autodiff(case.nearby, rest, delta, direction)
+    yield from equal("un-jitted, the value of a second call", case.output_names, between[0],
+                     expected.value, delta, EXACT)  # fmt: skip
+    yield from equal("un-jitted, the cotangent of a second call", case.names, between[1],
+                     expected.cotangent, delta, EXACT)  # fmt: skip
     if not _same(*(case.hand(floats, rest, delta, direction) for _ in range(2))):
         yield Outcome("two equal calls, jitted, give different bits")
     for mode, function, last in (("backward", _pull, delta), ("forward", _push, direction)):
@@ -72,7 +78,7 @@ def cost(case: Case) -> Iterator[Outcome]:
     """Under `jit`, arguments that are not differentiated cost nothing.
 
     The gradient in each argument alone takes no more operations than autodiff's, counted by the
-    compiler: at most 1.25 times as many, and 8 for each entry of the arguments and the output.
+    compiler: at most 1.25 times as many, and 4 for each entry of the arguments and the output.
     """
     if len(case.floats) < 2:
         raise NotRun("there is one floating argument, and it is differentiated")

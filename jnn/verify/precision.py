@@ -42,7 +42,7 @@ def accuracy(case: Case, dtype: str) -> Iterator[Outcome]:
     """Value and cotangents have the arguments' dtype; no error is more than twice autodiff's.
 
     The error of a tensor is that of its worst entry, relative to the tensor's largest one; for
-    elementwise rules relative to the entry itself. A few ulps are always allowed.
+    elementwise rules relative to the entry itself as well. A few ulps are always allowed.
     """
     floats, delta, direction = (cast(x, dtype) for x in (case.floats, case.delta, case.direction))
     with jax.enable_x64(dtype == "float64"):
@@ -60,19 +60,29 @@ def accuracy(case: Case, dtype: str) -> Iterator[Outcome]:
             if got.dtype != dtype:
                 yield Outcome(f"the {what} of `{name}` is {got.dtype.name}, expected {dtype}")
             (got, theirs), want = widened((got, theirs)), _held(want, got, dtype)
-            floor = float(jnp.finfo(dtype).tiny) / eps
+            if what != "value" and np.isfinite(flat(expected.value)).all():
+                if np.isnan(got).any():
+                    yield Outcome(f"in {dtype}, the {what} of `{name}` has NaN")
+                want = np.where(np.isnan(want), got, want)  # Nobody knows it: finite will do.
             scale, came_in = largest(want), max(map(largest, widened(incoming)), default=0.0)
             if scale < 8 * eps * came_in:  # It vanishes but for rounding.
                 scale = came_in
-            # Float64 too has round-off, so much of the largest entry.
-            floor += scale * (float(jnp.finfo("float64").eps) / eps if case.rule.elementwise else 1)
-            error, where = worst(got, want, floor)
-            by_autodiff, _ = worst(theirs, want, floor)
-            allowed = ULPS * eps + (2 * by_autodiff if by_autodiff < np.inf else LOST * eps)
-            if dtype == "float64":
-                allowed = max(allowed, EXACT)
-            yield compared(f"in {dtype}, the {what} of {entry(name, where)}",
-                           got, want, where, error, allowed)  # fmt: skip
+            for floor in _floors(case, dtype, scale):
+                error, where = worst(got, want, floor)
+                by_autodiff, _ = worst(theirs, want, floor)
+                allowed = ULPS * eps + (2 * by_autodiff if by_autodiff < np.inf else LOST * eps)
+                if dtype == "float64":
+                    allowed = max(allowed, EXACT)
+                yield compared(f"in {dtype}, the {what} of {entry(name, where)}",
+                               got, want, where, error, allowed)  # fmt: skip
+
+
+def _floors(case: Case, dtype: str, scale: float) -> Iterator[float]:
+    """What is added to an entry that an error is divided by: first its tensor's largest."""
+    eps, smallest = float(jnp.finfo(dtype).eps), float(jnp.finfo(dtype).tiny)
+    yield scale + smallest / eps
+    if case.rule.elementwise:  # The reference too has round-off, of the size of its largest entry.
+        yield scale * float(jnp.finfo("float64").eps) / eps + smallest / eps
 
 
 def _reference(case: Case, floats: Arrays, delta: Arrays, direction: Arrays) -> Told:
@@ -83,19 +93,23 @@ def _reference(case: Case, floats: Arrays, delta: Arrays, direction: Arrays) -> 
     quotients = by_differences(case, floats, direction)
     cotangent = np.full(case.size, np.nan)
     with np.errstate(all="ignore"):
-        cotangent[quotients.entries] = quotients.slopes @ flat(delta)
-    return Told(
-        told.value,
-        _filled(told.cotangent, cotangent),
-        _filled(told.tangent, quotients.tangent),
-    )
+        cotangent[quotients.entries] = _settled(
+            quotients.slopes @ flat(delta), quotients.doubts @ np.abs(flat(delta))
+        )
+    tangent = _settled(quotients.tangent, quotients.tangent_doubt)
+    return Told(told.value, _filled(told.cotangent, cotangent), _filled(told.tangent, tangent))
+
+
+def _settled(slopes: np.ndarray, doubts: np.ndarray) -> np.ndarray:
+    """The slopes, NaN where differences do not know them."""
+    return np.where(doubts <= 1e-3 * (np.abs(slopes) + largest(slopes)), slopes, np.nan)
 
 
 def _filled(tensors: Arrays, entries: np.ndarray) -> list[np.ndarray]:
     """The tensors, with those entries where they have no number themselves."""
     parts = np.split(entries, np.cumsum([x.size for x in tensors])[:-1])
     return [
-        np.where(np.isfinite(x), x, part.reshape(x.shape))
+        np.where(np.isfinite(x) | np.isnan(part.reshape(x.shape)), x, part.reshape(x.shape))
         for x, part in zip(tensors, parts, strict=True)
     ]
 

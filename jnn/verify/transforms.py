@@ -114,17 +114,20 @@ class _Program:
         second = jax.grad(self.scalar("autodiff", rest), self.wrt)(*others)
         return floats, jax.tree.map(_stack, list(self.definition[1]), list(second))
 
-    def mapped(self, moving: tuple[int, ...]) -> Pair:
-        """Value and cotangents, mapped over some of the arguments."""
-        both = [self.here, self.there]
-        moved = tuple(both[i in moving][i] for i in range(len(self.here)))
-        stacked = tuple(
-            jax.tree.map(_stack, *pair) if i in moving else pair[0]
-            for i, pair in enumerate(zip(*both, strict=True))
+    def mapped(self) -> Pair:
+        """Value and cotangents, mapped over all arguments, at both points."""
+        both = jax.tree.map(_stack, self.here, self.there)
+        got = jax.vmap(functools.partial(self.pull, "backward"), (0,))(both)
+        return got, jax.tree.map(_stack, self.pulled, self.pull("autodiff", self.there))
+
+    def mapped_over(self, argument: int) -> Pair:
+        """Value and cotangents, mapped over one argument, which is the same twice."""
+        axes = tuple(0 if i == argument else None for i in range(len(self.here)))
+        twice = tuple(
+            jax.tree.map(_stack, x, x) if i == argument else x for i, x in enumerate(self.here)
         )
-        axes = tuple(0 if i in moving else None for i in range(len(self.here)))
-        got = jax.vmap(functools.partial(self.pull, "backward"), (axes,))(stacked)
-        return got, jax.tree.map(_stack, self.pulled, self.pull("autodiff", moved))
+        got = jax.vmap(functools.partial(self.pull, "backward"), (axes,))(twice)
+        return got, jax.tree.map(_stack, self.pulled, self.pulled)
 
 
 def _stack(*pair: Any) -> Any:
@@ -156,14 +159,14 @@ OTHERS: dict[str, Callable[[_Program], Pair]] = {
     "grad of scan": lambda p: p.scanned(),
 }  # fmt: skip
 
-# These alone are repeated for further examples.
+# These alone are repeated for the other kinds of arguments.
 ESSENTIAL: dict[str, Callable[[_Program], Pair]] = {
     "reverse over reverse": lambda p: (
         jax.grad(lambda *f: _inner(p.slope(*f), p.v), p.wrt)(*p.floats), p.curvature,
     ),
     "forward over reverse": lambda p: (jax.jvp(p.slope, p.floats, p.v)[1], p.curvature),
     "linear_transpose of vjp": lambda p: (p.transposed(), p.pushed[1]),
-    "vmap over all arguments": lambda p: p.mapped(tuple(range(len(p.here)))),
+    "vmap over all arguments": lambda p: p.mapped(),
 }  # fmt: skip
 
 # Not for large arguments.
@@ -182,13 +185,13 @@ def transforms(case: Case) -> Iterator[Outcome]:
         del named["forward over reverse"]  # It is what `hessian` does, in every direction.
     for i, name in enumerate(case.rule.arguments):
         if jax.tree.leaves(case.args[i]):
-            named[f"vmap over `{name}`"] = lambda p, i=i: p.mapped((i,))
+            named[f"vmap over `{name}`"] = lambda p, i=i: p.mapped_over(i)
     yield from _compared(case, named)
     yield from _jvp_of_backward(case)
 
 
 def curvature(case: Case) -> Iterator[Outcome]:
-    """Second derivatives and vmap alone, for examples of the same kinds as one before."""
+    """Of these, second derivatives and vmap alone: for the other kinds of arguments."""
     yield from _compared(case, ESSENTIAL)
 
 
