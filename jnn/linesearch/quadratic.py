@@ -1,0 +1,17 @@
+"""The exact step on a quadratic (H-139)."""
+
+import jax
+import jax.numpy as jnp
+
+
+def quadratic(slope: jax.Array, curvature: jax.Array) -> jax.Array:
+    """The minimiser along a line on which the function is a parabola (H-139).
+
+    With `slope = -r^T d` at the origin and `curvature = d^T A d`, the step is
+    `alpha = d^T r / d^T A d`. Where the curvature is not positive there is no minimum: infinity.
+
+    >>> jnn.linesearch.quadratic(-4.0, 2.0).item()
+    2.0
+    """
+    curved = jnp.asarray(curvature) > 0
+    return jnp.where(curved, -jnp.asarray(slope) / jnp.where(curved, curvature, 1), jnp.inf)
