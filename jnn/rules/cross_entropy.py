@@ -137,26 +137,28 @@ def cross_entropy_forward(p, t):
 @cross_entropy.backward
 def cross_entropy_backward(saved, delta):
     p, t = saved
-    v, q = widen(delta)[..., None], widen(p)
-    dt = -v * _log(q) if errors.is_floating(t) else None
-    return -v * _targets(q, t) / _guarded(q, p.dtype), dt  # H-28: -t / y
+    v = widen(delta)[..., None]
+    dt = -v * _log(widen(p)) if errors.is_floating(t) else None
+    return v * _slopes(p, t), dt
 
 
 @cross_entropy.tangent
 def cross_entropy_tangent(primals, tangents):
     (p, t), (dp, dt) = primals, tangents
-    q = widen(p)
-    dy = -_targets(q, t) / _guarded(q, p.dtype) * widen(dp)
+    dy = _slopes(p, t) * widen(dp)
     if errors.is_floating(t):
-        dy = dy - widen(dt) * _log(q)
+        dy = dy - widen(dt) * _log(widen(p))
     return cross_entropy.parts.definition(p, t), dy.sum(-1)
 
 
-def _targets(q, t):
-    """One number a class, NaN for samples whose label names none."""
-    if not labels.are_indices(q, t):
-        return t.astype(q.dtype)
-    return jnp.where(labels.one_hot(q, t), labels.validity(q, t)[..., None], jnp.zeros_like(q))
+def _slopes(p, t):
+    """H-28: -t / y, one number a class."""
+    q = widen(p)
+    if not labels.are_indices(p, t):
+        return -t.astype(q.dtype) / _guarded(q, p.dtype)
+    row = -labels.validity(q, t) / _guarded(labels.pick(q, t), p.dtype)
+    row = jnp.broadcast_to(row[..., None], q.shape)
+    return jnp.where(labels.one_hot(q, t), row, 0 * row)  # NaN, too, where there is no class.
 
 
 @cross_entropy.check

@@ -66,11 +66,12 @@ def _of_error(of: Rule) -> Callable[[Term], Term]:
 
     def complete(term: Term) -> Term:
         def forward(y, t, weights, **settings: Any):
-            return of.parts.definition(y, t, weights, **settings), (y, t, weights)
+            value = of.parts.definition(y, t, weights, **settings)
+            return value, (_error(y, t).astype(y.dtype), weights)
 
         def backward(saved, v, /, *, outputs, **settings: Any):
-            y, t, weights = saved
-            e, v = _error(y, t), widen(v)[..., None]
+            e, weights = saved
+            e, v = widen(e), widen(v)[..., None]
             value, slope = term(e, **settings)
             dy = v * _factor(e, weights, outputs) * slope
             dw = v * _factor(e, None, outputs) * value
@@ -106,7 +107,7 @@ def squared_error(
 
     With the cotangent v of its sample, `dy = 2 v (y - t)`, `dt = -dy` (B-10, H-31).
 
-    Saves: y, t, weights. The error is their difference.
+    Saves: one hidden tensor, weights. The error y - t is all that the derivative needs of y and t.
 
     Args:
       y: predictions, (..., n); the last axis is reduced, also if it has size 1.
@@ -134,7 +135,7 @@ def half_squared_error(
     With the cotangent v of its sample, `dy = v (y - t)`, `dt = -dy`: the delta of a linear output
     (H-23). X-77, 85, 95 and 113 print the half here and there, and X-85 the error as y - y^.
 
-    Saves: y, t, weights. The error is their difference.
+    Saves: one hidden tensor, weights. The error y - t is all that the derivative needs of y and t.
 
     Args:
       y: predictions, (..., n); the last axis is reduced, also if it has size 1.
@@ -162,7 +163,7 @@ def absolute_error(
     With the cotangent v of its sample, `dy = v sign(y - t)`, `dt = -dy`. At the kink, y = t, the
     derivative is 0 by choice.
 
-    Saves: y, t, weights. The error is their difference.
+    Saves: one hidden tensor, weights. The error y - t is all that the derivative needs of y and t.
 
     Args:
       y: predictions, (..., n); the last axis is reduced, also if it has size 1.
@@ -202,7 +203,7 @@ def huber(
     With the cotangent v of its sample, `dy = v clip(y - t, -delta, delta)`, `dt = -dy`: errors
     beyond delta pull no harder (the robust least squares of Treister's contents, §4).
 
-    Saves: y, t, weights. The error is their difference.
+    Saves: one hidden tensor, weights. The error y - t is all that the derivative needs of y and t.
 
     Args:
       y: predictions, (..., n); the last axis is reduced, also if it has size 1.

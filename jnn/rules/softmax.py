@@ -23,9 +23,12 @@ def largest(x: jax.Array, axis: Axis) -> jax.Array:
     return jnp.where(jnp.isfinite(m), m, jnp.zeros_like(m))
 
 
-def probabilities(x: jax.Array, m: jax.Array, s: jax.Array) -> jax.Array:
-    """The softmax of `x` from two numbers a row: the largest entry, the sum of exponentials."""
-    return jnp.exp(x - m) / s
+def shares(x: jax.Array, m: jax.Array, s: jax.Array, of: jax.Array) -> jax.Array:
+    """`p of`, where p is the softmax of `x` and `of` has one number a row.
+
+    p is had from two numbers a row: the largest entry, and the sum of the exponentials.
+    """
+    return jnp.exp(widen(x) - m) * (of / s)
 
 
 @rule
@@ -107,14 +110,14 @@ def log_softmax_forward(x, *, axis):
 def log_softmax_backward(saved, delta, *, axis):
     x, m, s = saved
     delta = widen(delta)
-    return (delta - probabilities(widen(x), m, s) * delta.sum(axis, keepdims=True),)
+    return (delta - shares(x, m, s, delta.sum(axis, keepdims=True)),)
 
 
 @log_softmax.tangent
 def log_softmax_tangent(primals, tangents, *, axis):
     y, (x, m, s) = log_softmax_forward(*primals, axis=axis)
     v = widen(tangents[0])
-    return y, v - (probabilities(widen(x), m, s) * v).sum(axis, keepdims=True)
+    return y, v - (jnp.exp(widen(x) - m) * v).sum(axis, keepdims=True) / s
 
 
 @rule
@@ -151,13 +154,14 @@ def logsumexp_forward(x, *, axis, keepdims):
 def logsumexp_backward(saved, delta, *, axis, keepdims):
     x, m, s = saved
     delta = widen(delta) if keepdims else jnp.expand_dims(widen(delta), _axes(x, axis))
-    return (delta * probabilities(widen(x), m, s),)
+    return (shares(x, m, s, delta),)
 
 
 @logsumexp.tangent
 def logsumexp_tangent(primals, tangents, *, axis, keepdims):
     y, (x, m, s) = logsumexp_forward(*primals, axis=axis, keepdims=keepdims)
-    return y, (probabilities(widen(x), m, s) * widen(tangents[0])).sum(axis, keepdims=keepdims)
+    v = shares(x, m, s, jnp.ones_like(s)) * widen(tangents[0])
+    return y, v.sum(axis, keepdims=keepdims)
 
 
 def _axes(x: jax.Array, axis: Axis) -> tuple[int, ...]:

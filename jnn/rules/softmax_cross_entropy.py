@@ -8,7 +8,7 @@ from jnn import errors
 from jnn.rules import labels
 from jnn.rules.arithmetic import widen
 from jnn.rules.rule import Example, rule
-from jnn.rules.softmax import largest, probabilities
+from jnn.rules.softmax import largest, shares
 
 
 @rule
@@ -79,7 +79,7 @@ def softmax_cross_entropy_backward(saved, delta, *, smoothing, ignore):
     logits, t, weights, m, s = saved
     x, v = _read(logits, t, ignore), widen(delta)[..., None]
     q, u, total = _targets(x, t, weights, smoothing, ignore)
-    dx = v * (probabilities(x, m, s) * total - u)  # p - t
+    dx = v * (shares(x, m, s, total) - u)  # p - t
     du = -v * _present(x - m - jnp.log(s), u)
     dt = dw = None
     if errors.is_floating(t):
@@ -97,7 +97,7 @@ def softmax_cross_entropy_tangent(primals, tangents, *, smoothing, ignore):
     )
     x = _read(logits, t, ignore)
     q, u, total = _targets(x, t, weights, smoothing, ignore)
-    dy = (probabilities(x, m, s) * total - u) * widen(dx)
+    dy = (shares(x, m, s, total) - u) * widen(dx)
     log_p = _present(x - m - jnp.log(s), u)
     if errors.is_floating(t):
         dy = dy - (1 - smoothing) * _weighted(widen(dt), weights) * log_p

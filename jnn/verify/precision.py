@@ -96,7 +96,7 @@ def _reference(case: Case, floats: Arrays, delta: Arrays, direction: Arrays) -> 
         cotangent[quotients.entries] = _settled(
             quotients.slopes @ flat(delta), quotients.doubts @ np.abs(flat(delta))
         )
-    tangent = _settled(quotients.tangent, quotients.tangent_doubt)
+        tangent = _settled(quotients.tangent, quotients.tangent_doubt)
     return Told(told.value, _filled(told.cotangent, cotangent), _filled(told.tangent, tangent))
 
 

@@ -22,7 +22,7 @@ def steps(optimizer, grads, params, **extra):
     return points, state
 
 
-def tree(random, dtype=np.float32):
+def tree(random, dtype: type = np.float32):
     return {
         "w": jnp.asarray(random.normal(size=(4, 3)).astype(dtype)),
         "b": jnp.asarray(random.normal(size=3).astype(dtype)),
