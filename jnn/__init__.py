@@ -2,6 +2,7 @@
 
 from jnn import data as data
 from jnn import layers as layers
+from jnn import linesearch as linesearch
 from jnn import models as models
 from jnn import optim as optim
 from jnn import rules as rules
