@@ -42,6 +42,7 @@ types: $(INSTALLED)  ## only types
 bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.rules
 	$(BIN)/python -m benchmarks.mlp
+	$(BIN)/python -m benchmarks.fused
 
 format: $(INSTALLED)  ## put the code in its format
 	$(BIN)/ruff format .
