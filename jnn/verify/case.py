@@ -50,6 +50,9 @@ class Case:
         leaves = [x if isinstance(x, jax.Array) else np.asarray(x) for _, x in paths]
         names = [rule.arguments[p[0].idx] + jax.tree_util.keystr(p[1:]) for p, _ in paths]
         self.is_floating = tuple(errors.is_floating(x) for x in leaves)
+        if not any(self.is_floating):
+            expected, got = "a rule with a floating argument", f"'{rule.name}' at {example}"
+            errors.fail("check", "rule", expected, got)
         self.names = [n for n, f in zip(names, self.is_floating, strict=True) if f]
         self.floats, self.rest = self.split(leaves)
         self.floats = [np.asarray(x, np.float64) for x in self.floats]

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from jnn import errors
+from jnn.rules.mode import derivatives
 from jnn.rules.rule import Example, Rule
 from jnn.verify import agreement, batches, hygiene, precision, quotients, transforms
 from jnn.verify.case import Case, NotRun, Outcome, first_line
@@ -162,11 +163,12 @@ def check(
     seconds: dict[str, float] = {}
     not_run: list[str] = []
     given = None if args is None else Example(*args, **(settings or {}))
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    key = rule.parts, rule.examples, rule.extremes, rule.kinks
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"), derivatives("backward"):
         for name in () if missing else names:
             start = time.perf_counter()
             try:
-                outcomes = _run(SUITES[name], _cases(rule, rule.parts, given, seeds))
+                outcomes = _run(SUITES[name], _cases(rule, key, given, seeds))
             except NotRun as reason:
                 not_run.append(f"{name}: {reason}")
                 continue
@@ -211,13 +213,16 @@ def _run(suite: Suite, cases: Mapping[str, Sequence[Case]]) -> list[Outcome]:
 
 
 @functools.lru_cache(maxsize=4)
-def _cases(
-    rule: Rule, parts: Any, given: Example | None, seeds: int
-) -> Mapping[str, Sequence[Case]]:
-    """A rule's cases by what suites are run on; kept, with what they have computed."""
-    makers = rule.examples
+def _cases(rule: Rule, key: Any, given: Example | None, seeds: int) -> Mapping[str, Sequence[Case]]:
+    """A rule's cases by what suites are run on; kept, with what they have computed.
+
+    `key` is what else they depend on, since parts and examples may be added to a rule.
+    """
     if given is not None:
-        return _roles([Case(rule, given)], 1) | {"extreme": (), "kink": ()}
+        case = Case(rule, given)
+        _ = case.outputs  # Wrong arguments raise here, in the rule's own words.
+        return _roles([case], 1) | {"extreme": (), "kink": ()}
+    makers = rule.examples
     count = max(seeds, len(makers))
     drawn = [_draw(rule, makers[seed % len(makers)], seed) for seed in range(count)]
     return _roles(drawn, len(makers)) | {

@@ -97,6 +97,8 @@ def test_the_mode_around_it_does_not_matter(mode):
         ((tanh,), {"suites": ["speed"]}, "check: `suites` must be one of 'agreement'"),
         ((tanh,), {"seeds": 0}, "check: `seeds` must be a positive integer"),
         ((jnn.rule(lambda x: x),), {}, "check: `rule` must be a rule with examples"),
+        ((tanh, (np.ones(3, int),)), {}, "check: `rule` must be a rule with a floating argument"),
+        ((affine, (np.ones((2, 3)), np.ones((2, 4)))), {}, "affine: `x` must be of shape (..., 2)"),
     ],
 )
 def test_wrong_calls_are_named(arguments, options, message):
