@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
-def quadratic(slope: jax.Array, curvature: jax.Array) -> jax.Array:
+def quadratic(slope: jax.Array | float, curvature: jax.Array | float) -> jax.Array:
     """The minimiser along a line on which the function is a parabola (H-139).
 
     With `slope = -r^T d` at the origin and `curvature = d^T A d`, the step is

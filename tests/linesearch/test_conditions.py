@@ -1,5 +1,7 @@
 """Armijo and Wolfe: held to the inequalities that they promise."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from tests.golden import golden
 C1, C2 = 1e-3, 0.1
 
 
-def run(search, phi, start=1.0, origin=None, **settings):
+def run(search, phi, start: Any = 1.0, origin=None, **settings):
     """The search under `jit`, from one start or, under `vmap`, from each of several."""
     go = lambda start: search(phi, origin or phi(0.0), start=start, **settings)  # noqa: E731
     return jax.jit(jax.vmap(go) if jnp.ndim(start) else go)(start)

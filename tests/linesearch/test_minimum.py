@@ -1,6 +1,7 @@
 """Bracketing, golden section and the two of Brent: a minimum along a line, found accurately."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -111,7 +112,7 @@ def test_evaluations_are_counted_and_bounded(name):
 
 def test_brent_needs_no_more_evaluations_than_scipys():
     with jax.enable_x64(True):
-        theirs = scipy.optimize.minimize_scalar(
+        theirs: Any = scipy.optimize.minimize_scalar(
             lambda t: np.exp(t) - 2 * t, bounds=(0, 2), method="bounded", options={"xatol": 1.5e-8}
         )
         ours = find("brent", convex, 0.0, 2.0)
