@@ -1,0 +1,108 @@
+"""How an operation is computed, a choice apart from what it is.
+
+A rule's forward and each part of its backward may be computed in several ways. Such a part is a
+`Product`: a pure function of arrays with named implementations, of which the context or a default
+picks one for each call. The three products of a convolution are its value, the cotangent of its
+input and that of its filter.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+from jnn import errors
+
+Function = Callable[..., Any]
+
+
+class Call(NamedTuple):
+    """What a choice may depend on: the product, its arrays' types, its settings; hashable."""
+
+    product: str
+    arrays: tuple[tuple[tuple[int, ...], str], ...]  # Shape and dtype of each.
+    settings: tuple[tuple[str, Hashable], ...]
+
+    def shape(self, i: int) -> tuple[int, ...]:
+        """The shape of the i-th array."""
+        return self.arrays[i][0]
+
+    def setting(self, name: str) -> Any:
+        """The value of that setting."""
+        return dict(self.settings)[name]
+
+
+class Chooser(Protocol):
+    """What a context may hold: a name for a call, or None for the default. Must be hashable."""
+
+    def choose(self, product: "Product", call: Call) -> str | None: ...
+
+
+class Defaults:
+    """Chooses nothing: each product's own default serves."""
+
+    def choose(self, product: "Product", call: Call) -> str | None:
+        """None, whatever the call."""
+        del product, call
+
+
+# A user context is part of jit's cache key: one jitted function is compiled once for each table.
+choices: Any = jax.make_user_context(Defaults())
+
+
+class Implementation(NamedTuple):
+    """One way to compute a product, and whether it can compute a given call."""
+
+    function: Function
+    suits: Callable[[Call], bool]
+
+
+class Product:
+    """A function of arrays that can be computed in several ways.
+
+    Args:
+      name: e.g. "conv.filter", unique in `products`.
+      default: `(call, backend) -> name`, what runs where nothing else is chosen.
+    """
+
+    def __init__(self, name: str, default: Callable[[Call, str], str]):
+        self.name, self.default = name, default
+        self.implementations: dict[str, Implementation] = {}
+        products[name] = self
+
+    def __repr__(self) -> str:
+        return f"<product {self.name}: {', '.join(self.implementations)}>"
+
+    def implementation(
+        self, name: str, suits: Callable[[Call], bool] = lambda call: True
+    ) -> Callable[[Function], Function]:
+        """Adds an implementation, a function of the product's arrays and keyword settings.
+
+        The first one added is the reference: it must suit every call, and `jnn.tune` holds the
+        others to it.
+        """
+
+        def add(function: Function) -> Function:
+            self.implementations[name] = Implementation(function, suits)
+            return function
+
+        return add
+
+    def call(self, *arrays: jax.Array, **settings: Hashable) -> Call:
+        """The record of a call."""
+        types = tuple((tuple(x.shape), str(x.dtype)) for x in arrays)
+        return Call(self.name, types, tuple(sorted(settings.items())))
+
+    def candidates(self, call: Call) -> tuple[str, ...]:
+        """The names of those that can compute the call."""
+        return tuple(name for name, each in self.implementations.items() if each.suits(call))
+
+    def __call__(self, *arrays: jax.Array, **settings: Hashable) -> Any:
+        call = self.call(*arrays, **settings)
+        name = choices.value.choose(self, call) or self.default(call, jax.default_backend())
+        errors.choice(self.name, "implementation", name, self.implementations)
+        return self.implementations[name].function(*arrays, **settings)
+
+
+# Every product by its name.
+products: dict[str, Product] = {}
