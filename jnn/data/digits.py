@@ -9,7 +9,7 @@ TESTED = 5  # One sample of this many is held back, in each class.
 
 
 class Samples(NamedTuple):
-    """Images `x`, float32 (n, 8, 8, 1) in [0, 1], and labels `y`, int32 (n,) in 0..9."""
+    """Images `x`, float32 (n, height, width, 1) in [0, 1], and labels `y`, int32 (n,)."""
 
     x: np.ndarray
     y: np.ndarray
