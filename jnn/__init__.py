@@ -6,6 +6,7 @@ from jnn import linesearch as linesearch
 from jnn import models as models
 from jnn import optim as optim
 from jnn import rules as rules
+from jnn import tuning as tuning
 from jnn import verify as verify
 from jnn.layers import dense as dense
 from jnn.layers import elu as elu
@@ -73,5 +74,7 @@ from jnn.rules import squared_error as squared_error
 from jnn.rules.mode import autodiff as autodiff
 from jnn.rules.mode import derivatives as derivatives
 from jnn.rules.rule import rule as rule
+from jnn.tuning.choices import Choices as Choices
+from jnn.tuning.tune import tune as tune
 from jnn.verify.compare import compare as compare
 from jnn.verify.residuals import residuals as residuals

@@ -25,7 +25,7 @@ ROOMS = {
     "errors": set(),
     "tree": {"errors"},
     "rules": {"errors"},
-    "tuning": {"errors", "rules"},
+    "tuning": {"errors", "rules", "verify"},
     "layers": {"errors", "rules"},
     "models": {"errors", "rules", "layers"},
     "linesearch": {"errors"},

@@ -6,7 +6,7 @@ held to those of the arguments, and arguments that several devices share get the
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.errors import RuleError
+from jnn.rules.product import choices
 
 Settings = dict[str, Any]
 
@@ -51,13 +52,14 @@ def by_backward(rule: Any, settings: Settings) -> Callable[..., Any]:
     def value_and_saved(*args: Any) -> Any:
         args = as_arrays(args)
         y, saved = _pair(rule, forward(*args, **settings))
-        return y, (saved, _Types(jax.tree.map(jax.typeof, args)))
+        return y, (saved, _Types(jax.tree.map(jax.typeof, args)), _Held(choices.value))
 
     def cotangents(residuals: Any, delta: Any) -> Any:
-        saved, types = residuals
+        saved, types, held = residuals
 
         def pull(saved: Any, delta: Any) -> Any:
-            return _fit(rule, backward(saved, delta, **settings), types.tree)
+            with choices(held.choices):  # Wherever it is pulled, what held at the call holds.
+                return _fit(rule, backward(saved, delta, **settings), types.tree)
 
         return _as_sharded(pull, types.tree)(saved, as_arrays(delta))
 
@@ -161,6 +163,13 @@ class _Types:
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+
+@jax.tree_util.register_static
+class _Held(NamedTuple):
+    """The choices of implementations that held where a rule was called."""
+
+    choices: Any
 
 
 def _apply(tangent: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:

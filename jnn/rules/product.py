@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 from jnn import errors
 
@@ -63,10 +64,17 @@ class Product:
     Args:
       name: e.g. "conv.filter", unique in `products`.
       default: `(call, backend) -> name`, what runs where nothing else is chosen.
+      draw: `(random, call) -> arrays`, something to try the product on, if normal numbers, and
+        integers of 0 and 1, are not what it takes.
     """
 
-    def __init__(self, name: str, default: Callable[[Call, str], str]):
-        self.name, self.default = name, default
+    def __init__(
+        self,
+        name: str,
+        default: Callable[[Call, str], str],
+        draw: Callable[[np.random.Generator, Call], tuple[Any, ...]] | None = None,
+    ):
+        self.name, self.default, self.draw = name, default, draw
         self.implementations: dict[str, Implementation] = {}
         products[name] = self
 
@@ -88,6 +96,11 @@ class Product:
 
         return add
 
+    @property
+    def reference(self) -> str:
+        """The name of the implementation that the others are held to."""
+        return next(iter(self.implementations))
+
     def call(self, *arrays: jax.Array, **settings: Hashable) -> Call:
         """The record of a call."""
         types = tuple((tuple(x.shape), str(x.dtype)) for x in arrays)
@@ -101,7 +114,10 @@ class Product:
         call = self.call(*arrays, **settings)
         name = choices.value.choose(self, call) or self.default(call, jax.default_backend())
         errors.choice(self.name, "implementation", name, self.implementations)
-        return self.implementations[name].function(*arrays, **settings)
+        chosen = self.implementations[name]
+        if not chosen.suits(call):
+            errors.choice(self.name, "implementation", name, self.candidates(call))
+        return chosen.function(*arrays, **settings)
 
 
 # Every product by its name.
