@@ -6,6 +6,7 @@ from jnn import linesearch as linesearch
 from jnn import models as models
 from jnn import optim as optim
 from jnn import rules as rules
+from jnn import train as train
 from jnn import tuning as tuning
 from jnn import verify as verify
 from jnn.layers import dense as dense
@@ -74,6 +75,8 @@ from jnn.rules import squared_error as squared_error
 from jnn.rules.mode import autodiff as autodiff
 from jnn.rules.mode import derivatives as derivatives
 from jnn.rules.rule import rule as rule
+from jnn.train import load as load
+from jnn.train import save as save
 from jnn.tuning.choices import Choices as Choices
 from jnn.tuning.tune import tune as tune
 from jnn.verify.compare import compare as compare

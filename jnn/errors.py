@@ -37,7 +37,9 @@ def fail(
 def describe(x: Any) -> str:
     """The shape and dtype of an array in JAX's short form, e.g. `float32[8,3]`."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):
-        return f"{jnp.dtype(x.dtype).name}[{','.join(map(str, x.shape))}]"
+        extended = jnp.issubdtype(x.dtype, jax.dtypes.extended)  # Random keys are no numbers.
+        name = str(x.dtype) if extended else jnp.dtype(x.dtype).name
+        return f"{name}[{','.join(map(str, x.shape))}]"
     if isinstance(x, tuple | list | dict):
         return str(jax.tree.map(describe, x)).replace("'", "")
     return f"{type(x).__name__} {x!r}"
