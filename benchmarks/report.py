@@ -15,6 +15,7 @@ from jnn.rules.mode import derivatives
 from jnn.verify.measure import Program, program
 
 RESULTS = Path(__file__).parent / "results"
+SECONDS = 2.0
 
 
 def options(description: str | None, name: str, *words: str) -> argparse.ArgumentParser:
@@ -25,7 +26,7 @@ def options(description: str | None, name: str, *words: str) -> argparse.Argumen
     if words:
         parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(words)}")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: only to see that it runs")
-    parser.add_argument("--seconds", type=float, default=2.0, help="time for each race (2)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"for each race ({SECONDS})")
     parser.add_argument(
         "--cpu-time", dest="clock", action="store_const", default=time.perf_counter,
         const=time.process_time, help="count this process' work, where others share the CPU",
@@ -46,6 +47,8 @@ def command(chosen: argparse.Namespace, name: str) -> str:
     words = [*getattr(chosen, "names", ())]
     if chosen.quick:
         words.append("--quick")
+    if chosen.seconds != SECONDS:
+        words += ["--seconds", f"{chosen.seconds:g}"]
     if chosen.clock is time.process_time:
         words.append("--cpu-time")
     return " ".join([f"python -m benchmarks.{name}", *words])

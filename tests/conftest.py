@@ -1,11 +1,17 @@
 """Strict settings for all tests: no silent promotion of ranks or dtypes, eight host devices."""
 
 import os
+from pathlib import Path
 
 # Set before jax starts: shard_map is tested on host devices.
 os.environ["XLA_FLAGS"] = " ".join(
     [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
 ).strip()
+# Compiled programs are kept for the other processes and the next run: compiling is what tests cost.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
 import numpy as np

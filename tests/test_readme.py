@@ -20,6 +20,7 @@ def blocks(page: Path) -> list[tuple[int, str]]:
 WITH_CODE = [page for page in PAGES if blocks(page)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # Pictures that a block draws go there.

@@ -19,17 +19,20 @@ REASONS = {
 # Together, so that one process computes what several suites need.
 GROUPS = {
     "numbers": ["agreement", "transpose", "differences", "kinks", "determinism", "integers"],
+    "economy": ["cost", "plain", "promise"],
     "dtypes": ["extremes", "float16", "bfloat16", "float32", "types", "nan"],
     "transforms": ["transforms", "curvature", "empty_batch", "devices"],
-    "economy": ["cost", "plain", "promise"],
 }
+SLOW = {"dtypes", "transforms"}
 
 
 def test_no_suite_is_forgotten():
     assert sorted(itertools.chain(*GROUPS.values())) == sorted(SUITES)
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize(
+    "group", [pytest.param(g, marks=pytest.mark.slow if g in SLOW else ()) for g in GROUPS]
+)
 @pytest.mark.parametrize("name", registry)
 def test_a_rule_passes(name, group):
     report = check(registry[name], suites=GROUPS[group])

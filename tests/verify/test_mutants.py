@@ -18,6 +18,8 @@ from jnn.rules import Rule, registry
 from jnn.verify import check
 from jnn.verify.case import Case
 
+pytestmark = pytest.mark.slow
+
 
 class Fault(NamedTuple):
     """How it is planted in a rule, and where it makes a difference."""
