@@ -1,5 +1,6 @@
 """Operations with hand-written derivatives; `registry` maps the name of each to its rule."""
 
+import importlib as _importlib
 from types import MappingProxyType as _MappingProxyType
 
 from jnn.errors import RuleError as RuleError
@@ -17,6 +18,9 @@ from jnn.rules.activation import softplus as softplus
 from jnn.rules.activation import softsign as softsign
 from jnn.rules.activation import tanh as tanh
 from jnn.rules.affine import affine as affine
+from jnn.rules.connections import Connections as Connections
+from jnn.rules.convolution import conv as conv
+from jnn.rules.convolution_transpose import conv_transpose as conv_transpose
 from jnn.rules.cross_entropy import binary_cross_entropy as binary_cross_entropy
 from jnn.rules.cross_entropy import cross_entropy as cross_entropy
 from jnn.rules.cross_entropy import sigmoid_cross_entropy as sigmoid_cross_entropy
@@ -34,5 +38,10 @@ from jnn.rules.softmax import log_softmax as log_softmax
 from jnn.rules.softmax import logsumexp as logsumexp
 from jnn.rules.softmax import softmax as softmax
 from jnn.rules.softmax_cross_entropy import softmax_cross_entropy as softmax_cross_entropy
+from jnn.rules.toeplitz import convolution_matrix as convolution_matrix
+from jnn.rules.toeplitz import toeplitz as toeplitz
+
+# Ways to compute a convolution make themselves known to `jnn.rules.product`.
+_importlib.import_module("jnn.rules.convolution_shifted")
 
 registry = _MappingProxyType({r.name: r for r in tuple(vars().values()) if isinstance(r, Rule)})

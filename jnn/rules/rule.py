@@ -145,13 +145,13 @@ class Rule:
     # What a call does.
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        args, settings = self._bind(args, kwargs)
+        args, settings = self.bind(*args, **kwargs)
         function = self._callable(mode.current(), settings)
         with jax.named_scope(self.name):
             return function(*args)
 
-    def _bind(self, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Arguments as arrays and settings as constants, checked."""
+    def bind(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the parts are given for a call: arrays, and settings as the check leaves them."""
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:

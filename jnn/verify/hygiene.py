@@ -110,8 +110,9 @@ def plain(case: Case) -> Iterator[Outcome]:
 
     Otherwise they could neither be transposed nor differentiated again.
     """
-    rule, settings = case.rule.parts, case.settings
+    rule = case.rule.parts
     args = case.join(case.floats, case.rest)
+    _, settings = case.rule.bind(*args, **case.settings)
     delta = jax.tree.map(lambda y: np.zeros(y.shape, _tangent_dtype(y)), case.outputs)
     tangents = jax.tree.map(lambda x: np.zeros(x.shape, _tangent_dtype(x)), args)
     bodies = {}

@@ -1,0 +1,145 @@
+"""Convolution over a connection table: its three products, from those of smaller convolutions.
+
+The table is divided into blocks, each some output maps with the input maps that they read, and each
+block is an ordinary convolution. So what a table leaves out is not computed.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnn.rules import convolution_products as products
+from jnn.rules.connections import Connections
+from jnn.rules.spatial import Sizes
+
+
+class Block(NamedTuple):
+    """Output maps that are computed together: group by group, their inputs and they themselves."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    groups: int = 1
+
+
+@functools.lru_cache(maxsize=256)
+def blocks(connections: Connections) -> tuple[Block, ...]:
+    """The table's blocks: maps that read the same inputs; groups of one where none is shared."""
+    together: dict[tuple[int, ...], list[int]] = {}
+    for output, inputs in enumerate(connections.inputs):
+        together.setdefault(inputs, []).append(output)
+    found = [Block(inputs, tuple(outputs)) for inputs, outputs in together.items()]
+    shapes = {(len(b.inputs), len(b.outputs)) for b in found}
+    read = [i for b in found for i in b.inputs]
+    if len(found) > 1 and len(shapes) == 1 and len(set(read)) == len(read):
+        return (Block(tuple(read), tuple(o for b in found for o in b.outputs), len(found)),)
+    return tuple(found)
+
+
+def value(x: jax.Array, w: jax.Array, connections: Connections, **window: Any) -> jax.Array:
+    """H-60, H-61: block by block, maps then in their order."""
+    kernels, _ = per_link(w, connections, x.ndim - 2)
+    parts = [
+        products.value(
+            pick(x, block.inputs), kernel(kernels, connections, block),
+            **window | {"groups": block.groups},
+        )
+        for block in blocks(connections)
+    ]  # fmt: skip
+    order = [o for block in blocks(connections) for o in block.outputs]
+    return pick(jnp.concatenate(parts, -1), np.argsort(order).tolist())
+
+
+def input_delta(
+    delta: jax.Array, w: jax.Array, connections: Connections, **window: Any
+) -> jax.Array:
+    """H-63..74: what each block hands back, added up where maps are shared, that is over C_j."""
+    kernels, _ = per_link(w, connections, delta.ndim - 2)
+    total = 0.0
+    for block in blocks(connections):
+        part = products.input_delta(
+            pick(delta, block.outputs), kernel(kernels, connections, block),
+            **window | {"groups": block.groups},
+        )  # fmt: skip
+        total = total + spread(part, block.inputs, len(connections.table))
+    return jnp.asarray(total, delta.dtype)
+
+
+def filter_delta(
+    x: jax.Array, delta: jax.Array, shape: Sizes, connections: Connections, **window: Any
+) -> jax.Array:
+    """H-76..79, one filter a link; of one filter a map, their sum over D_i (H-80)."""
+    size = shape[: x.ndim - 2]
+    parts, places = [], {}
+    for block in blocks(connections):
+        part = products.filter_delta(
+            pick(x, block.inputs), pick(delta, block.outputs), size=size,
+            **window | {"groups": block.groups},
+        )  # fmt: skip
+        start = sum(p.shape[-1] for p in parts)
+        flat = part.reshape(*size, -1)
+        for place, link in enumerate(links(connections, block).ravel()):
+            places[int(link)] = start + place
+        parts.append(flat)
+    order = [places[link] for link in range(connections.links)]
+    dw = pick(jnp.concatenate(parts, -1), order)
+    return dw if len(shape) == len(size) + 1 else sum_by_map(dw, connections)
+
+
+def dense(w: jax.Array, connections: Connections, axes: int) -> jax.Array:
+    """Filters between all maps, (*window, C, O), zero where there is no link."""
+    kernels, _ = per_link(w, connections, axes)
+    into, out = connections.indices()
+    zeros = jnp.zeros((*w.shape[:axes], *connections.table.shape), w.dtype)
+    return zeros.at[..., into, out].set(kernels)
+
+
+def per_link(w: jax.Array, connections: Connections, axes: int) -> tuple[jax.Array, bool]:
+    """One filter a link, (*window, links), and whether maps share theirs."""
+    if w.ndim == axes + 1:
+        return w, False
+    return pick(w.reshape(*w.shape[:axes], -1), connections.indices()[1].tolist()), True
+
+
+def kernel(kernels: jax.Array, connections: Connections, block: Block) -> jax.Array:
+    """The filters of a block, (*window, inputs a group, outputs)."""
+    chosen = links(connections, block)
+    return pick(kernels, chosen.ravel().tolist()).reshape(*kernels.shape[:-1], *chosen.shape)
+
+
+def links(connections: Connections, block: Block) -> np.ndarray:
+    """The number of the link from each input to each output of a block, group beside group."""
+    number = np.full(connections.table.shape, -1)
+    number[connections.indices()] = np.arange(connections.links)
+    inputs = np.reshape(block.inputs, (block.groups, -1))
+    outputs = np.reshape(block.outputs, (block.groups, -1))
+    return np.concatenate(
+        [number[np.ix_(i, o)] for i, o in zip(inputs, outputs, strict=True)], axis=1
+    )
+
+
+def sum_by_map(dw: jax.Array, connections: Connections) -> jax.Array:
+    """The sum over the links of each output map, which follow each other; (*window, 1, O)."""
+    counts = connections.table.sum(0)
+    ends = np.cumsum(counts)
+    sums = [dw[..., e - n : e].sum(-1) for n, e in zip(counts, ends, strict=True)]
+    return jnp.stack(sums, -1)[..., None, :]
+
+
+def pick(x: jax.Array, maps: tuple[int, ...] | list[int]) -> jax.Array:
+    """Those maps of the last axis, by a slice where they follow each other."""
+    first, count = maps[0], len(maps)
+    if list(maps) == list(range(first, first + count)):
+        return x[..., first : first + count]
+    return x[..., np.array(maps)]
+
+
+def spread(x: jax.Array, maps: tuple[int, ...], count: int) -> jax.Array:
+    """The reverse of `pick`: so many maps, zero where none of these is. A gather, no scatter."""
+    if maps == tuple(range(maps[0], maps[0] + len(maps))):
+        return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(maps[0], count - maps[-1] - 1)])
+    place = np.full(count, len(maps))
+    place[list(maps)] = np.arange(len(maps))
+    return jnp.take(x, place, axis=-1, mode="fill", fill_value=0)
