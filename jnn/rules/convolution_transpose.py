@@ -132,7 +132,7 @@ def conv_transpose_example(random: np.random.Generator) -> Example:
 @conv_transpose.example
 def conv_transpose_example_groups(random: np.random.Generator) -> Example:
     x, w = random.normal(size=(2, 4, 4)), random.normal(size=(3, 3, 4))
-    return Example(x, w, stride=2, padding="same", dilation=2, groups=2)
+    return Example(x, w, np.ones(6), stride=2, padding="same", dilation=2, groups=2)
 
 
 @conv_transpose.extreme
