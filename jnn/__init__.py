@@ -75,6 +75,7 @@ from jnn.rules import squared_error as squared_error
 from jnn.rules.mode import autodiff as autodiff
 from jnn.rules.mode import derivatives as derivatives
 from jnn.rules.rule import rule as rule
+from jnn.train import fit as fit
 from jnn.train import load as load
 from jnn.train import save as save
 from jnn.tuning.choices import Choices as Choices

@@ -199,13 +199,15 @@ def comparison(record: Any, path: str | Path | None = None, figure: Any = None) 
 
 
 def history(
-    curves: Mapping[str, Any],
+    curves: Any,
     path: str | Path | None = None,
     *,
     step: str = "epoch",
     figure: Any = None,
 ) -> Canvas:
     """Learning curves: one panel of `{name: values}`, or one for each of `{axis: {name: values}}`.
+
+    The history of `jnn.fit` has a panel for each quantity, training and validation together.
 
     The first value belongs to step 1. Positive curves that span more than a hundredfold are drawn
     on a logarithmic axis.
@@ -220,6 +222,7 @@ def history(
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['loss', 'accuracy']
     """
+    curves = curves.panels() if hasattr(curves, "panels") else curves  # Of `fit`.
     if not curves:
         errors.fail("history", "curves", "at least one curve", "none")
     nested = any(isinstance(value, Mapping) for value in curves.values())

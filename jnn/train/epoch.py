@@ -1,0 +1,301 @@
+"""The compiled program of training: one call runs an epoch, validation and decisions included.
+
+The data stay on the device. They are permuted once an epoch, so that the batches of the scan are
+slices; the last, shorter batch is a step of its own behind the scan, and as exact as the others.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jnn import errors
+from jnn.optim.optimizer import adapt, apply_updates
+from jnn.optim.transforms import global_norm
+from jnn.train import precision, stopping
+from jnn.train.plan import NOT_FINITE, PATIENCE, RUNNING, STILL, Carry, Plan
+from jnn.train.stopping import Patience, Still
+
+EVALUATED = 1024  # Samples a batch, where nothing is differentiated.
+
+
+class Moving(NamedTuple):
+    """What a step changes."""
+
+    params: Any
+    state: Any
+    opt_state: Any
+    scaling: Any
+    running: Any  # () where no rule looks at single steps.
+    skipped: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames="plan")
+def begin(plan: Plan, key: jax.Array, data: Any, given: Any) -> Carry:
+    """The carry before the first step; `given` are params, state and opt_state, or None each."""
+    params, state, opt_state = given
+    if params is None:
+        example = jax.tree.map(lambda a: a[: plan.batch_size], data[0])
+        params, state = plan.net.init(jax.random.fold_in(key, 2**32 - 1), example)
+    params = jax.tree.map(lambda p: jnp.array(p, p.dtype), params)
+    opt_state = adapt(plan.optimizer).init(params) if opt_state is None else opt_state
+    watched = tuple(
+        stopping.watch(rule, params, state) for rule in plan.stop if isinstance(rule, Patience)
+    )
+    # The carry is donated: it shares no array with what the caller holds.
+    state, opt_state = jax.tree.map(jnp.copy, (() if state is None else state, opt_state))
+    zero, scaling = jnp.int32(0), precision.begin(plan.precision)
+    return Carry(
+        params, state, opt_state, key, zero, zero, jnp.int32(RUNNING), zero, scaling, watched
+    )
+
+
+@functools.partial(jax.jit, static_argnames="plan", donate_argnames="carry")
+def epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, jax.Array]:
+    """One epoch, and its row: the means of the history's columns, and the status after it.
+
+    An epoch after the run has ended changes nothing, and its means are NaN.
+    """
+    count = len(columns(plan, validation is not None))
+
+    def skip(carry: Carry) -> tuple[Carry, jax.Array]:
+        nothing = jnp.full(count, jnp.nan, jnp.float32)
+        return carry, jnp.append(nothing, carry.status.astype(jnp.float32))
+
+    run = functools.partial(_epoch, plan, data=data, validation=validation)
+    return lax.cond(carry.status == RUNNING, run, skip, carry)
+
+
+def _epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, jax.Array]:
+    moved, row = train(plan, carry, data)
+    if validation is not None:
+        row += evaluate(plan, moved.params, moved.state, validation)
+    row = jnp.stack([x.astype(jnp.float32) for x in row])
+    return conclude(plan, carry, moved, row, length(data))
+
+
+def train(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, list[jax.Array]]:
+    """All steps of one epoch: what they leave, and the means of what they measured."""
+    n, size = length(data), plan.batch_size
+    data, step_key = shuffled(plan, carry, data)
+    full, rest = divmod(n, size)
+    if plan.limit is not None and plan.limit <= full:
+        full, rest = plan.limit, 0
+    rows, moving = full * size, start(plan, carry)
+    measured: list = []  # Pairs: how many samples a batch had, and the values of each quantity.
+    if full:
+        batches = jax.tree.map(lambda a: a[:rows].reshape(full, size, *a.shape[1:]), data)
+        batches = shard(plan, batches, 1, size)
+
+        def body(moving: Moving, item: Any) -> tuple[Moving, Any]:
+            i, batch = item
+            return step(plan, moving, batch, jax.random.fold_in(step_key, i))
+
+        moving, values = lax.scan(body, moving, (jnp.arange(full), batches))
+        measured.append((size, values))
+    if rest:
+        batch = shard(plan, jax.tree.map(lambda a: a[rows:], data), 0, rest)
+        moving, values = step(plan, moving, batch, jax.random.fold_in(step_key, full))
+        measured.append((rest, values))
+    return moving, [_total(plan, measured, i) for i in range(len(plan.names))]
+
+
+def start(plan: Plan, carry: Carry) -> Moving:
+    """What the first step of an epoch begins with."""
+    running = (jnp.asarray(True),) if any(isinstance(r, Still) for r in plan.stop) else ()
+    return Moving(carry.params, carry.state, carry.opt_state, carry.scaling, running,
+                  carry.skipped)  # fmt: skip
+
+
+def shuffled(plan: Plan, carry: Carry, data: Any) -> tuple[Any, jax.Array]:
+    """The data in this epoch's order, and the key of its steps."""
+    order_key, step_key = jax.random.split(jax.random.fold_in(carry.key, carry.epoch))
+    if plan.shuffle:
+        order = jax.random.permutation(order_key, length(data))
+        data = jax.tree.map(lambda a: jnp.take(a, order, 0, unique_indices=True), data)
+    return data, step_key
+
+
+def _total(plan: Plan, measured: list, i: int) -> jax.Array:
+    """The mean over all samples of a quantity, without the steps that were not made."""
+    total, count = jnp.float32(0), 0
+    every = not guarded(plan) and not any(isinstance(r, Still) for r in plan.stop)
+    for size, values in measured:
+        made = jnp.isfinite(values[0])
+        value = values[i] if every else jnp.where(made, values[i], 0)
+        total += size * value.sum()
+        count += size * (made.size if every else made.sum())
+    return total / jnp.asarray(count, jnp.float32)
+
+
+def guarded(plan: Plan) -> bool:
+    """Whether each step is looked at, and passed over if it is not finite."""
+    return plan.not_finite == "skip" or (
+        plan.precision is not None and plan.precision.dtype == "float16"
+    )
+
+
+def length(data: Any) -> int:
+    """How many samples there are."""
+    return len(jax.tree.leaves(data)[0])
+
+
+def step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving, Any]:
+    """One step on one batch; where a rule has ended the run, none."""
+    if moving.running == ():
+        return _step(plan, moving, batch, key)
+
+    def keep(moving: Moving) -> tuple[Moving, Any]:
+        return moving, (jnp.float32(jnp.nan),) * len(plan.names)
+
+    def move(moving: Moving) -> tuple[Moving, Any]:
+        return _step(plan, moving, batch, key)
+
+    return lax.cond(moving.running[0], move, keep, moving)
+
+
+def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving, Any]:
+    x, t = batch
+    if plan.augment is not None:
+        x = plan.augment(jax.random.fold_in(key, 0), x)
+    narrow = functools.partial(precision.narrow, plan.precision)
+    scale = moving.scaling.scale if moving.scaling != () else None
+
+    def objective(params: Any) -> tuple[jax.Array, Any]:
+        y, state = plan.net.apply(
+            narrow(params), narrow(moving.state), narrow(x), key=jax.random.fold_in(key, 1),
+            train=True,
+        )  # fmt: skip
+        if plan.precision is not None:
+            state, y = precision.like(state, moving.state), y.astype(jnp.float32)
+        values = tuple(mean(name, f, y, t) for name, f in (("loss", plan.loss), *plan.metrics))
+        value = values[0] if scale is None else values[0] * scale
+        return value, (state, values)
+
+    def gradient(params: Any) -> Any:
+        grads, aux = jax.grad(objective, has_aux=True)(params)
+        if scale is not None:
+            grads = jax.tree.map(lambda g: g / scale, grads)
+        return grads, aux
+
+    grads, (state, values) = gradient(moving.params)
+    updates, opt_state = adapt(plan.optimizer).update(
+        grads, moving.opt_state, moving.params, value=values[0], gradient=lambda p: gradient(p)[0]
+    )
+    params = apply_updates(moving.params, updates)
+    new = Moving(params, state, opt_state, moving.scaling, moving.running, moving.skipped)
+    if guarded(plan):
+        new = _guarded(plan, moving, new, values[0], grads)
+    for rule in plan.stop:
+        if isinstance(rule, Still):
+            still = global_norm(updates) <= rule.delta  # X-54
+            new = new._replace(running=(new.running[0] & ~still,))
+    return new, values
+
+
+def _guarded(plan: Plan, old: Moving, new: Moving, value: jax.Array, grads: Any) -> Moving:
+    """The step, or none if it is not finite."""
+    finite = jnp.isfinite(value)
+    for g in jax.tree.leaves(grads):
+        finite &= jnp.isfinite(g).all()
+
+    def pick(a: Any, b: Any) -> Any:
+        return jax.tree.map(lambda a, b: jnp.where(finite, a, b), a, b)
+
+    picked = pick(new, old)
+    if plan.precision is not None and old.scaling != ():
+        picked = picked._replace(scaling=precision.adjust(plan.precision, old.scaling, finite))
+    return picked._replace(skipped=old.skipped + (~finite).astype(jnp.int32))
+
+
+def mean(name: str, measure: Any, y: Any, t: Any) -> jax.Array:
+    """The mean of a loss or a metric over a batch, in float32 at least."""
+    values = measure(y, t)
+    n = length(t)
+    if jnp.ndim(values) and jnp.shape(values)[0] != n:
+        expected = "a function that returns one value a sample, or their mean"
+        errors.fail("fit", name, expected, errors.describe(values))
+    values = jnp.asarray(values)
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32)).mean()
+
+
+def evaluate(plan: Plan, params: Any, state: Any, data: Any) -> list[jax.Array]:
+    """Means of the loss and the metrics over data, without training."""
+    n = length(data)
+    size = min(n, max(EVALUATED, plan.batch_size))
+    full, rest = divmod(n, size)
+
+    def measure(batch: Any) -> tuple[jax.Array, ...]:
+        x, t = batch
+        narrow = functools.partial(precision.narrow, plan.precision)
+        y, _ = plan.net.apply(narrow(params), narrow(state), narrow(x), train=False)
+        if plan.precision is not None:
+            y = y.astype(jnp.float32)
+        return tuple(mean(name, f, y, t) for name, f in (("loss", plan.loss), *plan.metrics))
+
+    rows = full * size
+    batches = jax.tree.map(lambda a: a[:rows].reshape(full, size, *a.shape[1:]), data)
+    batches = shard(plan, batches, 1, size)
+    if full == 1:
+        sums = [size * m for m in measure(jax.tree.map(lambda a: a[0], batches))]
+    else:
+        sums = [size * m.sum() for m in lax.map(measure, batches)]
+    if rest:
+        last = measure(jax.tree.map(lambda a: a[rows:], data))
+        sums = [s + rest * m for s, m in zip(sums, last, strict=True)]
+    return [s / n for s in sums]
+
+
+def conclude(
+    plan: Plan, carry: Carry, moved: Moving, row: jax.Array, n: int
+) -> tuple[Carry, jax.Array]:
+    """The carry after an epoch: what was learned, or, after a number that is none, what was."""
+    steps = -(-n // plan.batch_size) if plan.limit is None else plan.limit
+    status = carry.status
+    if moved.running != ():
+        status = jnp.where(moved.running[0], status, STILL)
+    count = carry.epoch + 1
+    watched, k = [], 0
+    for rule in plan.stop:
+        if isinstance(rule, Patience):
+            value = row[column(plan, rule.on, len(row) > len(plan.names))]
+            best = stopping.improve(rule, carry.watched[k], value, count, moved.params, moved.state)
+            waited = count - best.epoch
+            status = jnp.where((status == RUNNING) & (waited >= rule.epochs), PATIENCE, status)
+            watched.append(best)
+            k += 1
+    new = Carry(moved.params, moved.state, moved.opt_state, carry.key, count, carry.steps + steps,
+                status, moved.skipped, moved.scaling, tuple(watched))  # fmt: skip
+    if plan.not_finite == "stop":
+        finite = jnp.isfinite(row[0])
+        for p in jax.tree.leaves(moved.params):
+            finite &= jnp.isfinite(p).all()
+        new = jax.tree.map(lambda a, b: a if a is b else jnp.where(finite, a, b), new, carry)
+        new = new._replace(status=jnp.where(finite, new.status, NOT_FINITE))
+    return new, jnp.append(row, new.status.astype(jnp.float32))
+
+
+def column(plan: Plan, on: str | None, validated: bool) -> int:
+    """Where a row has the quantity of that name; by default the loss that tells most."""
+    names = columns(plan, validated)
+    if on is None:
+        return len(plan.names) if validated else 0
+    errors.choice("patience", "on", on, names)
+    return names.index(on)
+
+
+def columns(plan: Plan, validated: bool) -> tuple[str, ...]:
+    """The names of a row's entries."""
+    return plan.names + tuple(f"validation_{name}" for name in plan.names if validated)
+
+
+def shard(plan: Plan, batches: Any, axis: int, size: int) -> Any:
+    """Batches spread over the mesh; one that it does not divide is computed by every device."""
+    if plan.mesh is None or size % plan.mesh.size:
+        return batches
+    spread = PartitionSpec(*[None] * axis, plan.mesh.axis_names)
+    sharding = NamedSharding(plan.mesh, spread)
+    return jax.tree.map(lambda a: lax.with_sharding_constraint(a, sharding), batches)

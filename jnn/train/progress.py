@@ -1,0 +1,141 @@
+"""What a run shows while it goes: a bar on a terminal, lines in a log, or nothing.
+
+What is shown is throttled by the clock, so that it costs nothing where epochs are short.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import numpy as np
+
+from jnn import errors
+
+BAR, LINES = 0.1, 2.0  # Seconds between two looks.
+
+
+class Progress:
+    """Shows nothing."""
+
+    def begin(self, epochs: int, first: int, samples: int) -> None:
+        """Before the first epoch; `first` were run before, `samples` are in an epoch."""
+        self.epochs, self.first, self.samples = epochs, first, samples
+        self.started = self.shown = time.perf_counter()
+
+    def due(self) -> bool:
+        """Whether it is time to show something."""
+        return False
+
+    def show(self, epoch: int, names: Sequence[str], row: Any) -> None:
+        """After an epoch."""
+
+    def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
+        """After the last epoch that was run."""
+
+
+class Lines(Progress):
+    """A line at a time, at most one in two seconds, and the last."""
+
+    def __init__(self, stream: TextIO | None = None, every: float = LINES):
+        self.stream, self.every = stream, every
+
+    def due(self) -> bool:
+        """Whether it is time to show something."""
+        return time.perf_counter() - self.shown >= self.every
+
+    def show(self, epoch: int, names: Sequence[str], row: Any) -> None:
+        """Writes a line."""
+        self.shown = time.perf_counter()
+        taken = self.shown - self.started
+        rate = (epoch - self.first) * self.samples / max(taken, 1e-9)
+        left = taken / max(epoch - self.first, 1) * (self.epochs - epoch)
+        values = "  ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=False))
+        count = f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}"
+        self.write(f"{count}  {values}  {rate:,.0f} samples/s  {clock(left)} left")
+
+    def write(self, line: str) -> None:
+        """Puts the line out."""
+        print(line, file=self.stream or sys.stderr, flush=True)
+
+    def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
+        """Writes the last line."""
+        if epoch > self.first:
+            self.show(epoch, names, row)
+
+
+class Overwritten(Lines):
+    """A line that the next one replaces, on a terminal without tqdm."""
+
+    def __init__(self, stream: TextIO | None = None, every: float = BAR):
+        super().__init__(stream, every)
+        self.width = 0
+
+    def write(self, line: str) -> None:
+        """Puts the line over the one before."""
+        print(f"\r{line:<{self.width}}", end="", file=self.stream or sys.stderr, flush=True)
+        self.width = len(line)
+
+    def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
+        """Leaves the last line standing."""
+        super().end(epoch, names, row)
+        if self.width:
+            print(file=self.stream or sys.stderr, flush=True)
+
+
+class Bar(Progress):
+    """tqdm's bar, made when the run has taken long enough to be looked at."""
+
+    def __init__(self, stream: TextIO | None = None, every: float = BAR):
+        self.stream, self.every, self.bar = stream, every, None
+
+    def due(self) -> bool:
+        """Whether it is time to show something."""
+        return time.perf_counter() - self.shown >= self.every
+
+    def show(self, epoch: int, names: Sequence[str], row: Any) -> None:
+        """Moves the bar."""
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.epochs * self.samples, initial=self.first * self.samples,
+                            unit=" samples", unit_scale=True, file=self.stream or sys.stderr,
+                            mininterval=0)  # fmt: skip
+            self.bar.start_t -= time.perf_counter() - self.started  # It began with the run.
+        values = {n: f"{v:.4g}" for n, v in zip(names, row, strict=False)}
+        self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+        self.bar.set_postfix(values, refresh=False)
+        self.bar.update(epoch * self.samples - self.bar.n)
+        self.shown = time.perf_counter()
+
+    def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
+        """Leaves the bar as it ended."""
+        if epoch > self.first:
+            self.show(epoch, names, row)
+        if self.bar is not None:
+            self.bar.close()
+
+
+def progress_of(kind: Any) -> Progress:
+    """The progress that was asked for; "auto" looks whether someone is watching a terminal."""
+    if isinstance(kind, Progress):
+        return kind
+    errors.choice("fit", "progress", kind, ("auto", "bar", "lines", None, True, False))
+    if not kind:
+        return Progress()
+    if kind == "lines" or (kind in ("auto", True) and not sys.stderr.isatty()):
+        return Lines()
+    try:
+        import tqdm  # noqa: F401
+    except ImportError:
+        return Overwritten()
+    return Bar()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people read them, e.g. `1:05`."""
+    if not np.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
