@@ -1,7 +1,9 @@
 """Training: networks and data in, trained parameters out; files of parameters."""
 
+from jnn.train.checkpoints import Checkpoints as Checkpoints
 from jnn.train.exchange import load_torch as load_torch
 from jnn.train.exchange import save_torch as save_torch
+from jnn.train.files import DamagedError as DamagedError
 from jnn.train.files import load as load
 from jnn.train.files import save as save
 from jnn.train.fit import Fit as Fit

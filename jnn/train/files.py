@@ -35,6 +35,10 @@ DTYPES = {name: jnp.dtype(dtype) for dtype, name in NAMES.items()}
 DAMAGED = "It is damaged or cut off: take another copy."
 
 
+class DamagedError(ValueError):
+    """A file that is no whole file of this format."""
+
+
 def save(path: str | os.PathLike[str], tree: Any) -> None:
     """Writes a tree of arrays to a file, which appears whole or not at all.
 
@@ -84,8 +88,13 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
       ValueError: the file is of another format, damaged, truncated, or does not fit `like`.
     """
     arrays, metadata = read(path)
-    if like is None:
-        return arrays
+    return arrays if like is None else fill(path, like, arrays, metadata)
+
+
+def fill(
+    path: object, like: Any, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> Any:
+    """The tree `like` with the arrays of a file in it."""
     leaves = named("load", like)
     keys = _keys(path, metadata)
     missing, beyond = sorted(leaves.keys() - arrays.keys()), sorted(arrays.keys() - leaves.keys())
@@ -152,7 +161,7 @@ def _keys(path: object, metadata: Mapping[str, str]) -> dict[str, str]:
     try:
         return dict(json.loads(metadata.get("keys", "{}")))
     except (ValueError, TypeError, RecursionError):
-        errors.fail("load", "path", "a file whose metadata name the random keys", f"'{path}'")
+        _refuse(path, "its metadata do not name the random keys")
 
 
 def _few(names: list[str]) -> str:
@@ -308,7 +317,7 @@ def _counts(values: Any) -> bool:
 
 def _refuse(path: object, fault: str) -> NoReturn:
     expected = "a whole file in the format of safetensors"
-    errors.fail("load", "path", expected, f"'{path}': {fault}", DAMAGED)
+    errors.fail("load", "path", expected, f"'{path}': {fault}", DAMAGED, DamagedError)
 
 
 def _checksum(entries: dict) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ import numpy as np
 from jnn import errors
 from jnn.layers.layer import Layer
 from jnn.train import fault
+from jnn.train.checkpoints import Checkpoints, checkpoints_of, same_key
 from jnn.train.epoch import begin, column, columns, epoch
 from jnn.train.history import History, collect
 from jnn.train.plan import (
@@ -105,6 +107,7 @@ def fit(
     sharding: jax.sharding.Mesh | None = None,
     callbacks: Callable[[Report], Any] | Sequence[Callable[[Report], Any]] = (),
     progress: Any = "auto",
+    checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
 ) -> Fit:
     """Trains a network.
 
@@ -140,6 +143,8 @@ def fit(
       callbacks: functions of a `Report`, called after each epoch; one that returns True ends the
         run.
       progress: "auto", "bar", "lines" or None.
+      checkpoint: a folder, or `jnn.train.Checkpoints`: the run is saved there, and goes on from the
+        last checkpoint that it finds. `epochs` counts those before too.
 
     >>> net = jnn.serial(jnn.dense(8), jnn.tanh(), jnn.dense(2))
     >>> data = jnn.data.two_moons(500)
@@ -164,7 +169,8 @@ def fit(
         key = jax.random.key(key)
     samples, held_out, key = _placed(plan, (samples, held_out, key))
     carry = begin(plan, key, samples, (params, state, opt_state))
-    run = _Run(plan, carry, names, progress_of(progress), _callbacks(callbacks))
+    run = _Run(plan, carry, names, progress_of(progress), _callbacks(callbacks),
+               checkpoints_of(checkpoint))  # fmt: skip
     per_epoch = -(-n // plan.batch_size)
     last = epochs if steps is None else -(-steps // per_epoch)
     assert last is not None
@@ -178,14 +184,22 @@ class _Run:
 
     def __init__(
         self, plan: Plan, carry: Carry, names: tuple[str, ...], progress: Progress,
-        callbacks: Sequence[Callable[[Report], Any]],
+        callbacks: Sequence[Callable[[Report], Any]], checkpoints: Checkpoints | None,
     ):  # fmt: skip
         self.plan, self.carry, self.names = plan, carry, names
         self.progress, self.callbacks = progress, callbacks
         self.rows: list[Any] = []
         self.seconds: list[float] = []
         self.before: dict[str, np.ndarray] = {}
-        self.status, self.note = RUNNING, ""
+        self.checkpoints = checkpoints
+        found = None if checkpoints is None else checkpoints.restore(carry)
+        if found:
+            if not same_key(found[0].key, carry.key):
+                expected = "that of the run in the folder"
+                errors.fail("fit", "key", expected, carry.key, "Give it, or another folder.")
+            self.carry, self.before = found
+        self.stored = len(self.before.get("loss", ()))
+        self.status, self.note = int(self.carry.status), ""
 
     def loop(self, data: Any, validation: Any, last: int, extra: int) -> None:
         """Runs epochs up to `last`, of which the last may have `extra` steps only."""
@@ -193,18 +207,20 @@ class _Run:
         done = first
         self.progress.begin(last, first, len(jax.tree.leaves(data)[0]))
         limited = dataclasses.replace(self.plan, limit=extra) if extra else self.plan
-        looked_at = bool(self.callbacks)
         self.began = time.perf_counter()
         with interruptible() as interrupted:
-            for number in range(first, last):
+            for number in range(first, last if self.status == RUNNING else first):
                 plan = limited if number == last - 1 else self.plan
                 self.carry, row = epoch(plan, self.carry, data, validation)
                 self.rows.append(row)
+                due = self._due(number + 1) and plan.limit is None
                 # What the device has not finished is read an epoch later, unless someone asks.
-                ready = len(self.rows) if looked_at else len(self.rows) - 1
+                ready = len(self.rows) - (0 if self.callbacks or due else 1)
                 while done - first < ready and self.status == RUNNING:
                     self._look(done - first)
                     done += 1
+                if due:
+                    self._store()
                 if self.status != RUNNING or interrupted():
                     break
             while done - first < len(self.rows) and self.status == RUNNING:
@@ -213,6 +229,8 @@ class _Run:
             if self.status == RUNNING:
                 self.status = DONE if done == last else INTERRUPTED
         del self.rows[done - first :]
+        if self.status != DONE or not extra:
+            self._store()
         if self.status == NOT_FINITE and self.plan.not_finite == "stop":
             self._blame(data)
         if self.rows:
@@ -235,6 +253,28 @@ class _Run:
             if callback(report) is True and self.status == RUNNING:
                 self.status = CALLED
 
+    def _due(self, number: int) -> bool:
+        return self.checkpoints is not None and number % self.checkpoints.every == 0
+
+    def _store(self) -> None:
+        """Saves what was reached, unless it was saved before or is not finite."""
+        number = len(self.rows) + len(self.before.get("loss", ()))
+        if self.checkpoints is None or self.status == NOT_FINITE or number == self.stored:
+            return
+        rules = [rule for rule in self.plan.stop if isinstance(rule, Patience)]
+        rule = rules[0] if rules else None
+        validated = len(self.names) > len(self.plan.names)
+        watched = self.names[column(self.plan, rule and rule.on, validated)]
+        history = self.history()
+        values = history[watched] * (-1 if rule and rule.larger else 1)
+        best = bool(np.isfinite(values[-1]) and values[-1] <= np.nanmin(values))
+        self.checkpoints.store(self.carry, history, best)
+        self.stored = number
+
+    def history(self) -> History:
+        """The history up to now."""
+        return collect(self.names, self.rows, self.seconds, self.before)
+
     def _blame(self, data: Any) -> None:
         """Finds the step that failed, and goes back to before it."""
         found, self.carry = fault.find(self.plan, self.carry, data)
@@ -249,9 +289,9 @@ class _Run:
         for rule, best in zip(rules, carry.watched, strict=True):
             if rule.restore and int(best.epoch):
                 params, state = best.params, best.state
-        history = collect(self.names, self.rows, self.seconds, self.before)
-        return Fit(params, state, carry.opt_state, history, int(carry.epoch), int(carry.steps),
-                   int(carry.skipped), WORDS[self.status], MESSAGES[self.status] + self.note,
+        message = MESSAGES[self.status] + self.note
+        return Fit(params, state, carry.opt_state, self.history(), int(carry.epoch),
+                   int(carry.steps), int(carry.skipped), WORDS[self.status], message,
                    carry.key)  # fmt: skip
 
 

@@ -1,0 +1,95 @@
+"""Checkpoints: a run that was interrupted ends as one that was not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jnn
+from jnn.train import Checkpoints, mixed, patience
+from tests.train import kill
+from tests.train.test_fit import ADAM, HELD, LOSS, NET, X, Y, equal, run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path):
+    settings = {"validation": HELD, "stop": patience(50), "precision": mixed("float16")}
+    whole = run(epochs=7, **settings)
+    for epochs in (3, 4, 7):
+        part = run(epochs=epochs, checkpoint=tmp_path, **settings)
+        assert len(part.history["loss"]) == part.epochs == epochs
+    equal(part.params, whole.params)
+    equal(part.opt_state, whole.opt_state)
+    for name in ("loss", "validation_loss"):
+        np.testing.assert_array_equal(part.history[name], whole.history[name])
+    assert names(tmp_path) == ["best.safetensors"] + [f"epoch-0000000{i}.safetensors"
+                                                     for i in (5, 6, 7)]  # fmt: skip
+    again = run(epochs=7, checkpoint=tmp_path, **settings)  # Nothing is left to do.
+    equal(again.params, whole.params)
+    assert again.status == "done"
+
+
+def test_the_best_is_kept(tmp_path):
+    far = (HELD.x, 1 - HELD.y)
+    fit = run(epochs=9, validation=far, checkpoint=Checkpoints(tmp_path, keep=1),
+              optimizer=jnn.adam(0.05))  # fmt: skip
+    like = {"params": fit.params, "state": fit.state}
+    best = jnn.load(tmp_path / "best.safetensors", like)["params"]
+    value = LOSS(NET(best, far[0]), far[1]).mean()
+    np.testing.assert_allclose(value, fit.history["validation_loss"].min(), rtol=1e-5)
+    assert names(tmp_path) == ["best.safetensors", "epoch-00000009.safetensors"]
+
+
+def test_an_interrupted_run_is_saved_where_it_was(tmp_path):
+    stops = Checkpoints(tmp_path, every=10)
+    fit = run(epochs=30, checkpoint=stops, callbacks=lambda r: r.epoch == 13)
+    assert list(stops.epochs()) == [13, 10]
+    equal(run(epochs=15, checkpoint=stops).params, run(epochs=15).params)
+    assert fit.status == "called"
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
+    run(epochs=3, checkpoint=tmp_path)
+    last = tmp_path / "epoch-00000003.safetensors"
+    last.write_bytes(last.read_bytes()[:-1])
+    (tmp_path / ".epoch-00000004.safetensors.x.tmp").write_bytes(b"half")
+    with pytest.warns(UserWarning, match=r"goes on from 'epoch-00000002\.safetensors'"):
+        fit = run(epochs=4, checkpoint=tmp_path)
+    equal(fit.params, run(epochs=4).params)
+    assert not [name for name in names(tmp_path) if name.endswith("tmp")]
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(jnn.train.DamagedError, match="cannot begin with a header"):
+        run(epochs=5, checkpoint=tmp_path)
+
+
+def test_a_checkpoint_of_another_run_does_not_pass(tmp_path):
+    run(epochs=1, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="`key` must be that of the run"):
+        run(epochs=2, checkpoint=tmp_path, key=7)
+    with pytest.raises(ValueError, match=r"float32\[2,9\]"):
+        run(epochs=2, checkpoint=tmp_path, net=jnn.serial(jnn.dense(9), jnn.tanh(), jnn.dense(2)))
+
+
+def test_a_run_that_failed_keeps_its_last_good_checkpoint(tmp_path):
+    x = np.array(X)
+    run(epochs=2, checkpoint=tmp_path)
+    x[3] = np.inf
+    fit = run(epochs=5, checkpoint=tmp_path, data=(x, Y))
+    assert fit.status == "not finite"
+    assert max(Checkpoints(tmp_path).epochs()) == 2
+
+
+def test_states_of_optimizers_are_trees_of_arrays():
+    state = ADAM.init(NET.init(jax.random.key(0), X)[0])
+    assert all(isinstance(leaf, jnp.ndarray) for leaf in jax.tree.leaves(state))
+
+
+@pytest.mark.slow
+def test_killed_runs_lose_nothing():
+    reached, grew = kill.kill(6, 10**6)
+    assert reached > 6
+    assert grew > 3
