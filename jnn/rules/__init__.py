@@ -29,6 +29,8 @@ from jnn.rules.loss import absolute_error as absolute_error
 from jnn.rules.loss import half_squared_error as half_squared_error
 from jnn.rules.loss import huber as huber
 from jnn.rules.loss import squared_error as squared_error
+from jnn.rules.max_pool import max_pool as max_pool
+from jnn.rules.mean_pool import mean_pool as mean_pool
 from jnn.rules.penalty import l2 as l2
 from jnn.rules.residual import residual as residual
 from jnn.rules.residual import residual_projection as residual_projection
@@ -38,6 +40,8 @@ from jnn.rules.softmax import log_softmax as log_softmax
 from jnn.rules.softmax import logsumexp as logsumexp
 from jnn.rules.softmax import softmax as softmax
 from jnn.rules.softmax_cross_entropy import softmax_cross_entropy as softmax_cross_entropy
+from jnn.rules.subsampling import subsample as subsample
+from jnn.rules.subsampling import weighted_subsample as weighted_subsample
 from jnn.rules.toeplitz import convolution_matrix as convolution_matrix
 from jnn.rules.toeplitz import toeplitz as toeplitz
 
