@@ -1,5 +1,6 @@
 """Which implementation computes a product: measured on the shapes that a function really uses."""
 
+from jnn.tuning import convolution_pallas as convolution_pallas
 from jnn.tuning.choices import Choice as Choice
 from jnn.tuning.choices import Choices as Choices
 from jnn.tuning.choices import Trial as Trial

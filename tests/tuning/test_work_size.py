@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_golden(name):
     case = golden(name)
     g, out = case["inputs"], case["outputs"]
     args = ((g["Sx"], g["Sy"]), (g["Fx"], g["Fy"]))
-    settings = {
+    settings: Any = {
         "planes": g["Sz"], "largest": g["S_l_max"], "tiles": g["U"], "group": g["work_group_max"],
         "memory": g["local_mem"], "item": 1, "padding": g["P_max"],
     }  # fmt: skip
@@ -49,7 +50,7 @@ def test_equals_its_loops(random):
     for _ in range(30):
         window = tuple(random.integers(1, 5, 2).tolist())
         image = tuple((window + random.integers(0, 14, 2)).tolist())
-        settings = {
+        settings: Any = {
             "planes": int(random.integers(1, 4)), "largest": int(random.integers(1, 12)),
             "tiles": int(random.integers(1, 6)), "group": int(random.integers(1, 60)),
             "memory": int(random.integers(16, 400)), "item": int(random.choice([1, 2, 4])),
@@ -72,6 +73,13 @@ def test_a_large_problem_is_planned_within_a_second():
     assert tiled_accesses(
         (512, 512), (7, 7), found.tile, planes=64, padding=found.padding
     ) == found.accesses < naive_accesses((512, 512), (7, 7), planes=64)  # fmt: skip
+
+
+def test_tiles_of_powers_of_two():
+    settings: Any = {"largest": 30, "group": 256, "padding": 4}
+    found = work_size((30, 22), (3, 3), **settings, powers=True)
+    assert found.tile in itertools.product([1, 2, 4, 8, 16], repeat=2)
+    assert found.accesses > work_size((30, 22), (3, 3), **settings).accesses
 
 
 def test_accesses_are_those_that_a_kernel_makes():
