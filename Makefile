@@ -43,6 +43,7 @@ bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.rules
 	$(BIN)/python -m benchmarks.mlp
 	$(BIN)/python -m benchmarks.fused
+	$(BIN)/python -m benchmarks.cnn
 
 format: $(INSTALLED)  ## put the code in its format
 	$(BIN)/ruff format .

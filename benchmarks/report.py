@@ -60,7 +60,7 @@ def in_mode(mode: str, function: Callable[..., Any], *args: Any) -> Program:
         return program(function, *args)
 
 
-def agree(what: str, programs: Mapping[str, Program], tolerance: float = 1e-4) -> None:
+def agree(what: str, programs: Mapping[str, Callable[[], Any]], tolerance: float = 1e-4) -> None:
     """Stops unless all programs return the same, relative to each array's largest entry."""
     first, *others = programs
     expected = [np.asarray(x, np.float64) for x in jax.tree.leaves(programs[first]())]
@@ -96,13 +96,31 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])
 
 
+def publish_section(title: str, line: str, body: str, path: Path | None, *, page: str) -> None:
+    """Prints a section, and puts it in its place on the page, whose others stay as they are."""
+    section = f"{title}\n\n`{line}` on {machine()}.\n\n{body}\n"
+    print(f"## {section}")
+    if path is None:
+        return
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    sections = {part.partition("\n")[0]: part for part in old.split("\n## ")[1:]}
+    sections[title] = section
+    parts = [f"# {page}", *(f"## {part.strip()}" for part in sections.values())]
+    write(path, "\n\n".join(parts) + "\n")
+
+
 def publish(title: str, line: str, body: str, path: Path | None) -> None:
     """Prints the page, and writes it whole or not at all."""
     page = f"# {title}\n\n`{line}` on {machine()}.\n\n{body}\n"
     print(page)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-        print(f"written to {path}")
+        write(path, page)
+
+
+def write(path: Path, page: str) -> None:
+    """Writes the file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)
+    print(f"written to {path}")

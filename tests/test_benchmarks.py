@@ -3,11 +3,15 @@
 import argparse
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from benchmarks import fused, mlp, rules
-from benchmarks.report import RESULTS, agree, destination, markdown
+from benchmarks import cnn, fused, mlp, rules
+from benchmarks.networks import NETWORKS, Affine, initial, ours
+from benchmarks.peers_cnn import channels_first, channels_last
+from benchmarks.report import RESULTS, agree, destination, markdown, publish_section
 from jnn.verify.measure import program
 
 QUICK = ("--quick", "--seconds", "0.01")
@@ -18,7 +22,7 @@ def test_rules(tmp_path, capsys):
     assert rules.main(["gelu", *QUICK, "--out", str(page)]) == 0
     text = page.read_text()
     assert [line.split()[1] for line in text.splitlines() if line.startswith("| gelu")] == ["gelu"]
-    assert "`python -m benchmarks.rules gelu --quick`" in text
+    assert "`python -m benchmarks.rules gelu --quick --seconds 0.01`" in text
     assert "- Saves less: gelu." in text
     assert text in capsys.readouterr().out
 
@@ -94,3 +98,70 @@ def test_a_page_is_a_markdown_table():
     assert markdown([("a", "b"), ("cc", "12")]).splitlines() == [
         "| a  |  b |", "| -- | -: |", "| cc | 12 |",
     ]  # fmt: skip
+
+
+# Convolutional networks.
+
+
+@pytest.mark.slow
+def test_a_network_and_rules_alone(tmp_path):
+    page = tmp_path / "cnn.md"
+    for part in ("lenet", "pooling"):
+        assert cnn.main([part, *QUICK, "--out", str(page)]) == 0
+    text = page.read_text()
+    assert text.count("\n## ") == 2
+    assert all(f"| {who}" in text for who in (cnn.TUNED, cnn.AUTODIFF, "max 3x3 stride 2"))
+    assert "Goal, at least 3 times as fast as autodiff: m" in text
+
+
+def test_a_part_that_does_not_exist(capsys):
+    with pytest.raises(SystemExit):
+        cnn.main(["alexnet"])
+    assert "no part is called alexnet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parameters_fit_the_networks_and_peers_get_them_back(name):
+    network = NETWORKS[name]
+    params = initial(network)
+    x = jax.ShapeDtypeStruct(network.shape, "float32")
+    assert jax.eval_shape(ours(network), params, x).shape == (network.shape[0], 10)
+    theirs = channels_first(network, params)
+    assert theirs[0].w.shape == params[0].w.transpose(3, 2, 0, 1).shape
+    for ours_, back in zip(params, channels_last(network, theirs), strict=True):
+        np.testing.assert_array_equal(ours_.w, back.w)
+
+
+def test_a_step_that_differs_is_refused():
+    network, params = NETWORKS["lenet"], [Affine(np.ones((2, 2)), np.ones(2))]
+    step = 1.0, [Affine(np.zeros((2, 2)), np.zeros(2))]
+    cnn._agree(network, params, {"a": step, "b": step})
+    wrong = 1.0, [Affine(np.zeros((2, 2)), np.array([0.0, 0.1]))]
+    with pytest.raises(SystemExit, match="b differs from a"):
+        cnn._agree(network, params, {"a": step, "b": wrong})
+
+
+def test_goals_of_a_network():
+    class Times:
+        def ratio(self, who, other):
+            return {cnn.FLAX: 3.1, cnn.AUTODIFF: 2.9, cnn.TORCH: 1.0}[who]
+
+        def seconds(self, who):
+            return 1.0
+
+    runs = {name: SimpleNamespace(temporaries=bytes_) for name, bytes_ in
+            ((cnn.TUNED, 3), (cnn.FLAX, 9), (cnn.AUTODIFF, 9), (cnn.TORCH, None))}  # fmt: skip
+    lines = cnn.verdict(cnn.GOALS["lenet"], Times(), runs, 0.5).splitlines()  # pyright: ignore[reportArgumentType]
+    assert [line.split(": ")[1] for line in lines] == [
+        "met (3.10).", "missed (2.90).", "met (1.00).", "missed (0.33).", "met (0.50).",
+    ]  # fmt: skip
+
+
+def test_a_section_replaces_itself_alone(tmp_path):
+    page = tmp_path / "page.md"
+    for title, body in (("A", "one"), ("B", "two"), ("A", "three\n\n- four")):
+        publish_section(title, "python", body, page, page="Page")
+    heads = [line for line in page.read_text().splitlines() if line.startswith("#")]
+    assert heads == ["# Page", "## A", "## B"]
+    assert "one" not in page.read_text()
+    assert page.read_text().index("- four") < page.read_text().index("two")
