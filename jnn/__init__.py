@@ -6,7 +6,9 @@ from jnn import linesearch as linesearch
 from jnn import models as models
 from jnn import optim as optim
 from jnn import rules as rules
+from jnn import solve as solve
 from jnn import train as train
+from jnn import tree as tree
 from jnn import tuning as tuning
 from jnn import verify as verify
 from jnn.layers import dense as dense
@@ -75,6 +77,16 @@ from jnn.rules import squared_error as squared_error
 from jnn.rules.mode import autodiff as autodiff
 from jnn.rules.mode import derivatives as derivatives
 from jnn.rules.rule import rule as rule
+from jnn.solve import bfgs as bfgs
+from jnn.solve import bicgstab as bicgstab
+from jnn.solve import cg as cg
+from jnn.solve import conjugate_directions as conjugate_directions
+from jnn.solve import lbfgs as lbfgs
+from jnn.solve import minimize as minimize
+from jnn.solve import newton_cg as newton_cg
+from jnn.solve import nonlinear_cg as nonlinear_cg
+from jnn.solve import powell as powell
+from jnn.solve import steepest_descent as steepest_descent
 from jnn.train import fit as fit
 from jnn.train import load as load
 from jnn.train import save as save

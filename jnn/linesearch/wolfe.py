@@ -53,7 +53,7 @@ def wolfe(
       c2: see above; 0.9 for quasi-Newton directions, 0.1 for conjugate gradients.
       strong: whether the slope's size is bounded, or only its steepness downhill.
       longest: the largest alpha allowed.
-      noise: relative rounding error of the value; the default is 10 of the dtype's epsilon.
+      noise: relative rounding error of the value; the default is 100 of the dtype's epsilon.
       max_evaluations: after which the search gives up.
 
     >>> f = lambda t: (t - 3.0) ** 2
@@ -66,7 +66,7 @@ def wolfe(
     errors.number("wolfe", "c2", c2, c1, 1)
     origin, start = s.origin_sample("wolfe", origin, start)
     eps = float(jnp.finfo(start.dtype).eps)
-    relative = 10 * eps if noise is None else noise
+    relative = 100 * eps if noise is None else noise
     f0, s0 = origin.value, origin.slope
     rounding = relative * jnp.abs(f0)
     zero, inf = jnp.zeros_like(start), jnp.full_like(start, jnp.inf)

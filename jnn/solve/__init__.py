@@ -1,0 +1,19 @@
+"""Full-batch solvers: a function in, its minimiser out."""
+
+from jnn.solve.bfgs import bfgs as bfgs
+from jnn.solve.conjugate import nonlinear_cg as nonlinear_cg
+from jnn.solve.drive import Solver as Solver
+from jnn.solve.drive import State as State
+from jnn.solve.lbfgs import lbfgs as lbfgs
+from jnn.solve.linear import LinearResult as LinearResult
+from jnn.solve.linear import bicgstab as bicgstab
+from jnn.solve.linear import cg as cg
+from jnn.solve.linear import conjugate_directions as conjugate_directions
+from jnn.solve.minimize import minimize as minimize
+from jnn.solve.newton import newton_cg as newton_cg
+from jnn.solve.powell import powell as powell
+from jnn.solve.result import History as History
+from jnn.solve.result import Progress as Progress
+from jnn.solve.result import Result as Result
+from jnn.solve.result import Tolerance as Tolerance
+from jnn.solve.steepest import steepest_descent as steepest_descent

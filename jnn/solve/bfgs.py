@@ -1,0 +1,90 @@
+"""BFGS: the inverse Hessian as a matrix (H-178..182, Algorithm 1)."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jnn import tree
+from jnn.linesearch import Search, wolfe
+from jnn.solve.descent import Method, Move, descent, unit_start
+from jnn.solve.drive import Solver
+
+# Loose: the direction has a natural length, and 1 is often right (§7.2).
+LOOSE = partial(wolfe, c2=0.9)
+
+
+class Inverse(NamedTuple):
+    """The inverse Hessian, and whether it is still the unit matrix."""
+
+    h: jax.Array
+    unit: jax.Array
+
+
+@cache
+def bfgs(*, damped: bool = False, search: Callable[..., Search] = LOOSE) -> Solver:
+    """BFGS with a strong Wolfe search (Algorithm 1, corrected).
+
+    Printed, the algorithm repeats its first line search and returns the iterate before the last.
+    Here the first step, along the gradient, scales the unit matrix (H-191) and is the first pair.
+    A pair without positive curvature changes nothing (H-177).
+
+    Args:
+      damped: lifts a curvature that is too small instead of skipping the pair (Powell); for
+        searches that do not ensure it, such as `armijo`.
+      search: the line search; `wolfe` with c2 = 0.9 suits a direction whose natural step is 1.
+
+    >>> f = lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+    >>> bool(jnn.minimize(f, jnp.array([-1.2, 1.0]), jnn.bfgs()).value < 1e-6)
+    True
+    """
+
+    def begin(x: jax.Array) -> Inverse:
+        return Inverse(jnp.eye(x.size, dtype=x.dtype), jnp.bool_(True))
+
+    def direction(_, inverse: Inverse, state, gradient) -> jax.Array:
+        return -jnp.dot(inverse.h, gradient, precision=tree.HIGHEST)
+
+    def update(inverse: Inverse, move: Move) -> Inverse:
+        s, y = move.new.x - move.old.x, move.new.gradient - move.old.gradient
+        if damped:
+            y = lifted(s, y, -move.alpha * move.old.gradient)
+        curvature, square = tree.dot(s, y), tree.dot(y, y)
+        sound = curvature > jnp.finfo(s.dtype).eps * jnp.sqrt(tree.dot(s, s) * square)
+        sound &= jnp.isfinite(square)
+        unit = inverse.unit | move.restarted | ~move.moved
+        eye = jnp.eye(s.size, dtype=s.dtype)
+        scale = jnp.where(sound & move.moved, curvature / jnp.where(sound, square, 1), 1)
+        h = jnp.where(unit, scale * eye, inverse.h)
+        after = rank_two(h, s, jnp.where(sound, y, s))
+        return Inverse(jnp.where(sound & move.moved, after, h), unit & ~(sound & move.moved))
+
+    return descent(Method(begin, direction, update, unit_start), search, "bfgs")
+
+
+def lifted(s: jax.Array, y: jax.Array, bs: jax.Array) -> jax.Array:
+    """Powell's damping: `y` mixed with `B s` so that `s^T y >= 0.2 s^T B s`.
+
+    The model's Hessian B is not at hand, but for a step `s = -alpha H g` is `B s = -alpha g`.
+    """
+    curvature, known = tree.dot(s, y), tree.dot(s, bs)
+    low = curvature < 0.2 * known
+    part = jnp.where(low, 0.8 * known / jnp.where(low, known - curvature, 1), 1)
+    return part * y + (1 - part) * bs
+
+
+def rank_two(h: jax.Array, s: jax.Array, y: jax.Array) -> jax.Array:
+    """The update of the inverse Hessian `h` by one pair (H-182), symmetric to the last bit.
+
+    >>> from jnn.solve.bfgs import rank_two
+    >>> rank_two(jnp.eye(2), jnp.array([1.0, 0.0]), jnp.array([2.0, 0.0])).tolist()
+    [[0.5, 0.0], [0.0, 1.0]]
+    """
+    hy = jnp.dot(h, y, precision=tree.HIGHEST)
+    sy, yhy = tree.dot(s, y), tree.dot(y, hy)
+    # H-182 with u = s / s^T y - H y / y^T H y multiplied out, which spares the division by
+    # y^T H y: H + (1 + y^T H y / s^T y) s s^T / s^T y - (H y s^T + s (H y)^T) / s^T y.
+    cross = jnp.outer(hy, s / sy)
+    return h + (1 + yhy / sy) * jnp.outer(s, s) / sy - (cross + cross.T)

@@ -1,0 +1,112 @@
+"""The loop that drives every solver: one `while_loop` over the solver's steps."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jnn import tree
+from jnn.solve import result as r
+from jnn.solve.objective import Objective
+from jnn.solve.result import History, Progress, Tolerance
+
+
+class State(NamedTuple):
+    """Where a solver stands; `memory` is its own."""
+
+    x: jax.Array
+    value: jax.Array
+    gradient: jax.Array
+    size: jax.Array  # The largest entry of the gradient: what is left to do.
+    aux: Any
+    evaluations: jax.Array
+    status: jax.Array
+    memory: Any
+
+
+class Solver(NamedTuple):
+    """A method: `init(objective, x) -> State` and `step(objective, state) -> State`.
+
+    A step never leaves a point for one that is worse beyond rounding: the last point is the best.
+    `bounded` says whether the method heeds the objective's box.
+    """
+
+    init: Callable[[Objective, jax.Array], State]
+    step: Callable[[Objective, State], State]
+    name: str = "solver"
+    bounded: bool = False
+
+
+class Run(NamedTuple):
+    """What the loop carries."""
+
+    state: State
+    steps: jax.Array
+    history: History | None
+
+
+def drive(
+    solver: Solver,
+    objective: Objective,
+    x: jax.Array,
+    tol: Tolerance,
+    watched: tuple[bool, bool],
+    max_steps: int,
+    report: Callable[[Progress], None] | None,
+    history: bool,
+) -> Run:
+    """Steps until a tolerance is met, the solver gives up, or the steps are used up.
+
+    `watched` says which of the tolerances on value and step there are.
+    """
+    state = solver.init(objective, objective.project(x))
+    there = (state.status == r.RUNNING) & (state.size <= tol.gradient)
+    state = state._replace(status=jnp.where(there, r.SMALL_GRADIENT, state.status))
+    blank = jnp.full(max_steps + 1, jnp.nan, state.value.dtype)
+    seen = History(blank, blank, jnp.full(max_steps + 1, -1, jnp.int32)) if history else None
+
+    def note(seen: History | None, state: State, steps: jax.Array) -> History | None:
+        if seen is None:
+            return None
+        return History(
+            seen.value.at[steps].set(state.value),
+            seen.gradient_norm.at[steps].set(state.size),
+            seen.evaluations.at[steps].set(state.evaluations),
+        )
+
+    def turn(run: Run) -> Run:
+        old, steps = run.state, run.steps + 1
+        new = solver.step(objective, old)
+        new = new._replace(status=verdict(old, new, tol, watched))
+        if report is not None:
+            # The steps depend on each other, so that the calls come in order.
+            told = Progress(steps, new.value, new.size, new.evaluations, new.x)
+            jax.debug.callback(report, told)
+        return Run(new, steps, note(run.history, new, steps))
+
+    def unfinished(run: Run) -> jax.Array:
+        return (run.state.status == r.RUNNING) & (run.steps < max_steps)
+
+    zero = jnp.int32(0)
+    run = lax.while_loop(unfinished, turn, Run(state, zero, note(seen, state, zero)))
+    spent = (run.state.status == r.RUNNING) & (run.steps >= max_steps)
+    status = jnp.where(spent, r.OUT_OF_STEPS, run.state.status)
+    return run._replace(state=run.state._replace(status=status))
+
+
+def verdict(old: State, new: State, tol: Tolerance, watched: tuple[bool, bool]) -> jax.Array:
+    """The status after a step."""
+    status = new.status
+    on_value, on_step = watched
+    if on_step:
+        length = tree.norm(new.x - old.x)
+        small = (length > 0) & (length <= tol.step * tree.norm(new.x))
+        status = jnp.where(small, r.SMALL_STEP, status)
+    if on_value:
+        moved = jnp.any(new.x != old.x)
+        small = moved & (jnp.abs(old.value - new.value) <= tol.value * jnp.abs(new.value))
+        status = jnp.where(small, r.SMALL_CHANGE, status)
+    status = jnp.where(new.size <= tol.gradient, r.SMALL_GRADIENT, status)
+    return jnp.where(new.value == -jnp.inf, r.UNBOUNDED, status)

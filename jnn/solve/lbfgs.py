@@ -1,0 +1,133 @@
+"""L-BFGS: the inverse Hessian from the last few steps (H-183..186, Algorithms 2 and 3)."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jnn import errors, tree
+from jnn.linesearch import Search
+from jnn.solve.bfgs import LOOSE, lifted
+from jnn.solve.descent import Method, Move, descent, unit_start
+from jnn.solve.drive import Solver
+
+
+class Pairs(NamedTuple):
+    """The last m steps and changes of the gradient, in a ring; `count` pairs were ever stored."""
+
+    s: jax.Array  # (m, n)
+    y: jax.Array  # (m, n)
+    rho: jax.Array  # (m,): 1 / s^T y.
+    gamma: jax.Array  # The scale of the initial inverse Hessian.
+    count: jax.Array
+
+
+@cache
+def lbfgs(
+    *, memory: int = 10, damped: bool = False, search: Callable[..., Search] = LOOSE
+) -> Solver:
+    """L-BFGS with the last `memory` pairs and a strong Wolfe search (Algorithms 2 and 3).
+
+    Hedberg's two algorithms are garbled in print: the first loop of Algorithm 2 is
+    `gamma_i = rho_i s_i^T g; g -= gamma_i y_i`, newest to oldest, and a pair is dropped once m
+    are stored (printed: k > m, which keeps one too many). The initial inverse Hessian is
+    `y^T s / y^T y` of the newest pair (H-191; the text says Hessian). A pair without positive
+    curvature is not stored (H-177).
+
+    It heeds the `bounds` of `minimize`: entries at a bound that the gradient pushes against are
+    held, the pairs speak of the others only, and the search follows the projected line.
+
+    Args:
+      memory: the number of pairs.
+      damped: lifts a curvature that is too small instead of skipping the pair (Powell); for
+        searches that do not ensure it, such as `armijo`.
+      search: the line search; `wolfe` with c2 = 0.9 suits a direction whose natural step is 1.
+
+    >>> f = lambda x: jnp.sum(jnp.cosh(x - 1))
+    >>> jnn.minimize(f, jnp.zeros(5), jnn.lbfgs(memory=5)).message
+    'Converged: the gradient is within its tolerance.'
+    """
+    errors.positive_integer("lbfgs", "memory", memory)
+
+    def begin(x: jax.Array) -> Pairs:
+        return empty(x, memory)
+
+    def direction(objective, pairs: Pairs, state, gradient) -> jax.Array:
+        if objective.box is not None:
+            pairs = within(pairs, gradient != 0)
+        return -two_loop(pairs, gradient)
+
+    def update(pairs: Pairs, move: Move) -> Pairs:
+        s, y = move.new.x - move.old.x, move.new.gradient - move.old.gradient
+        if damped:
+            y = lifted(s, y, -move.alpha * move.old.gradient)
+        pairs = pairs._replace(count=jnp.where(move.restarted, 0, pairs.count))
+        return store(pairs, s, y, move.moved)
+
+    return descent(Method(begin, direction, update, unit_start), search, "lbfgs", bounded=True)
+
+
+def empty(x: jax.Array, memory: int) -> Pairs:
+    """No pairs yet, for steps of the shape of `x`."""
+    blank = jnp.zeros((memory, *x.shape), x.dtype)
+    return Pairs(blank, blank, blank[:, 0], jnp.ones((), x.dtype), jnp.int32(0))
+
+
+def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
+    """The product of the inverse Hessian with a vector (Algorithm 2, corrected).
+
+    Both loops are one here: m turns towards the oldest pair, then m turns back.
+
+    >>> from jnn.solve.lbfgs import Pairs, two_loop
+    >>> s = y = jnp.eye(2)[:1]
+    >>> two_loop(Pairs(s, y, jnp.ones(1), jnp.ones(()), jnp.int32(1)), jnp.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+    m = len(pairs.rho)
+    stored = jnp.minimum(pairs.count, m)
+
+    def turn(i, carry):
+        h, gammas = carry
+        back = i >= stored
+        j = (pairs.count - 1 - jnp.where(back, 2 * stored - 1 - i, i)) % m
+        s, y = pairs.s[j], pairs.y[j]
+        h = jnp.where(i == stored, pairs.gamma, 1) * h
+        product = pairs.rho[j] * tree.dot(jnp.where(back, y, s), h)
+        # Newest to oldest: g - gamma y. Oldest to newest: h + (gamma - beta) s.
+        h += jnp.where(back, (gammas[j] - product) * s, -product * y)
+        return h, gammas.at[j].set(product)
+
+    first = jnp.where(stored > 0, 1, pairs.gamma) * gradient
+    return lax.fori_loop(0, 2 * stored, turn, (first, jnp.zeros_like(pairs.rho)))[0]
+
+
+def store(pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = True) -> Pairs:
+    """Puts a pair in the place of the oldest (Algorithm 3), if its curvature is positive.
+
+    With `keep` false all pairs are forgotten.
+    """
+    curvature, square = tree.dot(s, y), tree.dot(y, y)
+    sound = curvature > jnp.finfo(s.dtype).eps * jnp.sqrt(tree.dot(s, s) * square)  # H-177
+    sound &= jnp.isfinite(square)
+    j = pairs.count % len(pairs.rho)
+    safe = jnp.where(sound, curvature, 1)
+    return Pairs(
+        pairs.s.at[j].set(jnp.where(sound, s, pairs.s[j])),
+        pairs.y.at[j].set(jnp.where(sound, y, pairs.y[j])),
+        pairs.rho.at[j].set(jnp.where(sound, 1 / safe, pairs.rho[j])),
+        jnp.where(sound, safe / jnp.where(sound, square, 1), pairs.gamma),  # H-191
+        jnp.where(keep, pairs.count + jnp.int32(sound), 0),
+    )
+
+
+def within(pairs: Pairs, free: jax.Array) -> Pairs:
+    """The pairs of the free entries alone; one that has no positive curvature left says nothing."""
+    s, y = (jnp.where(free[None, :], v, 0) for v in (pairs.s, pairs.y))
+    curvature = jnp.sum(s * y, axis=1)
+    eps = jnp.finfo(s.dtype).eps
+    sound = curvature > eps * jnp.sqrt(jnp.sum(s * s, axis=1) * jnp.sum(y * y, axis=1))
+    rho = jnp.where(sound, 1 / jnp.where(sound, curvature, 1), 0)
+    return pairs._replace(s=s, y=y, rho=rho)

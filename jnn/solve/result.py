@@ -1,0 +1,125 @@
+"""What a solver answers: the result, its status and the sentence of each status."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+RUNNING = -1
+SMALL_GRADIENT = 0
+SMALL_CHANGE = 1
+SMALL_STEP = 2
+STALLED = 3
+OUT_OF_STEPS = 4
+NOT_FINITE = 5
+UNBOUNDED = 6
+
+MESSAGES = {
+    RUNNING: "The solver has not finished.",
+    SMALL_GRADIENT: "Converged: the gradient is within its tolerance.",
+    SMALL_CHANGE: "Converged: the value changes by less than its tolerance.",
+    SMALL_STEP: "Converged: the step is within its tolerance.",
+    STALLED: "Stopped: no lower value can be found in this precision; the gradient is not within "
+    "its tolerance.",
+    OUT_OF_STEPS: "Stopped: the steps are used up; `max_steps` sets their number.",
+    NOT_FINITE: "Stopped: the value or the gradient at the start is not finite.",
+    UNBOUNDED: "Stopped: the value falls below every bound.",
+}
+
+
+class Tolerance(NamedTuple):
+    """When to stop; 0 asks for nothing, except of the gradient an exact 0."""
+
+    gradient: Any = None  # The largest entry of the gradient, in size.
+    value: float = 0.0  # The change of the value in one step, relative to the value.
+    step: float = 0.0  # The length of one step, relative to that of the parameters.
+
+
+class History(NamedTuple):
+    """What was seen after each step, from the start on; NaN (or -1) after the last."""
+
+    value: jax.Array
+    gradient_norm: jax.Array
+    evaluations: jax.Array
+
+
+class Result(NamedTuple):
+    """The best point found and how the search for it ended.
+
+    The names of SciPy's results (`x`, `fun`, `nit`, `nfev`) are there too.
+    """
+
+    params: Any
+    value: jax.Array
+    gradient_norm: jax.Array  # The largest entry of the gradient, in size.
+    steps: jax.Array
+    evaluations: jax.Array  # Of the value, with its gradient where the solver uses one.
+    status: jax.Array
+    state: Any
+    aux: Any = None
+    history: Any = None  # A `History`, if one was asked for.
+
+    @property
+    def success(self) -> Any:
+        """Whether a tolerance was met."""
+        return (self.status >= SMALL_GRADIENT) & (self.status <= SMALL_STEP)
+
+    @property
+    def message(self) -> Any:
+        """The sentence of the status; a list of them for a batch. Only outside `jit`."""
+        status = np.asarray(self.status)
+        if status.ndim:
+            return [MESSAGES[int(s)] for s in status.ravel()]
+        return MESSAGES[int(status)]
+
+    @property
+    def x(self) -> Any:
+        """The parameters, as SciPy calls them."""
+        return self.params
+
+    @property
+    def fun(self) -> jax.Array:
+        """The value, as SciPy calls it."""
+        return self.value
+
+    @property
+    def nit(self) -> jax.Array:
+        """The number of steps, as SciPy calls it."""
+        return self.steps
+
+    @property
+    def nfev(self) -> jax.Array:
+        """The number of evaluations, as SciPy calls it."""
+        return self.evaluations
+
+
+class Progress(NamedTuple):
+    """What a callback is told after each step."""
+
+    step: jax.Array
+    value: jax.Array
+    gradient_norm: jax.Array
+    evaluations: jax.Array
+    params: Any
+
+
+def show(progress: Progress) -> None:
+    """Prints one line."""
+    print(
+        f"step {int(progress.step):5d}   value {float(progress.value):.8g}   "
+        f"gradient {float(progress.gradient_norm):.2e}   evaluations {int(progress.evaluations)}"
+    )
+
+
+def tolerance(tol: Any, default: float) -> tuple[Tolerance, tuple[bool, bool]]:
+    """The tolerances meant by `tol`, and whether those on value and step can be met.
+
+    A number is one for the gradient; `default` is meant where that is None.
+    """
+    full = tol if isinstance(tol, Tolerance) else Tolerance(gradient=tol)
+    full = full._replace(gradient=default if full.gradient is None else full.gradient)
+
+    def asked(tolerance: Any) -> bool:
+        return not isinstance(tolerance, int | float) or tolerance > 0
+
+    return full, (asked(full.value), asked(full.step))

@@ -1,0 +1,1 @@
+"""Published test problems: starts, values and minima that the solvers are measured on."""

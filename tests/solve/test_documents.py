@@ -1,0 +1,107 @@
+"""The solvers' worked numbers of the documents, corrected."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jnn
+from jnn.solve.bfgs import rank_two
+from jnn.solve.lbfgs import Pairs, store, two_loop
+from tests.golden import golden
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def case(name):
+    given = golden(name)
+    arrays = {k: jnp.asarray(v, jnp.float64) for k, v in given["inputs"].items()}
+    return arrays, given["outputs"]
+
+
+def close(ours, theirs, rtol=1e-10):
+    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-13)
+
+
+def quadratic(a, b):
+    return lambda x: x @ a @ x / 2 - b @ x
+
+
+def exact(phi, origin, start):
+    """The exact step on a quadratic, as a line search (H-139)."""
+    del start
+    slope = origin[1]
+    # Two gradients on the line give its curvature.
+    _, slope_there, _ = phi(jnp.ones_like(slope))
+    alpha = jnn.linesearch.quadratic(slope, slope_there - slope)
+    there = phi(alpha)
+    one = jnp.int32(1)
+    return jnn.linesearch.Search(alpha, there[0], there[1], there[2], alpha, alpha, one, 0 * one)
+
+
+def test_conjugate_gradients_end_in_two_steps():
+    given, expected = case("CG-H156-161")
+    for steps in (1, 2):
+        found = jnn.cg(given["A"], given["b"], given["x0"], max_steps=steps)
+        close(found.x, expected["x"][steps - 1])
+        assert found.steps == steps
+    close(found.residual_norm, 0.0)
+
+
+def test_gram_schmidt_in_the_inner_product_of_a_matrix():
+    given, expected = case("CGS-H148-149")
+    close(jnn.solve.conjugate_directions(given["A"], given["u"]), expected["d"])
+
+
+def test_nonlinear_conjugate_gradients_on_a_quadratic_are_the_linear_ones():
+    given, expected = case("NLCG-H164-169")
+    f = quadratic(given["A"], given["b"])
+    for beta in ("PR+", "FR", "HS", "DY", "HZ"):
+        solver = jnn.nonlinear_cg(beta=beta, search=exact)
+        found = jnn.minimize(f, given["x0"], solver, max_steps=3, tol=0.0, history=True)
+        close(found.params, expected["x"][2], 1e-8)
+        values = jax.vmap(f)(jnp.asarray(expected["x"]))
+        close(found.history.value[1:], values, 1e-8)
+
+
+def test_one_update_of_the_inverse_hessian():
+    given, expected = case("BFGS-update-H182")
+    h = rank_two(given["H"], given["s"], given["y"])
+    close(h, expected["H_next"])
+    close(h @ given["y"], given["s"])  # The secant equation.
+
+
+def test_algorithm_one_lands_on_the_minimiser_after_two_steps():
+    given, expected = case("BFGS-Alg1-corrected")
+    f = quadratic(given["A"], given["b"])
+    solver = jnn.bfgs(search=exact)
+    first = jnn.minimize(f, given["x0"], solver, max_steps=1, tol=0.0)
+    close(first.params, expected["x1"])
+    close(first.state.memory.own.h, expected["H1"])
+    close(jnn.minimize(f, given["x0"], solver, max_steps=2, tol=0.0).params, expected["x2"])
+
+
+@pytest.mark.parametrize(("name", "memory"), [("LBFGS-twoloop-m2", 2), ("LBFGS-twoloop-k1", 3)])
+def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory):
+    given, expected = case(name)
+    n = len(given["g"])
+    blank = jnp.zeros((memory, n))
+    pairs = Pairs(blank, blank, jnp.zeros(memory), jnp.ones(()), jnp.int32(0))
+    old = jnp.arange(1.0, n + 1)
+    if memory == 2:
+        pairs = store(pairs, old, 3 * old)  # Falls out of the ring.
+    for s, y in zip(given["S"], given["Y"], strict=True):
+        pairs = store(pairs, s, y)
+    close(two_loop(pairs, given["g"]), expected["r"])
+    if "H_dense" in expected:
+        dense = jax.vmap(partial(two_loop, pairs))(jnp.eye(n))
+        close(dense, expected["H_dense"])
+        close(pairs.gamma, expected["h0"])
+    refused = store(pairs, given["S"][0], -given["Y"][0])  # Negative curvature.
+    assert refused.count == pairs.count
