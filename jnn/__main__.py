@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jnn.commands import check, compare
+from jnn.commands import check, compare, tune
 
-COMMANDS = {"check": check, "compare": compare}
+COMMANDS = {"check": check, "compare": compare, "tune": tune}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,12 +5,12 @@ rule of the library is checked. The exit status is 1 if anything was found.
 """
 
 import argparse
-import importlib
 import os
 import sys
 
 import jax
 
+from jnn.commands.names import found
 from jnn.rules import Rule, registry
 from jnn.verify.check import SUITES, check
 
@@ -62,22 +62,10 @@ def rule(name: str) -> Rule:
     >>> rule("jnn.rules.affine:affine") is rule("affine")
     True
     """
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        if name not in registry:
-            raise argparse.ArgumentTypeError(
-                f"there is no rule '{name}'. Rules: {', '.join(registry)}; or PACKAGE.MODULE:NAME."
-            )
-        return registry[name]
-    if "" not in sys.path:  # The console command does not look where it is called.
-        sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise argparse.ArgumentTypeError(f"'{name}': {error}.") from None
-    if not isinstance(found, Rule):
-        raise argparse.ArgumentTypeError(f"'{name}' is a {type(found).__name__}, not a rule.")
-    return found
+    one = found(name, "rule", registry)
+    if not isinstance(one, Rule):
+        raise argparse.ArgumentTypeError(f"'{name}' is a {type(one).__name__}, not a rule.")
+    return one
 
 
 _SHORT = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64"}
