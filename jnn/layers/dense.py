@@ -3,12 +3,15 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jnn import errors
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
 from jnn.layers.layer import Apply, Init, described, fed_by, layer, pure
 from jnn.rules.activation import activation as chosen
 from jnn.rules.affine import affine
+from jnn.rules.connections import Connections, canonical
 from jnn.rules.rule import Rule
 
 
@@ -28,6 +31,7 @@ def dense(
     order: str = "after",
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
+    connections: Connections | np.ndarray | None = None,
 ) -> tuple[Init, Apply]:
     """A layer of `n` units over the last axis of its input: `y = s(x w + b)`.
 
@@ -41,6 +45,8 @@ def dense(
       order: "after" to activate after the affine map, "before" to activate its input.
       weights: initialiser of the weights.
       biases: initialiser of the biases.
+      connections: a table of booleans, (in, n); weights outside it count nothing, and have no
+        gradient (H-46, H-55: sums over D_i). None for all.
 
     >>> net = jnn.dense(4, activation="tanh")
     >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
@@ -51,9 +57,14 @@ def dense(
     errors.choice("dense", "order", order, ("after", "before"))
     check("dense", weights=weights, biases=biases)
     step = chosen("dense", "identity" if activation is None else activation)
+    if connections is not None:
+        connections = Connections(connections)
+        if connections.table.shape[1] != n:
+            errors.fail("dense", "connections", f"a table to {n} units", repr(connections))
 
     def init(key: jax.Array, x: Any) -> tuple[DenseParams, tuple[()]]:
         features, dtype = fed_by("dense", x)
+        canonical("dense", connections, features)
         for_weights, for_biases = jax.random.split(key)
         w = weights(for_weights, (features, n), dtype)
         return DenseParams(w, biases(for_biases, (n,), dtype) if bias else None), ()
@@ -62,8 +73,9 @@ def dense(
         if not isinstance(params, DenseParams) or params.w.shape[1:] != (n,):
             expected = f"DenseParams of {n} units"
             errors.fail("dense", "params", expected, described(params), "Make them by init.")
-        if order == "before":
-            return affine(step(x), params.w, params.b)
-        return step(affine(x, params.w, params.b))
+        w, b = params
+        if connections is not None:
+            w = w * jnp.asarray(connections.table, w.dtype)
+        return affine(step(x), w, b) if order == "before" else step(affine(x, w, b))
 
     return init, pure(apply)

@@ -1,6 +1,9 @@
 """Networks made of layers, and ways to take them apart."""
 
 from jnn.models.deltas import deltas as deltas
+from jnn.models.kmeans import KMeans as KMeans
+from jnn.models.kmeans import kmeans as kmeans
+from jnn.models.kmeans import plus_plus as plus_plus
 from jnn.models.mlp import mlp as mlp
 from jnn.models.mlp import part as part
 from jnn.models.recursion import Recursion as Recursion

@@ -32,6 +32,7 @@ from jnn.rules.loss import squared_error as squared_error
 from jnn.rules.max_pool import max_pool as max_pool
 from jnn.rules.mean_pool import mean_pool as mean_pool
 from jnn.rules.penalty import l2 as l2
+from jnn.rules.radial import radial as radial
 from jnn.rules.residual import residual as residual
 from jnn.rules.residual import residual_projection as residual_projection
 from jnn.rules.rule import Example as Example

@@ -1,0 +1,249 @@
+"""Convolutions as layers."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnn import errors, rules
+from jnn.layers.combinators import serial
+from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
+from jnn.layers.layer import Apply, Init, Layer, described, fed_by, layer, pure
+from jnn.rules.activation import activation as chosen
+from jnn.rules.connections import Connections, canonical
+from jnn.rules.rule import Rule
+from jnn.rules.spatial import per_axis
+
+Setting = int | tuple[int, ...]
+Padding = str | int | tuple[int | tuple[int, int], ...]
+Table = Connections | np.ndarray
+
+
+class ConvParams(NamedTuple):
+    """Filters w, as the rule takes them, and biases b (out,), or None for a layer without."""
+
+    w: jax.Array
+    b: jax.Array | None
+
+
+@layer
+def conv(
+    n: int,
+    size: Setting,
+    *,
+    stride: Setting = 1,
+    padding: Padding = "valid",
+    fit: str = "exact",
+    dilation: Setting = 1,
+    groups: int = 1,
+    connections: Table | None = None,
+    shared: bool = False,
+    activation: str | Rule | None = None,
+    bias: bool = True,
+    weights: Initialiser = glorot_uniform,
+    biases: Initialiser = zeros,
+) -> tuple[Init, Apply]:
+    """A convolution to `n` maps by filters of so many pixels (D-35..39, H-60..62, X-126..138).
+
+    In as many dimensions as the image has: examples are (N, *size, C). Filters of several sizes
+    (Hedberg's Remark 3) are convolutions side by side:
+
+        jnn.parallel(jnn.conv(4, 3, padding="same"), jnn.conv(4, 5, padding="same"),
+                     combine="concatenate")
+
+    Args:
+      n: the number of output maps.
+      size: pixels of a filter along each axis, one number or one an axis.
+      stride: pixels from a place to the next, one number or one an axis.
+      padding: "valid", "same", or pixels, as `jnn.rules.conv` takes them.
+      fit: "exact" refuses a filter whose steps do not end at the edge, "floor" leaves the rest out.
+      dilation: pixels from an entry of the filter to the next.
+      groups: into how many parts, which do not mix, channels are split.
+      connections: a table, (input maps, n) booleans; filters are then one a link.
+      shared: with a table, one filter an output map, laid on each map that it reads.
+      activation: the name of an elementwise rule, or the rule; None for none.
+      bias: whether there are biases.
+      weights: initialiser of the filters. Where maps read a few others, their fans count those
+        alone (with a table, as many as a map reads on average).
+      biases: initialiser of the biases.
+
+    >>> net = jnn.conv(6, 5)
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 28, 28, 1)))
+    >>> jax.tree.map(jnp.shape, params), net(params, jnp.zeros((8, 28, 28, 1))).shape
+    (ConvParams(w=(5, 5, 1, 6), b=(6,)), (8, 24, 24, 6))
+    """
+    errors.positive_integer("conv", "n", n)
+    errors.positive_integer("conv", "groups", groups)
+    errors.choice("conv", "fit", fit, ("exact", "floor"))
+    check("conv", weights=weights, biases=biases)
+    step = chosen("conv", "identity" if activation is None else activation)
+    if shared and connections is None:
+        errors.fail("conv", "connections", "a table where filters are shared", None)
+    if connections is not None:
+        connections = Connections(connections)
+        if connections.table.shape[1] != n:
+            errors.fail("conv", "connections", f"a table to {n} maps", repr(connections))
+
+    def init(key: jax.Array, x: Any) -> tuple[ConvParams, tuple[()]]:
+        maps, dtype = _fed_by("conv", x)
+        window = per_axis("conv", "size", size, len(x.shape) - 2)
+        for_weights, for_biases = jax.random.split(key)
+        table = canonical("conv", connections, maps)
+        if table is None:
+            w = _grouped("conv", for_weights, weights, window, maps, n, groups, dtype)
+        elif shared:
+            w = weights(for_weights, (*window, 1, n), dtype)
+        else:
+            read = -(-table.links // n)
+            w = weights(for_weights, (*window, read, n), dtype)
+            w = w.reshape(*window, read * n)[..., : table.links]
+        return ConvParams(w, biases(for_biases, (n,), dtype) if bias else None), ()
+
+    def apply(params: ConvParams, x: jax.Array) -> jax.Array:
+        _expect("conv", params)
+        return step(rules.conv(
+            x, *params, stride=stride, padding=padding, fit=fit, dilation=dilation, groups=groups,
+            connections=connections,
+        ))  # fmt: skip
+
+    return init, pure(apply)
+
+
+@layer
+def depthwise_conv(
+    size: Setting,
+    *,
+    multiplier: int = 1,
+    stride: Setting = 1,
+    padding: Padding = "valid",
+    fit: str = "exact",
+    dilation: Setting = 1,
+    activation: str | Rule | None = None,
+    bias: bool = True,
+    weights: Initialiser = glorot_uniform,
+    biases: Initialiser = zeros,
+) -> tuple[Init, Apply]:
+    """A convolution of each map by itself, to `multiplier` maps: Hedberg's one to one table.
+
+    >>> net = jnn.depthwise_conv(3, padding="same")
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 28, 28, 4)))
+    >>> params.w.shape, net(params, jnp.zeros((8, 28, 28, 4))).shape
+    ((3, 3, 1, 4), (8, 28, 28, 4))
+    """
+    errors.positive_integer("depthwise_conv", "multiplier", multiplier)
+    check("depthwise_conv", weights=weights, biases=biases)
+    step = chosen("depthwise_conv", "identity" if activation is None else activation)
+
+    def init(key: jax.Array, x: Any) -> tuple[ConvParams, tuple[()]]:
+        maps, dtype = _fed_by("depthwise_conv", x)
+        window = per_axis("depthwise_conv", "size", size, len(x.shape) - 2)
+        for_weights, for_biases = jax.random.split(key)
+        n = multiplier * maps
+        w = _grouped("depthwise_conv", for_weights, weights, window, maps, n, maps, dtype)
+        return ConvParams(w, biases(for_biases, (n,), dtype) if bias else None), ()
+
+    def apply(params: ConvParams, x: jax.Array) -> jax.Array:
+        _expect("depthwise_conv", params)
+        return step(rules.conv(x, *params, stride=stride, padding=padding, fit=fit,
+                               dilation=dilation, groups=x.shape[-1]))  # fmt: skip
+
+    return init, pure(apply)
+
+
+def separable_conv(
+    n: int,
+    size: Setting,
+    *,
+    stride: Setting = 1,
+    padding: Padding = "valid",
+    activation: str | Rule | None = None,
+    weights: Initialiser = glorot_uniform,
+) -> Layer:
+    """Each map filtered by itself, then maps mixed pixel by pixel: two layers in a row.
+
+    >>> jnn.separable_conv(16, 3)
+    serial(depthwise_conv(3, bias=False), conv(16, 1))
+    """
+    apart = depthwise_conv(size, stride=stride, padding=padding, bias=False, weights=weights)
+    return serial(apart, conv(n, 1, activation=activation, weights=weights))
+
+
+@layer
+def conv_transpose(
+    n: int,
+    size: Setting,
+    *,
+    stride: Setting = 1,
+    padding: Padding = "valid",
+    dilation: Setting = 1,
+    groups: int = 1,
+    activation: str | Rule | None = None,
+    bias: bool = True,
+    weights: Initialiser = glorot_uniform,
+    biases: Initialiser = zeros,
+) -> tuple[Init, Apply]:
+    """The transpose of a convolution, to `n` maps; with a stride it enlarges the image.
+
+    Settings are those of `conv`; see `jnn.rules.conv_transpose`.
+
+    >>> net = jnn.conv_transpose(6, 2, stride=2)
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 7, 7, 16)))
+    >>> params.w.shape, net(params, jnp.zeros((8, 7, 7, 16))).shape
+    ((2, 2, 6, 16), (8, 14, 14, 6))
+    """
+    errors.positive_integer("conv_transpose", "n", n)
+    errors.positive_integer("conv_transpose", "groups", groups)
+    check("conv_transpose", weights=weights, biases=biases)
+    step = chosen("conv_transpose", "identity" if activation is None else activation)
+
+    def init(key: jax.Array, x: Any) -> tuple[ConvParams, tuple[()]]:
+        maps, dtype = _fed_by("conv_transpose", x)
+        window = per_axis("conv_transpose", "size", size, len(x.shape) - 2)
+        for_weights, for_biases = jax.random.split(key)
+        w = _grouped("conv_transpose", for_weights, weights, window, maps, n, groups, dtype,
+                     turned=True)  # fmt: skip
+        return ConvParams(w, biases(for_biases, (n,), dtype) if bias else None), ()
+
+    def apply(params: ConvParams, x: jax.Array) -> jax.Array:
+        _expect("conv_transpose", params)
+        return step(rules.conv_transpose(x, *params, stride=stride, padding=padding,
+                                         dilation=dilation, groups=groups))  # fmt: skip
+
+    return init, pure(apply)
+
+
+def _fed_by(function: str, x: Any) -> tuple[int, Any]:
+    maps, dtype = fed_by(function, x)
+    errors.rank(function, "x", x, 3, 4, 5)
+    return maps, dtype
+
+
+def _grouped(
+    function: str,
+    key: jax.Array,
+    weights: Initialiser,
+    window: tuple[int, ...],
+    maps: int,
+    n: int,
+    groups: int,
+    dtype: Any,
+    turned: bool = False,
+) -> jax.Array:
+    """Filters (*window, maps / groups, n), each group drawn by itself so that its fans are right.
+
+    `turned` ones are (*window, n / groups, maps), those of a transpose.
+    """
+    if maps % groups or n % groups:
+        expected = f"a divisor of the {maps} input and {n} output maps"
+        errors.fail(function, "groups", expected, groups)
+    shape = (*window, maps // groups, n // groups)
+    drawn = [
+        weights(k, shape, dtype) for k in (jax.random.split(key, groups) if groups > 1 else [key])
+    ]
+    return jnp.concatenate([w.swapaxes(-1, -2) if turned else w for w in drawn], axis=-1)
+
+
+def _expect(function: str, params: Any) -> None:
+    if not isinstance(params, ConvParams):
+        errors.fail(function, "params", "ConvParams", described(params), "Make them by init.")

@@ -1,0 +1,162 @@
+"""Pooling and sub-sampling as layers."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnn import errors, rules
+from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
+from jnn.layers.layer import (
+    Apply,
+    Init,
+    described,
+    fed_by,
+    layer,
+    pure,
+    without_parameters,
+)
+from jnn.rules.activation import activation as chosen
+from jnn.rules.connections import Connections, canonical
+from jnn.rules.rule import Rule
+from jnn.rules.spatial import per_axis
+
+Setting = int | tuple[int, ...]
+Padding = str | int | tuple[int | tuple[int, int], ...]
+
+
+@layer
+def max_pool(
+    window: Setting,
+    *,
+    stride: Setting | None = None,
+    padding: Padding = "valid",
+    ties: str = "first",
+) -> tuple[Init, Apply]:
+    """The largest pixel of each window (H-98, X-141); settings as in `jnn.rules.max_pool`.
+
+    >>> jnn.max_pool(2)((), jnp.zeros((8, 28, 28, 6))).shape
+    (8, 14, 14, 6)
+    """
+    errors.choice("max_pool", "ties", ties, ("first", "split", "all"))
+    return without_parameters, pure(
+        lambda params, x: rules.max_pool(
+            x, window=window, stride=stride, padding=padding, ties=ties
+        )
+    )
+
+
+@layer
+def mean_pool(
+    window: Setting, *, stride: Setting | None = None, padding: Padding = "valid"
+) -> tuple[Init, Apply]:
+    """The mean of each window; settings as in `jnn.rules.mean_pool`.
+
+    >>> jnn.mean_pool(2)((), jnp.zeros((8, 28, 28, 6))).shape
+    (8, 14, 14, 6)
+    """
+    return without_parameters, pure(
+        lambda params, x: rules.mean_pool(x, window=window, stride=stride, padding=padding)
+    )
+
+
+@layer
+def global_max_pool() -> tuple[Init, Apply]:
+    """The largest pixel of each map, (N, *size, C) to (N, C).
+
+    >>> jnn.global_max_pool()((), jnp.zeros((8, 7, 7, 6))).shape
+    (8, 6)
+    """
+    return without_parameters, pure(lambda params, x: _whole(rules.max_pool, x))
+
+
+@layer
+def global_mean_pool() -> tuple[Init, Apply]:
+    """The mean of each map, (N, *size, C) to (N, C).
+
+    >>> jnn.global_mean_pool()((), jnp.zeros((8, 7, 7, 6))).shape
+    (8, 6)
+    """
+    return without_parameters, pure(lambda params, x: _whole(rules.mean_pool, x))
+
+
+def _whole(pool: Rule, x: jax.Array) -> jax.Array:
+    return pool(x, window=x.shape[1:-1]).reshape(x.shape[0], x.shape[-1])
+
+
+@layer
+def subsample(factor: Setting) -> tuple[Init, Apply]:
+    """Every K-th pixel along each axis (H-101).
+
+    >>> jnn.subsample(2)((), jnp.zeros((8, 7, 7, 6))).shape
+    (8, 4, 4, 6)
+    """
+    return without_parameters, pure(lambda params, x: rules.subsample(x, factor=factor))
+
+
+class SubsampleParams(NamedTuple):
+    """Weights alpha, (in, out) or (out,), and biases b (out,), or None for a layer without."""
+
+    alpha: jax.Array
+    b: jax.Array | None
+
+
+@layer
+def weighted_subsample(
+    factor: Setting,
+    n: int | None = None,
+    *,
+    connections: Connections | np.ndarray | None = None,
+    activation: str | Rule | None = None,
+    bias: bool = True,
+    weights: Initialiser | None = None,
+    biases: Initialiser = zeros,
+) -> tuple[Init, Apply]:
+    """Weighted sums of blocks of K pixels an axis (H-86, H-87); see the rule of that name.
+
+    Args:
+      factor: K, one number or one an axis.
+      n: the number of output maps for cross weights, (in, n); None for one weight a map.
+      connections: a table of booleans, (input maps, output maps); None for all with cross weights,
+        one to one with single weights.
+      activation: the name of an elementwise rule, or the rule; None for none.
+      bias: whether there are biases.
+      weights: initialiser of alpha. None makes single weights those of a mean over all that is
+        summed, and cross weights `glorot_uniform` over the pixels of a block.
+      biases: initialiser of the biases.
+
+    >>> net = jnn.weighted_subsample(2, activation="tanh")
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 28, 28, 6)))
+    >>> jax.tree.map(jnp.shape, params), net(params, jnp.zeros((8, 28, 28, 6))).shape
+    (SubsampleParams(alpha=(6,), b=(6,)), (8, 14, 14, 6))
+    """
+    name = "weighted_subsample"
+    if n is not None:
+        errors.positive_integer(name, "n", n)
+    check(name, biases=biases, **({} if weights is None else {"weights": weights}))
+    step = chosen(name, "identity" if activation is None else activation)
+
+    def init(key: jax.Array, x: Any) -> tuple[SubsampleParams, tuple[()]]:
+        maps, dtype = fed_by(name, x)
+        pixels = math.prod(per_axis(name, "factor", factor, len(x.shape) - 2))
+        table = canonical(name, connections, maps)
+        outputs = n or (maps if table is None else table.table.shape[1])
+        for_weights, for_biases = jax.random.split(key)
+        if n is not None:
+            alpha = (weights or glorot_uniform)(for_weights, (maps, n), dtype)
+            alpha = alpha if weights else alpha / pixels
+        elif weights is not None:
+            alpha = weights(for_weights, (outputs,), dtype)
+        else:
+            read = np.ones(outputs) if table is None else table.table.sum(0)
+            alpha = jnp.asarray(1 / (pixels * read), dtype)
+        return SubsampleParams(alpha, biases(for_biases, (outputs,), dtype) if bias else None), ()
+
+    def apply(params: SubsampleParams, x: jax.Array) -> jax.Array:
+        if not isinstance(params, SubsampleParams):
+            errors.fail(name, "params", "SubsampleParams", described(params), "Make them by init.")
+        return step(rules.weighted_subsample(x, *params, factor=factor, connections=connections))
+
+    return init, pure(apply)
