@@ -44,6 +44,7 @@ bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.mlp
 	$(BIN)/python -m benchmarks.fused
 	$(BIN)/python -m benchmarks.cnn
+	$(BIN)/python -m benchmarks.maps
 
 format: $(INSTALLED)  ## put the code in its format
 	$(BIN)/ruff format .

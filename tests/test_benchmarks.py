@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import cnn, fused, mlp, rules
+from benchmarks import cnn, fused, maps, mlp, rules
 from benchmarks.networks import NETWORKS, Affine, initial, ours
 from benchmarks.peers_cnn import channels_first, channels_last
 from benchmarks.report import RESULTS, agree, destination, markdown, publish_section
@@ -36,9 +36,13 @@ def test_a_rule_that_does_not_exist(capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("benchmark_main", "words"),
-    [(mlp.main, ("by hand", "autodiff", "Goal")), (fused.main, ("relu", "The fused rule"))],
+    [
+        (mlp.main, ("by hand", "autodiff", "Goal")),
+        (fused.main, ("relu", "The fused rule")),
+        (maps.main, ("full 4 -> 8", "single 4 -> 4", "and backward")),
+    ],
 )
-def test_mlp_and_fused(benchmark_main, words, tmp_path):
+def test_the_other_pages(benchmark_main, words, tmp_path):
     page = tmp_path / "page.md"
     assert benchmark_main([*QUICK, "--out", str(page)]) == 0
     assert all(word in page.read_text() for word in words)

@@ -80,7 +80,7 @@ def test_contexts_nest_and_one_table_may_be_entered_twice(toy, x):
     assert toy.ran == ["value plain", "value plain", *["value times"] * 2, "slope sum"]
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["plain", "jit"])
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit, jax.checkpoint])
 def test_a_derivative_keeps_the_choices_of_the_call_wherever_it_is_pulled(toy, x, wrap):
     f = wrap(lambda x: toy.rule(x))
     with table(VALUE, SLOPE):
