@@ -92,7 +92,10 @@ from jnn.solve import bfgs as bfgs
 from jnn.solve import bicgstab as bicgstab
 from jnn.solve import cg as cg
 from jnn.solve import conjugate_directions as conjugate_directions
+from jnn.solve import gauss_newton as gauss_newton
 from jnn.solve import lbfgs as lbfgs
+from jnn.solve import least_squares as least_squares
+from jnn.solve import levenberg_marquardt as levenberg_marquardt
 from jnn.solve import minimize as minimize
 from jnn.solve import newton_cg as newton_cg
 from jnn.solve import nonlinear_cg as nonlinear_cg

@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jnn.commands import check, compare, tune
+from jnn.commands import check, compare, solve, tune
 
-COMMANDS = {"check": check, "compare": compare, "tune": tune}
+COMMANDS = {"check": check, "compare": compare, "solve": solve, "tune": tune}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

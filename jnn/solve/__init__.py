@@ -5,10 +5,15 @@ from jnn.solve.conjugate import nonlinear_cg as nonlinear_cg
 from jnn.solve.drive import Solver as Solver
 from jnn.solve.drive import State as State
 from jnn.solve.lbfgs import lbfgs as lbfgs
+from jnn.solve.least_squares import least_squares as least_squares
+from jnn.solve.least_squares import norm_residual as norm_residual
 from jnn.solve.linear import LinearResult as LinearResult
 from jnn.solve.linear import bicgstab as bicgstab
 from jnn.solve.linear import cg as cg
 from jnn.solve.linear import conjugate_directions as conjugate_directions
+from jnn.solve.marquardt import gauss_newton as gauss_newton
+from jnn.solve.marquardt import levenberg_marquardt as levenberg_marquardt
+from jnn.solve.marquardt import svd_solve as svd_solve
 from jnn.solve.minimize import minimize as minimize
 from jnn.solve.newton import newton_cg as newton_cg
 from jnn.solve.powell import powell as powell

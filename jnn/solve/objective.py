@@ -24,9 +24,9 @@ class Objective(NamedTuple):
     product: Callable[[jax.Array, jax.Array], jax.Array]  # x, v -> Hessian times v
     residual: Callable[[jax.Array], Any]  # x -> (residuals, aux)
     jacobian: Callable[[jax.Array], jax.Array]  # x -> their Jacobian
-    tangent: Callable[[jax.Array, jax.Array], jax.Array]  # x, v -> Jacobian times v
-    pullback: Callable[[jax.Array], Any]  # x -> (u -> u times Jacobian)
+    weigh: Callable[[jax.Array], Any]  # residuals -> (value, root of each one's weight)
     box: Box | None = None
+    robust: bool = False  # Whether the weights are not all 1.
 
     def project(self, x: jax.Array) -> jax.Array:
         """The nearest point within the bounds."""

@@ -1,8 +1,7 @@
 """NIST's Statistical Reference Datasets for nonlinear regression, from their own `.dat` files.
 
 The files are read from the folder `nist` inside the one that the environment variable JNN_DATA
-names (default `../shared/data` beside the checkout). `load` returns None for a file that is not
-there.
+names (default `../shared/data` beside the checkout); `available` says which are there.
 """
 
 import os
@@ -103,11 +102,9 @@ MODELS: dict[str, Callable] = {
 }
 
 
-def load(name: str) -> Regression | None:
-    """The data set of that name, or None if its file is not in the folder."""
+def load(name: str) -> Regression:
+    """The data set of that name."""
     path = FOLDER / f"{name}.dat"
-    if not path.exists():
-        return None
     lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     row = re.compile(r"\s*b\d+\s*=\s*(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s*$")
     values = np.array([m.groups()[:3] for m in map(row.match, lines) if m], np.float64)

@@ -17,17 +17,18 @@ def total(row, without=()):
 
 
 def test_the_table_keeps_the_promises():
-    double = {name: TABLE[f"{name} float64"] for name in counts.SOLVERS}
+    double = {name: TABLE[f"{name} float64"] for name in (*counts.SOLVERS, "lm")}
     assert all(None not in row.values() for row in double.values())
     assert total(double["lbfgs"], ("jennrich_sampson", "powell_badly_scaled")) <= 1673
     assert total(double["cg"], HARD) <= 3555
+    assert total(double["lm"]) <= 626
     single = {name: sum(map(bool, TABLE[f"{name} float32"].values())) for name in double}
     assert single["lbfgs"] >= 36
     assert single["cg"] >= 35
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", counts.SOLVERS)
+@pytest.mark.parametrize("name", [*counts.SOLVERS, "lm"])
 def test_the_counts_are_those_of_the_table(name):
     found, stored = counts.counts(name, jnp.float64), TABLE[f"{name} float64"]
     # Last bits differ between machines, and long runs amplify them.

@@ -10,6 +10,7 @@ import pytest
 import jnn
 from jnn.solve.bfgs import rank_two
 from jnn.solve.lbfgs import Pairs, store, two_loop
+from jnn.solve.marquardt import damped_step, decompose
 from tests.golden import golden
 
 
@@ -105,3 +106,40 @@ def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory):
         close(pairs.gamma, expected["h0"])
     refused = store(pairs, given["S"][0], -given["Y"][0])  # Negative curvature.
     assert refused.count == pairs.count
+
+
+def network(given):
+    # The documents' order: the input index runs fastest, so W is ravelled by columns.
+    order = [("W1", "b1"), ("W2", "b2")]
+    flat = jnp.concatenate([jnp.concatenate([given[w].T.ravel(), given[b]]) for w, b in order])
+
+    def error(p):
+        w1, b1, w2, b2 = p[:4].reshape(2, 2).T, p[4:6], p[6:10].reshape(2, 2).T, p[10:]
+        hidden = jnp.tanh(given["X"] @ w1 + b1[None])
+        return given["T"] - jnp.tanh(hidden @ w2 + b2[None])
+
+    return error, flat
+
+
+@pytest.mark.parametrize("kind", ["norm", "comp"])
+def test_one_step_of_levenberg_and_marquardt(kind):
+    given, expected = case("LM-step")
+    error, p = network(given)
+    residual = {
+        "norm": lambda p: jnn.solve.norm_residual(error(p)),
+        "comp": lambda p: error(p).ravel(),
+    }[kind]
+    r, jacobian = residual(p), jax.jacrev(residual)(p)
+    close(jacobian, expected[f"J_{kind}"], 1e-9)
+    if kind == "norm":
+        close(r, expected["r_norm"])
+    step = damped_step(decompose(r, jacobian, None, jnp.zeros_like(p)), given["lambda"], 0.0)
+    close(step, expected[f"delta_{kind}"], 1e-8)
+    # The document's residual, one norm a sample, goes up where the components go down.
+    after = jnp.sum(error(p + step) ** 2) / 2
+    close(after, expected[f"E_after_{kind}"], 1e-8)
+
+
+def test_the_truncated_svd_of_a_singular_system():
+    given, expected = case("SVD-PINV-H116-117")
+    close(jnn.solve.svd_solve(given["A"], given["b"]), expected["x"])

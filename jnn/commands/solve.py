@@ -1,0 +1,142 @@
+"""Minimise a function: print the trace, and draw the path or the curves.
+
+PROBLEM is rosenbrock, beale, himmelblau, powell or wood, or one's own as PACKAGE.MODULE:NAME, a
+function of one array that returns a number; then --start is needed. The exit status is 1 if no
+tolerance was met.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnn.solve.minimize import METHODS, minimize
+from jnn.solve.result import Progress, show
+
+
+class Problem(NamedTuple):
+    """A function, and where to start."""
+
+    f: Callable[[jax.Array], jax.Array]
+    start: tuple[float, ...]
+
+
+def rosenbrock(x: jax.Array) -> jax.Array:
+    """A curved valley; 0 at (1, 1)."""
+    return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+
+
+def beale(x: jax.Array) -> jax.Array:
+    """Flat far away, steep near the axes; 0 at (3, 1/2)."""
+    powers = x[1] ** jnp.arange(1.0, 4.0, dtype=x.dtype)
+    return jnp.sum((jnp.array([1.5, 2.25, 2.625], x.dtype) - x[0] * (1 - powers)) ** 2)
+
+
+def himmelblau(x: jax.Array) -> jax.Array:
+    """Four minima of height 0."""
+    return (x[0] ** 2 + x[1] - 11) ** 2 + (x[0] + x[1] ** 2 - 7) ** 2
+
+
+def powell(x: jax.Array) -> jax.Array:
+    """A singular Hessian at the minimum, 0 at 0."""
+    a, b, c, d = x
+    return (a + 10 * b) ** 2 + 5 * (c - d) ** 2 + (b - 2 * c) ** 4 + 10 * (a - d) ** 4
+
+
+def wood(x: jax.Array) -> jax.Array:
+    """Two valleys coupled, with a saddle in the way; 0 at (1, 1, 1, 1)."""
+    a, b, c, d = x
+    valleys = 100 * (b - a**2) ** 2 + (1 - a) ** 2 + 90 * (d - c**2) ** 2 + (1 - c) ** 2
+    return valleys + 10 * (b + d - 2) ** 2 + (b - d) ** 2 / 10
+
+
+PROBLEMS = {
+    "rosenbrock": Problem(rosenbrock, (-1.2, 1.0)),
+    "beale": Problem(beale, (1.0, 1.0)),
+    "himmelblau": Problem(himmelblau, (0.0, 0.0)),
+    "powell": Problem(powell, (3.0, -1.0, 0.0, 1.0)),
+    "wood": Problem(wood, (-3.0, -1.0, -3.0, -1.0)),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("problem", metavar="PROBLEM", type=problem, help="what to minimise")
+    parser.add_argument("--method", default="lbfgs", choices=METHODS, help="the solver (lbfgs)")
+    parser.add_argument("--start", type=float, nargs="+", metavar="X", help="the first point")
+    parser.add_argument("--tol", type=float, help="on the gradient's largest entry")
+    parser.add_argument("--max-steps", type=int, default=1000, metavar="N", help="at most (1000)")
+    parser.add_argument("--float32", action="store_true", help="in single precision")
+    parser.add_argument("--plot", metavar="FILE", help="draw the path (2-D) or the curves to FILE")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints a line a step and how the search ended."""
+    if options.start is None and not options.problem.start:
+        print("jnn solve: a problem of one's own needs --start.", file=sys.stderr)
+        return 2
+    told: list[Progress] = []
+
+    def tell(progress: Progress) -> None:
+        show(progress)
+        told.append(jax.tree.map(np.asarray, progress))
+
+    with jax.enable_x64(not options.float32):
+        start = jnp.asarray(options.start or options.problem.start, jnp.result_type(float))
+        found = minimize(
+            options.problem.f, start, method=options.method, tol=options.tol,
+            max_steps=options.max_steps, callback=tell,
+        )  # fmt: skip
+        jax.block_until_ready(found.params)
+        jax.effects_barrier()
+        print(found.message)
+        print(f"value {float(found.value):.8g} at {np.asarray(found.params)}")
+        print(f"{int(found.steps)} steps, {int(found.evaluations)} evaluations")
+        if options.plot:
+            draw(options.problem.f, start, told, options.plot)
+    return 0 if found.success else 1
+
+
+def draw(f: Callable, start: jax.Array, told: list[Progress], path: str) -> None:
+    """The path on the map of the function, or value and gradient step by step."""
+    from jnn import plots  # Needs matplotlib, which the rest does not.
+
+    if start.size == 2:
+        points = np.stack([np.asarray(start), *(np.asarray(p.params) for p in told)])
+        plots.descent_path(jax.vmap(f), points, path)
+    else:
+        curves = {
+            "value": [float(p.value) for p in told],
+            "gradient": [float(p.gradient_norm) for p in told],
+        }
+        plots.history(curves, path)
+    print(f"drawn to {path}")
+
+
+def problem(name: str) -> Problem:
+    """The problem of that name, `rosenbrock` or `package.module:name`.
+
+    >>> from jnn.commands.solve import problem
+    >>> problem("rosenbrock").start
+    (-1.2, 1.0)
+    """
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        if name not in PROBLEMS:
+            known = ", ".join(PROBLEMS)
+            raise argparse.ArgumentTypeError(
+                f"there is no problem '{name}'. Problems: {known}; or PACKAGE.MODULE:NAME."
+            )
+        return PROBLEMS[name]
+    if "" not in sys.path:  # The console command does not look where it is called.
+        sys.path.insert(0, "")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise argparse.ArgumentTypeError(f"'{name}': {error}.") from None
+    return Problem(found, ())

@@ -1,0 +1,32 @@
+"""`python -m jnn solve`: the trace, the statuses and the pictures."""
+
+import pytest
+
+from jnn.__main__ import main
+
+
+def test_the_trace_the_sentence_and_the_path(capsys, tmp_path):
+    picture = tmp_path / "path.png"
+    assert main(["solve", "himmelblau", "--plot", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("step ") > 5
+    assert "Converged: the gradient is within its tolerance." in out
+    assert "value 0 at" in out or "e-" in out
+    assert picture.stat().st_size > 5000
+
+
+def test_curves_and_a_failure(capsys, tmp_path):
+    picture = tmp_path / "curves.png"
+    few = ["--max-steps", "3", "--float32", "--method", "cg"]
+    assert main(["solve", "wood", *few, "--plot", str(picture)]) == 1
+    assert "the steps are used up" in capsys.readouterr().out
+    assert picture.exists()
+
+
+def test_a_problem_of_ones_own(capsys):
+    assert main(["solve", "jax.numpy.linalg:norm", "--start", "1", "2", "--max-steps", "2"]) == 1
+    assert main(["solve", "jax.numpy.linalg:norm"]) == 2
+    assert "--start" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["solve", "nowhere"])
+    assert "rosenbrock" in capsys.readouterr().err
