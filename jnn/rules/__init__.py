@@ -47,6 +47,7 @@ from jnn.rules.toeplitz import convolution_matrix as convolution_matrix
 from jnn.rules.toeplitz import toeplitz as toeplitz
 
 # Ways to compute a convolution make themselves known to `jnn.rules.product`.
-_importlib.import_module("jnn.rules.convolution_shifted")
+for _way in ("fourier", "patches", "phases", "shifted", "winograd"):
+    _importlib.import_module(f"jnn.rules.convolution_{_way}")
 
 registry = _MappingProxyType({r.name: r for r in tuple(vars().values()) if isinstance(r, Rule)})

@@ -1,15 +1,57 @@
 """Which implementation of a convolution's products runs where nothing is chosen."""
 
+import math
+
 from jnn.rules.product import Call
+
+SMALL = 2**22  # Multiplications below which nothing is gained.
 
 
 def default(call: Call, backend: str) -> str:
-    """Off the CPU, XLA's own convolution; on it, what benchmarks/conv.py measured best."""
+    """Off the CPU, XLA's own convolution; on it, what `benchmarks.conv` measured best.
+
+    The table is benchmarks/results/conv.md, of a machine with two cores; `jnn.tune` measures anew.
+    """
     if backend != "cpu":
         return "lax"
-    return "shifted" if call.setting("groups") > 1 and _depthwise(call) else "lax"
+    groups, stride = call.setting("groups"), call.setting("stride")
+    window, inputs, outputs = _filter(call)
+    if groups > 1:
+        return "shifted" if inputs == 1 else "lax"
+    plain = set(call.setting("dilation")) == {1} and call.arrays[0][1] in ("float32", "float64")
+    if not plain or len(stride) != 2 or _multiplications(call) < SMALL:
+        return "lax"
+    if math.prod(window) >= 81:
+        return "fourier"
+    unit = stride == (1, 1)
+    if call.product == "conv.filter":
+        if inputs <= 4:
+            return "rows"
+        wide = unit and window == (3, 3) and min(call.shape(1)[1:-1]) >= 16
+        return "wide_delta" if wide else "im2col"
+    if not unit:
+        return "im2col" if call.product == "conv.value" else "lax"
+    fewer, least = min(inputs, outputs), 64 if call.product == "conv.value" else 32
+    if window == (3, 3) and least <= fewer < 128:
+        return "winograd"
+    if fewer >= 128 or inputs <= (1 if call.product == "conv.value" else 4):
+        return "lax"
+    if any(before for before, _ in call.setting("padding")):
+        return "overrun"
+    return "im2col" if call.product == "conv.value" else "lax"
 
 
-def _depthwise(call: Call) -> bool:
-    maps = call.shape(0)[-1] if call.product == "conv.filter" else call.shape(1)[-2]
-    return maps == (call.setting("groups") if call.product == "conv.filter" else 1)
+def _filter(call: Call) -> tuple[tuple[int, ...], int, int]:
+    """The filter's window, its input maps in a group and its output maps."""
+    if call.product == "conv.filter":
+        inputs = call.shape(0)[-1] // call.setting("groups")
+        return call.setting("size"), inputs, call.shape(1)[-1]
+    *window, inputs, outputs = call.shape(1)
+    return tuple(window), inputs, outputs
+
+
+def _multiplications(call: Call) -> int:
+    """How many the definition takes, at most: at each place of the result one a filter entry."""
+    window, inputs, outputs = _filter(call)
+    places = call.shape(1 if call.product == "conv.filter" else 0)[:-1]
+    return math.prod(places) * math.prod(window) * inputs * outputs

@@ -67,17 +67,11 @@ def filter_lax(
     spatial = tuple(range(1, axes + 1))
     samples_last = (axes + 1, 0, *spatial)  # What was a channel is a sample, and the reverse.
     window = (axes, axes + 1, *range(axes))
-    # Delta reaches so far that just `size` of its positions remain.
-    behind = [
-        (k - 1) * d + (o - 1) * s + 1 - n - before
-        for k, d, o, s, n, (before, _) in zip(
-            size, dilation, delta.shape[1:-1], stride, x.shape[1:-1], padding, strict=True
-        )
-    ]
+    places = delta.shape[1:-1]
     return correlate(
         x, delta, (samples_last, samples_last, window),
         window_strides=dilation, rhs_dilation=stride, batch_group_count=groups,
-        padding=[(before, b) for (before, _), b in zip(padding, behind, strict=True)],
+        padding=padding_of_filter(x.shape[1:-1], places, size, stride, padding, dilation),
     )  # fmt: skip
 
 
@@ -126,5 +120,17 @@ def padding_backwards(
         (r - 1 - before, n + before - (o - 1) * s - 1)
         for o, r, n, s, (before, _) in zip(
             deltas, reach(window, dilation), size, stride, padding, strict=True
+        )
+    )
+
+
+def padding_of_filter(
+    image: Sizes, deltas: Sizes, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes
+) -> Pairs:
+    """The padding of an image all of which is read: what no window reached is cut off (H-76)."""
+    return tuple(
+        (before, r - 1 + (o - 1) * s + 1 - n - before)
+        for r, o, s, n, (before, _) in zip(
+            reach(window, dilation), deltas, stride, image, padding, strict=True
         )
     )

@@ -40,6 +40,16 @@ def views(
     ]  # fmt: skip
 
 
+CACHE = 2**22  # Bytes of patches that are made at once: what a core's share of a cache holds.
+
+
+def samples(batch: int, size: int) -> int:
+    """How many samples at a time, each of so many bytes: all in parts of one size, if it can be."""
+    most = max(1, min(batch, CACHE // max(size, 1)))
+    even = [n for n in range(most, most // 2, -1) if batch % n == 0]
+    return even[0] if even else most
+
+
 def over_chunks(function: Callable[[jax.Array], jax.Array], x: jax.Array, chunk: int) -> jax.Array:
     """`function(x)`, computed on so many samples at a time: what it keeps then stays small."""
     if len(x) <= chunk:

@@ -66,12 +66,15 @@ def arguments(product: Product, call: Call) -> tuple[jax.Array, ...]:
     if product.draw is not None:
         return tuple(map(jnp.asarray, product.draw(random, call)))
 
-    def array(shape: tuple[int, ...], dtype: str) -> jax.Array:
-        if jnp.issubdtype(dtype, jnp.inexact):
-            return jnp.asarray(random.standard_normal(shape, np.float32), dtype)
-        return jnp.asarray(random.integers(0, 2, shape), dtype)
+    return tuple(random_array(*each, random) for each in call.arrays)
 
-    return tuple(array(*each) for each in call.arrays)
+
+def random_array(shape: tuple[int, ...], dtype: Any, random: Any = None) -> jax.Array:
+    """Normal numbers, or integers of 0 and 1."""
+    random = np.random.default_rng(0) if random is None else random
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.asarray(random.standard_normal(shape, np.float32), dtype)
+    return jnp.asarray(random.integers(0, 2, shape), dtype)
 
 
 def difference(found: Any, expected: Any, tolerance: float | None) -> tuple[float | None, str]:

@@ -11,6 +11,7 @@ from jnn.rules.product import products
 from jnn.tuning.choices import Choices, device
 from jnn.tuning.record import recorded
 from jnn.tuning.trial import tried
+from jnn.tuning.whole import settled
 from jnn.verify.measure import Clock
 
 
@@ -18,6 +19,7 @@ def tune(
     function: Callable[..., Any],
     *args: Any,
     gradient: bool = True,
+    whole: bool = True,
     budget: float = 20.0,
     tolerance: float | None = None,
     progress: bool = True,
@@ -29,12 +31,16 @@ def tune(
     dtypes and settings. For each call that several implementations can compute, random arguments
     are made, each candidate is held to the reference, and those that are right are timed in turns.
     One that is wrong is named in the table, and never chosen; the default stays unless another is
-    faster by more than the noise. Under `vmap`, a call is measured as one sample sees it.
+    faster by more than the noise. What wins alone may lose among neighbours, with which the
+    compiler fuses it, so the last word has the whole function. Under `vmap`, a call is measured as
+    one sample sees it.
 
     Args:
       function: a loss, a network, a training step: any function of arrays.
       *args: its arguments; `jax.ShapeDtypeStruct`s will do.
       gradient: whether `function` will be differentiated; False for a training step.
+      whole: whether to time `function` itself too, with its derivative, and take back each choice
+        without which it is faster.
       budget: seconds for timing, shared among the calls; compiling and checking come on top.
       tolerance: the largest error over the largest entry that passes as right; None for one that
         fits the dtype (float32: 1e-4).
@@ -58,4 +64,7 @@ def tune(
         rows.append(row)
         if progress:
             print(f"[{i + 1}/{len(calls)}] {row}: {row.name}", file=sys.stderr, flush=True)
+    if whole:
+        settings = {"gradient": gradient, "budget": budget / 4, "clock": clock}
+        rows = settled(function, args, calls, rows, **settings)
     return Choices(tuple(rows), device(), jax.__version__)

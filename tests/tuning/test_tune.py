@@ -7,11 +7,12 @@ import pytest
 
 import jnn
 from jnn.rules.product import Product, products
-from jnn.tuning import trial
+from jnn.tuning import trial, whole
+from jnn.verify import measure
 
 
-def tune(*args, **kwargs):
-    return jnn.tune(*args, budget=0.01, progress=False, **kwargs)
+def tune(*args, whole=False, **kwargs):
+    return jnn.tune(*args, budget=0.01, progress=False, whole=whole, **kwargs)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_a_reference_that_fails_or_stands_alone(toy, x):
 
 def test_progress_and_the_table(toy, x, race, capsys):
     race(times=0.5)
-    chosen = jnn.tune(lambda x: toy.rule(x, scale=3.0), x)
+    chosen = jnn.tune(lambda x: toy.rule(x, scale=3.0), x, whole=False)
     assert capsys.readouterr().err.splitlines() == [
         "[1/2] toy.value float32[2,3] scale=3.0: times",
         "[2/2] toy.slope float32[2,3] float32[2,3] scale=3.0: plain",
@@ -134,3 +135,34 @@ def test_progress_and_the_table(toy, x, race, capsys):
     assert lines[2] == "toy.value float32[2,3] scale=3.0"
     assert [line.split()[0] for line in lines[3:6]] == ["plain", "times", "cubed"]
     assert [line.split()[-1] for line in lines[4:6]] == ["chosen", "wrong"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "value", "slope"),
+    [
+        ({"default": 1.0, "chosen": 0.8, "0": 0.9, "1": 0.9}, "times", "sum"),
+        ({"default": 1.0, "chosen": 0.8, "0": 0.7, "1": 0.9}, "plain", "sum"),
+        ({"default": 1.0, "chosen": 1.1, "0": 1.2, "1": 1.2}, "plain", "plain"),
+    ],
+)
+def test_the_whole_function_has_the_last_word(toy, x, race, monkeypatch, seconds, value, slope):
+    race(times=0.5, sum=0.5)
+    compiled = []
+
+    def program(function, *args):
+        toy.ran.clear()
+        made = measure.program(function, *args)
+        compiled.append(sorted(set(toy.ran)))
+        return made
+
+    monkeypatch.setattr(whole, "program", program)
+    monkeypatch.setattr(whole, "race", lambda runs, **_: (race(**seconds), trial.race(runs))[1])
+    args = jax.ShapeDtypeStruct((2, 3), "float32")
+    chosen = tune(toy.rule, args, whole=True)
+    assert names(chosen) == {"toy.value": value, "toy.slope": slope}
+    by_default, as_chosen = ["slope plain", "value plain"], ["slope sum", "value times"]
+    assert compiled[:2] == [by_default, as_chosen]
+    assert compiled[2:4] == [["slope sum", "value plain"], ["slope plain", "value times"]]
+    faults = {t.fault for row in chosen.rows for t in row.trials if t.name == row.name}
+    assert faults == {""}
+    assert ("slower in the whole" in str(chosen)) == (value == "plain")

@@ -1,0 +1,89 @@
+"""Other roads to XLA's own convolution, which is slow on some.
+
+On a CPU it leaves its fast path where a stride spreads the deltas ("phases"), and takes a slower
+one where a padding is equal on both sides ("overrun").
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+
+from jnn.rules.convolution_products import (
+    input_delta,
+    input_lax,
+    rotated,
+    value,
+    value_lax,
+)
+from jnn.rules.convolution_windows import padded
+from jnn.rules.product import Call
+from jnn.rules.spatial import Pairs, Sizes
+
+
+def strided(call: Call) -> bool:
+    """Whether places are skipped, by a filter without holes."""
+    return set(call.setting("stride")) != {1} and set(call.setting("dilation")) == {1}
+
+
+def unit_stride(call: Call) -> bool:
+    """Whether no place is skipped, in the plane, where this was seen."""
+    return call.setting("stride") == (1, 1)
+
+
+@input_delta.implementation("phases", strided)
+def input_phases(
+    delta: jax.Array, w: jax.Array, *,
+    size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
+) -> jax.Array:  # fmt: skip
+    """H-75 without its zeros: pixels that lie a stride apart are a convolution of their own.
+
+    Pixel r + s m of the padded image gets `sum_v delta[m - v] w[r + s v]`: every s-th entry of the
+    filter, from the r-th. The s results of each axis are put between each other.
+    """
+    axes, deltas, one = len(size), delta.shape[1:-1], (1,) * len(size)
+    counts = tuple(
+        -(-(before + n) // s) for n, s, (before, _) in zip(size, stride, padding, strict=True)
+    )
+    parts = []
+    for first in itertools.product(*map(range, stride)):
+        part = w[tuple(slice(r, None, s) for r, s in zip(first, stride, strict=True))]
+        window = part.shape[:axes]
+        around = tuple((k - 1, c - o) for k, c, o in zip(window, counts, deltas, strict=True))
+        parts.append(
+            value_lax(delta, rotated(part, groups), stride=one, padding=around, dilation=one,
+                      groups=groups)
+            if all(window)  # Else the filter is shorter than the stride, and there is nothing.
+            else jnp.zeros((len(delta), *counts, w.shape[-2] * groups), delta.dtype)
+        )  # fmt: skip
+    between = jnp.stack(parts, -2).reshape(*parts[0].shape[:-1], *stride, parts[0].shape[-1])
+    order = [0, *(i for a in range(axes) for i in (1 + a, 1 + axes + a)), 2 * axes + 1]
+    whole = between.transpose(order).reshape(
+        len(delta), *(c * s for c, s in zip(counts, stride, strict=True)), parts[0].shape[-1]
+    )
+    cut = tuple(
+        (-before, before + n - c * s)
+        for n, s, c, (before, _) in zip(size, stride, counts, padding, strict=True)
+    )
+    return padded(whole, cut)
+
+
+@value.implementation("overrun", unit_stride)
+def value_overrun(
+    x: jax.Array, w: jax.Array, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
+) -> jax.Array:
+    """One pixel of padding more on the far sides, and one place less of the result."""
+    around = tuple((before, after + 1) for before, after in padding)
+    y = value_lax(x, w, stride=stride, padding=around, dilation=dilation, groups=groups)
+    return y[:, :-1, :-1]
+
+
+@input_delta.implementation("overrun", unit_stride)
+def input_overrun(
+    delta: jax.Array, w: jax.Array, *,
+    size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
+) -> jax.Array:  # fmt: skip
+    """The input delta of an image that is one pixel larger."""
+    larger = tuple(n + 1 for n in size)
+    return input_lax(delta, w, size=larger, stride=stride, padding=padding, dilation=dilation,
+                     groups=groups)[:, :-1, :-1]  # fmt: skip

@@ -1,0 +1,188 @@
+"""Every implementation of a convolution's products against the first, XLA's own."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jnn
+from jnn.rules import Connections, conv, conv_transpose, convolution_windows
+from jnn.rules.product import choices, products
+from jnn.rules.spatial import output_size, reach
+from jnn.verify import check
+
+NAMES = ("conv.value", "conv.input", "conv.filter")
+
+
+class Setting:
+    """A convolution by its sizes; `batch` is odd, so that chunks leave a rest."""
+
+    def __init__(self, size, window, maps, *, stride=1, padding=0, dilation=1, groups=1, batch=5):
+        axes = len(size)
+        self.size, self.window, self.maps, self.batch = size, window, maps, batch
+        self.stride, self.dilation = (
+            v if isinstance(v, tuple) else (v,) * axes for v in (stride, dilation)
+        )
+        self.padding = padding if isinstance(padding, tuple) else ((padding, padding),) * axes
+        self.groups = groups
+
+    def call(self, name, dtype=jnp.float64):
+        random = np.random.default_rng(0)
+        spans = reach(self.window, self.dilation)
+        places = output_size(self.size, spans, self.stride, self.padding)
+        x = random.normal(size=(self.batch, *self.size, self.maps[0]))
+        w = random.normal(size=(*self.window, self.maps[0] // self.groups, self.maps[1]))
+        delta = random.normal(size=(self.batch, *places, self.maps[1]))
+        settings = {
+            "stride": self.stride, "padding": self.padding, "dilation": self.dilation,
+            "groups": self.groups,
+        }  # fmt: skip
+        sizes = {"conv.input": {"size": self.size}, "conv.filter": {"size": self.window}}
+        arrays = {"conv.value": (x, w), "conv.input": (delta, w), "conv.filter": (x, delta)}
+        cast = [jnp.asarray(a, dtype) for a in arrays[name]]
+        return cast, settings | sizes.get(name, {})
+
+
+SETTINGS = {
+    "3x3": Setting((7, 6), (3, 3), (2, 3)),
+    "3x3 same": Setting((8, 7), (3, 3), (2, 3), padding=1),
+    "3x3 padded": Setting((4, 5), (3, 3), (2, 2), padding=((2, 0), (1, 3))),
+    "stride": Setting((9, 8), (3, 2), (2, 3), stride=(2, 3), padding=((1, 1), (0, 0))),
+    "pixels left over": Setting((8, 9), (3, 3), (2, 2), stride=(2, 3), padding=((1, 0), (0, 1))),
+    "steps over": Setting((7, 7), (2, 1), (2, 2), stride=3),
+    "dilation": Setting((9, 8), (3, 2), (2, 2), dilation=(2, 3), padding=2),
+    "5x5": Setting((6, 8), (5, 5), (2, 2), padding=((2, 2), (0, 1))),
+    "5x5 stride": Setting((9, 8), (5, 5), (2, 2), stride=2, padding=((2, 2), (0, 1))),
+    "groups": Setting((6, 6), (3, 3), (4, 6), groups=2, padding=1),
+    "depthwise": Setting((6, 7), (3, 3), (4, 8), groups=4, padding=1),
+    "depthwise stride": Setting((8, 7), (3, 2), (3, 3), groups=3, stride=2, padding=((1, 0),) * 2),
+    "one map": Setting((6, 7), (3, 2), (1, 3)),
+    "a line": Setting((11,), (4,), (2, 3), stride=2, padding=((1, 2),)),
+    "a volume": Setting((4, 5, 4), (2, 3, 2), (2, 2), padding=1, stride=(1, 2, 1)),
+    "no samples": Setting((7, 6), (3, 3), (2, 3), batch=0),
+}
+
+
+@pytest.fixture(autouse=True)
+def in_chunks(monkeypatch):
+    """Few samples at a time, so that these small arrays are taken in parts."""
+    monkeypatch.setattr(convolution_windows, "CACHE", 2**13)
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_implementation_computes_the_same(name, setting):
+    product = products[name]
+    arrays, settings = SETTINGS[setting].call(name)
+    call = product.call(*arrays, **settings)
+
+    def computed(*arrays):
+        return {
+            n: product.implementations[n].function(*arrays, **settings)
+            for n in product.candidates(call)
+        }
+
+    results = jax.jit(computed)(*arrays)
+    expected = results.pop("lax")
+    for name, result in results.items():
+        assert (result.shape, result.dtype) == (expected.shape, expected.dtype), name
+        np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-11, err_msg=name)
+
+
+def test_every_implementation_is_tried():
+    tried = {
+        (name, candidate)
+        for name, setting in itertools.product(NAMES, SETTINGS.values())
+        for arrays, settings in [setting.call(name)]
+        for candidate in products[name].candidates(products[name].call(*arrays, **settings))
+    }
+    ours = {
+        (name, n)
+        for name in NAMES
+        for n, each in products[name].implementations.items()
+        if each.function.__module__.startswith("jnn.rules")
+    }
+    assert tried == ours
+
+
+def scatters(function, *args):
+    """Whether a program scatters: as it is written; a CPU's compiler makes loops of it."""
+    return "scatter" in jax.jit(function).lower(*args).as_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_implementation_scatters(name):
+    """So training is deterministic on a GPU."""
+    for setting in ("3x3 same", "5x5 stride", "depthwise"):
+        arrays, settings = SETTINGS[setting].call(name, jnp.float32)
+        call = products[name].call(*arrays, **settings)
+        for candidate in products[name].candidates(call):
+            function = products[name].implementations[candidate].function
+            assert not scatters(functools.partial(function, **settings), *arrays), candidate
+
+
+RULES = {
+    "strided": (conv, ((2, 7, 7, 2), (3, 3, 2, 4)), {"stride": 2}),
+    "depthwise": (conv, ((2, 7, 7, 4), (3, 3, 1, 4)), {"groups": 4}),
+    "a table": (conv, ((2, 7, 7, 6), (3, 3, 60)), {"connections": Connections.lenet5()}),
+    "transposed": (conv_transpose, ((2, 4, 4, 2), (3, 3, 4, 2)), {"stride": 2}),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_rule_scatters(name):
+    rule, shapes, settings = RULES[name]
+    x, w = (jnp.ones(shape) for shape in shapes)
+
+    def step(x, w):
+        y, pull = jax.vjp(lambda x, w: rule(x, w, **settings), x, w)
+        return pull(y)
+
+    assert not scatters(step, x, w)
+    with jnn.derivatives("autodiff"):
+        assert scatters(step, x, w) == (name == "a table")  # The definition's own does.
+
+
+class Only:
+    """Chooses one implementation wherever it can compute the call."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def choose(self, product, call):
+        return self.name if self.name in product.candidates(call) else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["im2col", "rows", "wide_delta", "winograd", "fourier"])
+def test_a_rule_passes_its_check_however_it_is_computed(name):
+    """Transformations and devices: loops over samples must bear them too."""
+    random = np.random.default_rng(0)
+    window = 5 if name == "fourier" else 3
+    args = random.normal(size=(4, 6, 6, 2)), random.normal(size=(window, window, 2, 3)), np.ones(3)
+    with choices(Only(name)):
+        suites = ["agreement", "transforms", "devices", "empty_batch", "float32"]
+        report = check(conv, args, settings={"padding": 1}, suites=suites)
+    assert report.ok, str(report)
+
+
+def test_the_default_is_a_candidate_and_xla_off_the_cpu():
+    for name, setting in itertools.product(NAMES, SETTINGS.values()):
+        arrays, settings = setting.call(name, jnp.float32)
+        product = products[name]
+        call = product.call(*arrays, **settings)
+        assert product.default(call, "cpu") in product.candidates(call)
+        many = {0, 1} if name == "conv.filter" else {0}
+        large = call._replace(
+            arrays=tuple(
+                ((10**6, *shape[1:]) if i in many else shape, dtype)
+                for i, (shape, dtype) in enumerate(call.arrays)
+            )
+        )
+        assert product.default(large, "cpu") in product.candidates(large)
+        assert product.default(large, "gpu") == product.default(large, "tpu") == "lax"
