@@ -2,7 +2,11 @@
 
 NAME is a rule, e.g. affine or softmax_cross_entropy, or a model:
 
-  mlp    784-512-512-10 with relu, trained on the softmax cross-entropy
+  mlp      784-512-512-10 with relu
+  lenet    28x28: 5x5x32, pool, 5x5x64, pool, dense 256, 10
+  vgg6     32x32x3: pairs of 3x3 with 32, 64 and 128 maps, a pool behind each, dense 256, 10
+
+each trained on the softmax cross-entropy.
 """
 
 import argparse

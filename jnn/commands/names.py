@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import models
+from jnn.layers import conv, dense, flatten, max_pool, relu, serial
 from jnn.layers.layer import Layer
 from jnn.rules import softmax_cross_entropy
 
@@ -55,6 +56,24 @@ def mlp(batch: int) -> Made:
     return _classifier("mlp", models.mlp([512, 512, 10], activation="relu"), (batch, 784))
 
 
+def lenet(batch: int) -> Made:
+    """28x28: 5x5x32, pool, 5x5x64, pool, dense 256, 10."""
+    steps = (conv(32, 5), relu(), max_pool(2), conv(64, 5), relu(), max_pool(2))
+    net = serial(*steps, flatten(), dense(256), relu(), dense(10))
+    return _classifier("lenet", net, (batch, 28, 28, 1))
+
+
+def vgg6(batch: int) -> Made:
+    """32x32x3: pairs of 3x3 with 32, 64 and 128 maps, a pool behind each, dense 256, 10."""
+    steps = [
+        step
+        for maps in (32, 64, 128)
+        for step in (*[conv(maps, 3, padding="same"), relu()] * 2, max_pool(2))
+    ]
+    net = serial(*steps, flatten(), dense(256), relu(), dense(10))
+    return _classifier("vgg6", net, (batch, 32, 32, 3))
+
+
 def _classifier(name: str, net: Layer, shape: tuple[int, ...]) -> Made:
     """The loss of a network with ten classes on random data, and its arguments: params, x, t."""
     random = np.random.default_rng(0)
@@ -70,4 +89,4 @@ def _classifier(name: str, net: Layer, shape: tuple[int, ...]) -> Made:
 
 
 # Each makes a function and its arguments for a batch of so many samples.
-MODELS: dict[str, Callable[[int], Made]] = {"mlp": mlp}
+MODELS: dict[str, Callable[[int], Made]] = {"mlp": mlp, "lenet": lenet, "vgg6": vgg6}

@@ -9,7 +9,8 @@ import pytest
 
 import jnn
 from jnn.__main__ import main
-from jnn.commands.names import found
+from jnn.commands.names import MODELS, found
+from jnn.tuning import recorded
 
 
 def run(*words):
@@ -34,6 +35,12 @@ def test_a_model_of_ones_own(model, toy, tmp_path, capsys):
     assert out.splitlines()[-1] == f"saved: {path}"
     loaded = jnn.Choices.load(path)
     assert [row.product for row in loaded.rows] == ["toy.value", "toy.slope"]
+
+
+def test_the_networks_of_the_library_have_products_to_choose():
+    for name, products in (("lenet", 8), ("vgg6", 21)):
+        loss, args = MODELS[name](2)
+        assert len(recorded(loss, *args)) == products
 
 
 def test_a_model_without_a_choice(tmp_path, capsys):
