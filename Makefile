@@ -45,6 +45,9 @@ bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.fused
 	$(BIN)/python -m benchmarks.cnn
 	$(BIN)/python -m benchmarks.maps
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.update
+	$(BIN)/python -m benchmarks.integrators
 
 format: $(INSTALLED)  ## put the code in its format
 	$(BIN)/ruff format .

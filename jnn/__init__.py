@@ -102,6 +102,7 @@ from jnn.solve import nonlinear_cg as nonlinear_cg
 from jnn.solve import powell as powell
 from jnn.solve import steepest_descent as steepest_descent
 from jnn.train import fit as fit
+from jnn.train import fit_many as fit_many
 from jnn.train import load as load
 from jnn.train import save as save
 from jnn.tuning.choices import Choices as Choices

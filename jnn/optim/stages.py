@@ -197,7 +197,8 @@ def chebyshev(
 
     On a quadratic of curvature lambda one step multiplies the error by a Chebyshev polynomial that
     stays below 1 up to `alpha lambda = 2 s^2`, less damping: s gradients carry s times as far as s
-    steps of Euler. That is worth it where the curvatures differ much.
+    steps of Euler. But near that limit a step leaves `1 / T_s(w0)` of the error, 0.95 by default:
+    it is worth it where the curvatures differ much, by a thousand rather than a hundred.
 
     >>> optimizer = jnn.chebyshev(0.1, stages=3)
     >>> q = jnp.array(1.0)

@@ -11,8 +11,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from jnn import errors
+from jnn.train.devices import place
 from jnn.train.files import DamagedError, fill, is_key, read, save
 from jnn.train.plan import Carry
 
@@ -62,17 +64,20 @@ class Checkpoints:
 
     def store(self, carry: Carry, history: Mapping[str, np.ndarray], best: bool) -> None:
         """Saves the carry after an epoch, and removes what is older than the last few."""
-        if jax.process_index():
-            return  # One writer.
-        folder = Path(self.folder)
-        tree = {"carry": carry, "history": dict(history)}
-        save(folder / NAME.format(int(carry.epoch)), tree)
-        if best:
-            save(folder / BEST, {"params": carry.params, "state": carry.state})
-        for path in list(self.epochs().values())[self.keep :]:
-            path.unlink(missing_ok=True)
+        if not jax.process_index():  # One writer.
+            folder = Path(self.folder)
+            tree = {"carry": carry, "history": dict(history)}
+            save(folder / NAME.format(int(carry.epoch)), tree)
+            if best:
+                save(folder / BEST, {"params": carry.params, "state": carry.state})
+            for path in list(self.epochs().values())[self.keep :]:
+                path.unlink(missing_ok=True)
+        if jax.process_count() > 1:  # Nobody reads before it is there.
+            multihost_utils.sync_global_devices("jnn checkpoint")
 
-    def restore(self, like: Carry) -> tuple[Carry, dict[str, np.ndarray]] | None:
+    def restore(
+        self, like: Carry, mesh: jax.sharding.Mesh | None = None
+    ) -> tuple[Carry, dict[str, np.ndarray]] | None:
         """The last whole checkpoint and the history up to it; None where there is none."""
         if not jax.process_index():
             for path in Path(self.folder).glob(".*.safetensors.*.tmp"):
@@ -94,7 +99,7 @@ class Checkpoints:
             }
             kept = {name: a for name, a in arrays.items() if not name.startswith("history/")}
             carry = fill(path, {"carry": like}, kept, metadata)["carry"]
-            return _placed_as(carry, like), history
+            return place(mesh, carry), history
         if damaged:
             raise DamagedError(damaged[0])
         return None
@@ -111,12 +116,3 @@ def same_key(a: jax.Array, b: jax.Array) -> bool:
     """Whether two runs draw the same."""
     one, other = (np.asarray(jax.random.key_data(k) if is_key(k) else k) for k in (a, b))
     return np.array_equal(one, other)
-
-
-def _placed_as(carry: Carry, like: Carry) -> Carry:
-    """Every array where the other lies: on one device, or on each of a mesh."""
-
-    def place(a: jax.Array, b: jax.Array) -> jax.Array:
-        return a if len(b.sharding.device_set) == 1 else jax.device_put(a, b.sharding)
-
-    return jax.tree.map(place, carry, like)

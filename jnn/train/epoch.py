@@ -1,7 +1,8 @@
 """The compiled program of training: one call runs an epoch, validation and decisions included.
 
-The data stay on the device. They are permuted once an epoch, so that the batches of the scan are
-slices; the last, shorter batch is a step of its own behind the scan, and as exact as the others.
+The data stay on the device. A small set is permuted once an epoch, so that the batches of the scan
+are slices; of a large one each batch is gathered, which needs no second copy and is faster there.
+The last, shorter batch is a step of its own behind the scan, and as exact as the others.
 """
 
 import functools
@@ -10,16 +11,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jnn import errors
 from jnn.optim.optimizer import adapt, apply_updates
 from jnn.optim.transforms import global_norm
 from jnn.train import precision, stopping
+from jnn.train.devices import spread
 from jnn.train.plan import NOT_FINITE, PATIENCE, RUNNING, STILL, Carry, Plan
 from jnn.train.stopping import Patience, Still
 
 EVALUATED = 1024  # Samples a batch, where nothing is differentiated.
+CACHED = 2**22  # Bytes: below, data are permuted once an epoch; above, batches are gathered.
 
 
 class Moving(NamedTuple):
@@ -33,8 +35,7 @@ class Moving(NamedTuple):
     skipped: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames="plan")
-def begin(plan: Plan, key: jax.Array, data: Any, given: Any) -> Carry:
+def first(plan: Plan, key: jax.Array, data: Any, given: Any) -> Carry:
     """The carry before the first step; `given` are params, state and opt_state, or None each."""
     params, state, opt_state = given
     if params is None:
@@ -53,8 +54,7 @@ def begin(plan: Plan, key: jax.Array, data: Any, given: Any) -> Carry:
     )
 
 
-@functools.partial(jax.jit, static_argnames="plan", donate_argnames="carry")
-def epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, jax.Array]:
+def one(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, jax.Array]:
     """One epoch, and its row: the means of the history's columns, and the status after it.
 
     An epoch after the run has ended changes nothing, and its means are NaN.
@@ -69,6 +69,10 @@ def epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, 
     return lax.cond(carry.status == RUNNING, run, skip, carry)
 
 
+begin = jax.jit(first, static_argnames="plan")
+epoch = jax.jit(one, static_argnames="plan", donate_argnames="carry")
+
+
 def _epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, jax.Array]:
     moved, row = train(plan, carry, data)
     if validation is not None:
@@ -80,27 +84,39 @@ def _epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry,
 def train(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, list[jax.Array]]:
     """All steps of one epoch: what they leave, and the means of what they measured."""
     n, size = length(data), plan.batch_size
-    data, step_key = shuffled(plan, carry, data)
+    order_key, step_key = keys(carry)
+    batches, fetch = data, lambda batch: batch
+    if plan.shuffle:
+        batches = order(order_key, n)
+        if sum(a.nbytes for a in jax.tree.leaves(data)) <= CACHED:
+            batches = rows(data, batches)
+        else:
+            fetch = functools.partial(rows, data)
     full, rest = divmod(n, size)
     if plan.limit is not None and plan.limit <= full:
         full, rest = plan.limit, 0
-    rows, moving = full * size, start(plan, carry)
+    moving = start(plan, carry)
     measured: list = []  # Pairs: how many samples a batch had, and the values of each quantity.
     if full:
-        batches = jax.tree.map(lambda a: a[:rows].reshape(full, size, *a.shape[1:]), data)
-        batches = shard(plan, batches, 1, size)
 
         def body(moving: Moving, item: Any) -> tuple[Moving, Any]:
             i, batch = item
+            batch = spread(plan.mesh, fetch(batch), size)
             return step(plan, moving, batch, jax.random.fold_in(step_key, i))
 
-        moving, values = lax.scan(body, moving, (jnp.arange(full), batches))
+        moving, values = lax.scan(body, moving, (jnp.arange(full), split(batches, full, size)))
         measured.append((size, values))
     if rest:
-        batch = shard(plan, jax.tree.map(lambda a: a[rows:], data), 0, rest)
-        moving, values = step(plan, moving, batch, jax.random.fold_in(step_key, full))
+        batch = fetch(jax.tree.map(lambda a: a[full * size :], batches))
+        key = jax.random.fold_in(step_key, full)
+        moving, values = step(plan, moving, spread(plan.mesh, batch, rest), key)
         measured.append((rest, values))
     return moving, [_total(plan, measured, i) for i in range(len(plan.names))]
+
+
+def split(data: Any, count: int, size: int) -> Any:
+    """The first batches, stacked."""
+    return jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), data)
 
 
 def start(plan: Plan, carry: Carry) -> Moving:
@@ -112,11 +128,35 @@ def start(plan: Plan, carry: Carry) -> Moving:
 
 def shuffled(plan: Plan, carry: Carry, data: Any) -> tuple[Any, jax.Array]:
     """The data in this epoch's order, and the key of its steps."""
+    order_key, step_key = keys(carry)
+    return rows(data, order(order_key, length(data))) if plan.shuffle else data, step_key
+
+
+def keys(carry: Carry) -> tuple[jax.Array, jax.Array]:
+    """The keys of an epoch: of its order, and of its steps."""
     order_key, step_key = jax.random.split(jax.random.fold_in(carry.key, carry.epoch))
-    if plan.shuffle:
-        order = jax.random.permutation(order_key, length(data))
-        data = jax.tree.map(lambda a: jnp.take(a, order, 0, unique_indices=True), data)
-    return data, step_key
+    return order_key, step_key
+
+
+def order(key: jax.Array, n: int) -> jax.Array:
+    """A random order of n samples: random bits are sorted, twice.
+
+    Up to 2^16 samples a number holds the bits above and the sample below, since XLA's sort of one
+    array is several times as fast as that of pairs. Where bits are equal the samples stay in order,
+    which the second sort, of samples in random order, makes good.
+    """
+    if n > 2**16:
+        return jax.random.permutation(key, n)
+    low = jnp.uint32(2 ** (n - 1).bit_length() - 1)
+    index = jnp.arange(n, dtype=jnp.uint32)
+    for bits in jax.random.bits(key, (2, n)):
+        index = index[lax.sort(bits & ~low | jnp.arange(n, dtype=jnp.uint32)) & low]
+    return index.astype(jnp.int32)
+
+
+def rows(data: Any, index: jax.Array) -> Any:
+    """The rows of that index, which is known to be right: unchecked, they are copied whole."""
+    return jax.tree.map(lambda a: a.at[index].get(mode="promise_in_bounds"), data)
 
 
 def _total(plan: Plan, measured: list, i: int) -> jax.Array:
@@ -229,22 +269,19 @@ def evaluate(plan: Plan, params: Any, state: Any, data: Any) -> list[jax.Array]:
     full, rest = divmod(n, size)
 
     def measure(batch: Any) -> tuple[jax.Array, ...]:
-        x, t = batch
+        x, t = spread(plan.mesh, batch, length(batch))
         narrow = functools.partial(precision.narrow, plan.precision)
         y, _ = plan.net.apply(narrow(params), narrow(state), narrow(x), train=False)
         if plan.precision is not None:
             y = y.astype(jnp.float32)
         return tuple(mean(name, f, y, t) for name, f in (("loss", plan.loss), *plan.metrics))
 
-    rows = full * size
-    batches = jax.tree.map(lambda a: a[:rows].reshape(full, size, *a.shape[1:]), data)
-    batches = shard(plan, batches, 1, size)
     if full == 1:
-        sums = [size * m for m in measure(jax.tree.map(lambda a: a[0], batches))]
+        sums = [size * m for m in measure(jax.tree.map(lambda a: a[:size], data))]
     else:
-        sums = [size * m.sum() for m in lax.map(measure, batches)]
+        sums = [size * m.sum() for m in lax.map(measure, split(data, full, size))]
     if rest:
-        last = measure(jax.tree.map(lambda a: a[rows:], data))
+        last = measure(jax.tree.map(lambda a: a[full * size :], data))
         sums = [s + rest * m for s, m in zip(sums, last, strict=True)]
     return [s / n for s in sums]
 
@@ -290,12 +327,3 @@ def column(plan: Plan, on: str | None, validated: bool) -> int:
 def columns(plan: Plan, validated: bool) -> tuple[str, ...]:
     """The names of a row's entries."""
     return plan.names + tuple(f"validation_{name}" for name in plan.names if validated)
-
-
-def shard(plan: Plan, batches: Any, axis: int, size: int) -> Any:
-    """Batches spread over the mesh; one that it does not divide is computed by every device."""
-    if plan.mesh is None or size % plan.mesh.size:
-        return batches
-    spread = PartitionSpec(*[None] * axis, plan.mesh.axis_names)
-    sharding = NamedSharding(plan.mesh, spread)
-    return jax.tree.map(lambda a: lax.with_sharding_constraint(a, sharding), batches)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
 from jnn.layers.layer import Layer
 from jnn.train import fault
+from jnn.train.arguments import check, key_of, pair
 from jnn.train.checkpoints import Checkpoints, checkpoints_of, same_key
+from jnn.train.devices import mesh_of, place
 from jnn.train.epoch import begin, column, columns, epoch
 from jnn.train.history import History, collect
 from jnn.train.plan import (
@@ -26,6 +27,7 @@ from jnn.train.plan import (
     MESSAGES,
     NOT_FINITE,
     RUNNING,
+    WORDS,
     Carry,
     Plan,
     metrics_of,
@@ -79,9 +81,6 @@ class Report(NamedTuple):
     values: dict[str, float]
     params: Any
     state: Any
-
-
-WORDS = ("running", "done", "patience", "still", "not finite", "interrupted", "called")
 
 
 def fit(
@@ -153,22 +152,21 @@ def fit(
     >>> fit.message, fit.history["accuracy"][-1] > 0.9
     ('All epochs were run.', np.True_)
     """
-    _check(net, loss, epochs, steps, batch_size, not_finite)
-    samples = _data("data", data)
-    held_out = None if validation is None else _data("validation", validation)
+    check("fit", net, loss, epochs, steps, batch_size, not_finite)
+    samples = pair("fit", "data", data)
+    held_out = None if validation is None else pair("fit", "validation", validation)
     n = len(jax.tree.leaves(samples)[0])
     rules = tuple(stop) if isinstance(stop, Sequence) else (stop,)
     measures = metrics_of(metrics)
     plan = Plan(net, loss, optimizer, min(batch_size, n), measures, augment, shuffle, rules,
-                not_finite, precision, sharding)  # fmt: skip
+                not_finite, precision, mesh_of(sharding))  # fmt: skip
     names = columns(plan, held_out is not None)
     for rule in rules:
         if isinstance(rule, Patience):
             column(plan, rule.on, held_out is not None)
-    if isinstance(key, int):
-        key = jax.random.key(key)
-    samples, held_out, key = _placed(plan, (samples, held_out, key))
-    carry = begin(plan, key, samples, (params, state, opt_state))
+    given = (params, state, opt_state)
+    samples, held_out, key, given = place(plan.mesh, (samples, held_out, key_of(key), given))
+    carry = begin(plan, key, samples, given)
     run = _Run(plan, carry, names, progress_of(progress), _callbacks(callbacks),
                checkpoints_of(checkpoint))  # fmt: skip
     per_epoch = -(-n // plan.batch_size)
@@ -192,7 +190,7 @@ class _Run:
         self.seconds: list[float] = []
         self.before: dict[str, np.ndarray] = {}
         self.checkpoints = checkpoints
-        found = None if checkpoints is None else checkpoints.restore(carry)
+        found = None if checkpoints is None else checkpoints.restore(carry, plan.mesh)
         if found:
             if not same_key(found[0].key, carry.key):
                 expected = "that of the run in the folder"
@@ -314,39 +312,6 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         yield pressed.is_set
     finally:
         signal.signal(signal.SIGINT, former)
-
-
-def _check(net: Any, loss: Any, epochs: Any, steps: Any, batch_size: Any, not_finite: Any) -> None:
-    if not callable(getattr(net, "apply", None)) or not callable(getattr(net, "init", None)):
-        errors.fail("fit", "net", "a layer", errors.describe(net), kind=TypeError)
-    if not callable(loss):
-        expected = "a function of (prediction, target)"
-        errors.fail("fit", "loss", expected, errors.describe(loss), kind=TypeError)
-    if (epochs is None) == (steps is None):
-        errors.fail("fit", "epochs", "given, or `steps`, one of the two", (epochs, steps))
-    errors.positive_integer("fit", "epochs" if steps is None else "steps", epochs or steps)
-    errors.positive_integer("fit", "batch_size", batch_size)
-    errors.choice("fit", "not_finite", not_finite, ("stop", "skip", None))
-
-
-def _data(argument: str, data: Any) -> tuple[Any, Any]:
-    """Inputs and targets, with the same number of samples everywhere."""
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        errors.fail("fit", argument, "a pair (inputs, targets)", errors.describe(data))
-    leaves = jax.tree.leaves(tuple(data))
-    sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in leaves}
-    if len(sizes) != 1 or 0 in sizes:
-        expected = "arrays with the same number of samples, at least one"
-        errors.fail("fit", argument, expected, errors.describe(tuple(data)))
-    return data[0], data[1]
-
-
-def _placed(plan: Plan, tree: Any) -> Any:
-    """Arrays on the device, or on each of the mesh."""
-    if plan.mesh is None:
-        return jax.tree.map(jnp.asarray, tree)
-    everywhere = jax.sharding.NamedSharding(plan.mesh, jax.sharding.PartitionSpec())
-    return jax.device_put(jax.tree.map(jnp.asarray, tree), everywhere)
 
 
 def _callbacks(callbacks: Any) -> tuple[Callable[[Report], Any], ...]:

@@ -19,6 +19,7 @@ from jnn.train.stopping import Rule, Watched
 Measure = Callable[[Any, Any], Any]
 
 RUNNING, DONE, PATIENCE, STILL, NOT_FINITE, INTERRUPTED, CALLED = range(7)
+WORDS = ("running", "done", "patience", "still", "not finite", "interrupted", "called")
 MESSAGES = {
     RUNNING: "It is still running.",
     DONE: "All epochs were run.",

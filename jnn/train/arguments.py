@@ -1,0 +1,42 @@
+"""Checks of what `fit` and `fit_many` are given."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jnn import errors
+
+
+def check(
+    function: str, net: Any, loss: Any, epochs: Any, steps: Any, batch_size: Any, not_finite: Any
+) -> None:
+    """The settings that have only a few right values."""
+    if not callable(getattr(net, "apply", None)) or not callable(getattr(net, "init", None)):
+        errors.fail(function, "net", "a layer", errors.describe(net), kind=TypeError)
+    if not callable(loss):
+        expected = "a function of (prediction, target)"
+        errors.fail(function, "loss", expected, errors.describe(loss), kind=TypeError)
+    if (epochs is None) == (steps is None):
+        errors.fail(function, "epochs", "given, or `steps`, one of the two", (epochs, steps))
+    count = ("epochs", epochs) if steps is None else ("steps", steps)
+    errors.positive_integer(function, *count)
+    errors.positive_integer(function, "batch_size", batch_size)
+    errors.choice(function, "not_finite", not_finite, ("stop", "skip", None))
+
+
+def pair(function: str, argument: str, data: Any) -> tuple[Any, Any]:
+    """Inputs and targets, with the same number of samples everywhere."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        errors.fail(function, argument, "a pair (inputs, targets)", errors.describe(data))
+    leaves = jax.tree.leaves(tuple(data))
+    sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in leaves}
+    if len(sizes) != 1 or 0 in sizes:
+        expected = "arrays with the same number of samples, at least one"
+        errors.fail(function, argument, expected, errors.describe(tuple(data)))
+    return data[0], data[1]
+
+
+def key_of(key: Any) -> jax.Array:
+    """A random key, made of an integer where one is given."""
+    return jax.random.key(key) if isinstance(key, int) else key

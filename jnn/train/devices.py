@@ -1,0 +1,50 @@
+"""Several devices: the data and the parameters on each, every batch spread over all of them.
+
+The program is the same as on one device; XLA adds the sums over devices that it needs. With
+`jax.distributed` the mesh may span processes, each of which calls `fit` with the same arguments.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jnn import errors
+
+
+def mesh_of(sharding: Any) -> Mesh | None:
+    """The mesh that `fit` was given, with axes whose sharding XLA completes."""
+    if sharding is None:
+        return None
+    if not isinstance(sharding, Mesh):
+        expected = 'a mesh of devices, e.g. jax.make_mesh((8,), ("data",))'
+        errors.fail("fit", "sharding", expected, repr(sharding), kind=TypeError)
+    automatic = (AxisType.Auto,) * len(sharding.axis_names)
+    return Mesh(sharding.devices, sharding.axis_names, axis_types=automatic)
+
+
+def place(mesh: Mesh | None, tree: Any) -> Any:
+    """Arrays on the device, or a copy on each device of the mesh."""
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, tree)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def copy(x: Any) -> jax.Array:
+        if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            implementation = jax.random.key_impl(x)
+            return jax.random.wrap_key_data(copy(jax.random.key_data(x)), impl=implementation)
+        array = np.asarray(jnp.asarray(x))
+        return jax.make_array_from_callback(array.shape, everywhere, lambda index: array[index])
+
+    return jax.tree.map(copy, tree)
+
+
+def spread(mesh: Mesh | None, batch: Any, size: int) -> Any:
+    """A batch spread over the mesh; one that it does not divide is computed by every device."""
+    if mesh is None or size % mesh.size:
+        return batch
+    sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    return jax.tree.map(lambda a: lax.with_sharding_constraint(a, sharding), batch)

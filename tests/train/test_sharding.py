@@ -1,0 +1,84 @@
+"""Several devices and several processes train the same model as one."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from jnn.train import epoch as program
+from tests.train.test_fit import EPOCH, HELD, close, run
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    if len(jax.devices()) < 8:
+        pytest.skip("needs eight devices: XLA_FLAGS=--xla_force_host_platform_device_count=8")
+    return jax.make_mesh((8,), ("data",))
+
+
+@pytest.mark.parametrize("cached", [program.CACHED, 0])
+def test_eight_devices_equal_one_to_rounding(cached, mesh, monkeypatch):
+    """Batches of 16 in 8 shards; the last one, of 6, is no multiple of 8."""
+    monkeypatch.setattr(program, "CACHED", cached)
+    EPOCH.clear_cache()  # The choice is no part of the plan.
+    settings = {"validation": HELD, "metrics": "accuracy"}
+    one, eight = run(**settings), run(sharding=mesh, **settings)
+    close(eight.params, one.params, atol=1e-5)
+    close(eight.opt_state, one.opt_state, atol=1e-5)
+    np.testing.assert_allclose(
+        eight.history["validation_loss"], one.history["validation_loss"], rtol=1e-5
+    )
+    assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(eight.params))
+
+
+def test_the_work_is_spread(mesh, monkeypatch):
+    """Each device has two of sixteen samples, and gradients are added over all of them."""
+    found = []
+
+    def spy(*args):
+        found.append((args[0], *jax.tree.map(jax.typeof, args[1:])))
+        return program.epoch(*args)
+
+    monkeypatch.setattr(sys.modules["jnn.train.fit"], "epoch", spy)
+    run(sharding=mesh, epochs=1)
+    text = str(program.epoch.lower(*found[0]).compile().as_text())
+    assert "all-reduce" in text
+    assert "f32[2,8]" in text
+    assert "f32[16,8]" not in text
+
+
+def test_a_sharded_run_resumes(mesh, tmp_path):
+    whole = run(sharding=mesh, epochs=4)
+    run(sharding=mesh, epochs=2, checkpoint=tmp_path)
+    resumed = run(sharding=mesh, epochs=4, checkpoint=tmp_path)
+    for a, b in zip(jax.tree.leaves(resumed.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_model_as_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.train.processes", str(port), str(i), str(tmp_path)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        )
+        for i in (0, 1)
+    ]  # fmt: skip
+    said = [child.communicate(timeout=120)[0] for child in children]
+    assert [child.returncode for child in children] == [0, 0], "\n".join(said)
+    one = run(validation=HELD, metrics="accuracy", epochs=4)
+    expected = [np.asarray(leaf) for leaf in jax.tree.leaves(one.params)]
+    for i in (0, 1):
+        with np.load(tmp_path / f"{i}.npz") as found:
+            for k, leaf in enumerate(expected):
+                np.testing.assert_allclose(found[f"arr_{k}"], leaf, rtol=1e-5, atol=1e-5)
+            assert found["devices"] == 4
+    assert (tmp_path / "checkpoints" / "epoch-00000004.safetensors").exists()
