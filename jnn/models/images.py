@@ -1,0 +1,148 @@
+"""Networks for images: LeNet-5, VGG and residual networks."""
+
+from collections.abc import Sequence
+
+from jnn import errors
+from jnn.layers.activation import identity, relu
+from jnn.layers.combinators import parallel, serial
+from jnn.layers.convolution import conv
+from jnn.layers.dense import dense
+from jnn.layers.flatten import flatten
+from jnn.layers.initialisers import Initialiser, glorot_uniform, he_normal
+from jnn.layers.layer import Layer
+from jnn.layers.pooling import global_mean_pool, max_pool, weighted_subsample
+from jnn.rules.connections import Connections
+from jnn.rules.rule import Rule
+
+Activation = str | Rule
+
+
+def lenet5(classes: int = 10, *, activation: Activation = "tanh") -> Layer:
+    """LeNet-5 (LeCun et al. 1998), on images of 28 x 28 pixels: Hedberg's layers in a row.
+
+    Convolutions by 5 x 5 filters, of which the second reads the maps of the table `lenet5`, each
+    followed by weighted sub-sampling (H-86, H-87: one weight and one bias a map). The first
+    convolution pads the image by 2 to the 32 x 32 pixels of the paper. Where the paper ends in
+    radial units with fixed centres there is a dense layer here, for `softmax_cross_entropy`; and
+    where its squashing function is `1.7159 tanh(2 x / 3)`, the tanh.
+
+    >>> net = jnn.models.lenet5()
+    >>> jnn.summary(net, jax.ShapeDtypeStruct((32, 28, 28, 1), jnp.float32)).parameters
+    60850
+    """
+    errors.positive_integer("lenet5", "classes", classes)
+    return serial(
+        conv(6, 5, padding=2, activation=activation),  # C1: 28 x 28
+        weighted_subsample(2, activation=activation),  # S2: 14 x 14
+        conv(16, 5, connections=Connections.lenet5(), activation=activation),  # C3: 10 x 10
+        weighted_subsample(2, activation=activation),  # S4: 5 x 5
+        conv(120, 5, activation=activation),  # C5: 1 x 1
+        flatten(),
+        dense(84, activation=activation),  # F6
+        dense(classes),
+    )
+
+
+def modern_lenet(
+    classes: int = 10, *, widths: tuple[int, int] = (32, 64), hidden: int = 256
+) -> Layer:
+    """LeNet as one would build it now: wider, rectified, pooled by maxima, all maps connected.
+
+    >>> jnn.models.modern_lenet().spec.layers[:3]
+    (conv(32, 5, weights=he_normal), relu(), max_pool(2))
+    """
+    errors.positive_integer("modern_lenet", "classes", classes)
+    return serial(
+        conv(widths[0], 5, weights=he_normal), relu(), max_pool(2),
+        conv(widths[1], 5, weights=he_normal), relu(), max_pool(2),
+        flatten(), dense(hidden, weights=he_normal), relu(), dense(classes),
+    )  # fmt: skip
+
+
+def vgg(
+    classes: int = 10,
+    *,
+    blocks: Sequence[tuple[int, int]] = ((32, 2), (64, 2), (128, 2)),
+    hidden: Sequence[int] = (256,),
+    weights: Initialiser = he_normal,
+) -> Layer:
+    """VGG: rectified 3 x 3 convolutions that keep the size; pooling that halves it (X-137..142).
+
+    By default the small VGG-6, for images of 32 x 32 pixels. The sixteen layers of VGG-16 are
+
+        jnn.models.vgg(1000, blocks=((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)),
+                       hidden=(4096, 4096))
+
+    Args:
+      classes: the number of outputs.
+      blocks: of each block the maps, and the number of convolutions before it is pooled.
+      hidden: the units of the dense layers before the output.
+      weights: initialiser of all but the last layer.
+
+    >>> net = jnn.models.vgg()
+    >>> jnn.summary(net, jax.ShapeDtypeStruct((64, 32, 32, 3), jnp.float32)).parameters
+    814122
+    """
+    errors.positive_integer("vgg", "classes", classes)
+    layers = []
+    for maps, count in blocks:
+        for _ in range(count):
+            layers += [conv(maps, 3, padding="same", weights=weights), relu()]
+        layers.append(max_pool(2))
+    layers.append(flatten())
+    for units in hidden:
+        layers += [dense(units, weights=weights), relu()]
+    return serial(*layers, dense(classes))
+
+
+def resnet(
+    classes: int = 10,
+    *,
+    widths: Sequence[int] = (16, 32, 64),
+    steps: int = 2,
+    activation: Activation = "relu",
+    weights: Initialiser = glorot_uniform,
+) -> Layer:
+    """A residual network: Treister's steps T-22 and T-23 with convolutions for his matrices.
+
+    A convolution to the first width; then for each width `steps` steps `x + K2 s(K1 x + b)` (T-22),
+    with one of the other kind before them where the width grows, `K2 x + s(K1 x + b)` (T-23), whose
+    stride of 2 halves the image; the mean of each map, and a dense layer.
+
+    Args:
+      classes: the number of outputs.
+      widths: maps, from stage to stage.
+      steps: residual steps a stage.
+      activation: the name of an elementwise rule, or the rule.
+      weights: initialiser of all filters and weights.
+
+    >>> net = jnn.models.resnet(widths=(8, 16), steps=1)
+    >>> x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    >>> params, _ = jax.eval_shape(net.init, jax.random.key(0), x)
+    >>> jax.eval_shape(net, params, x).shape
+    (2, 10)
+    """
+    errors.positive_integer("resnet", "classes", classes)
+    errors.positive_integer("resnet", "steps", steps)
+    layers = [conv(widths[0], 3, padding="same", activation=activation, weights=weights)]
+    for i, maps in enumerate(widths):
+        if i:
+            layers.append(_projection(maps, activation, weights))
+        layers += [_step(maps, activation, weights) for _ in range(steps)]
+    return serial(*layers, global_mean_pool(), dense(classes, weights=weights))
+
+
+def _step(maps: int, activation: Activation, weights: Initialiser) -> Layer:
+    """T-22: x + K2 s(K1 x + b)."""
+    inner = serial(
+        conv(maps, 3, padding="same", activation=activation, weights=weights),
+        conv(maps, 3, padding="same", bias=False, weights=weights),
+    )
+    return parallel(identity(), inner, combine="sum")
+
+
+def _projection(maps: int, activation: Activation, weights: Initialiser) -> Layer:
+    """T-23: K2 x + s(K1 x + b), where the number of maps changes."""
+    inner = conv(maps, 3, stride=2, padding="same", activation=activation, weights=weights)
+    beside = conv(maps, 1, stride=2, padding="same", bias=False, weights=weights)
+    return parallel(beside, inner, combine="sum")
