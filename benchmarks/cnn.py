@@ -235,7 +235,7 @@ CONVOLUTIONS = (
     _conv("3x3 stride 2", (64, 33, 33, 16), (3, 3, 16, 32), stride=2),
     _conv("3x3 dilation 2", (64, 16, 16, 32), (3, 3, 32, 32), padding="same", dilation=2),
     _conv("3x3 depthwise", (64, 32, 32, 64), (3, 3, 1, 64), padding="same", groups=64),
-    _transposed("3x3 transposed, stride 2", (64, 16, 16, 32), (3, 3, 32, 16), stride=2),
+    _transposed("3x3 transposed, stride 2", (64, 16, 16, 32), (3, 3, 16, 32), stride=2),
     _conv("3 in 1-D", (64, 1024, 32), (3, 32, 32), padding="same"),
     _conv("3x3x3 in 3-D", (8, 16, 16, 16, 16), (3, 3, 3, 16, 16), padding="same"),
 )
