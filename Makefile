@@ -48,6 +48,7 @@ bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python -m benchmarks.integrators
+	$(BIN)/python -m benchmarks.solvers
 
 format: $(INSTALLED)  ## put the code in its format
 	$(BIN)/ruff format .

@@ -1,7 +1,7 @@
 """L-BFGS: the inverse Hessian from the last few steps (H-183..186, Algorithms 2 and 3)."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -92,13 +92,14 @@ def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     def turn(i, carry):
         h, gammas = carry
         back = i >= stored
-        j = (pairs.count - 1 - jnp.where(back, 2 * stored - 1 - i, i)) % m
-        s, y = pairs.s[j], pairs.y[j]
+        j = lax.rem(pairs.count - 1 - jnp.where(back, 2 * stored - 1 - i, i), jnp.int32(m))
+        at = partial(lax.dynamic_index_in_dim, index=j, keepdims=False)
+        s, y = at(pairs.s), at(pairs.y)
         h = jnp.where(i == stored, pairs.gamma, 1) * h
-        product = pairs.rho[j] * tree.dot(jnp.where(back, y, s), h)
+        product = at(pairs.rho) * tree.dot(jnp.where(back, y, s), h)
         # Newest to oldest: g - gamma y. Oldest to newest: h + (gamma - beta) s.
-        h += jnp.where(back, (gammas[j] - product) * s, -product * y)
-        return h, gammas.at[j].set(product)
+        h += jnp.where(back, (at(gammas) - product) * s, -product * y)
+        return h, lax.dynamic_update_index_in_dim(gammas, product, j, 0)
 
     first = jnp.where(stored > 0, 1, pairs.gamma) * gradient
     return lax.fori_loop(0, 2 * stored, turn, (first, jnp.zeros_like(pairs.rho)))[0]
@@ -112,12 +113,17 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = Tru
     curvature, square = tree.dot(s, y), tree.dot(y, y)
     sound = curvature > jnp.finfo(s.dtype).eps * jnp.sqrt(tree.dot(s, s) * square)  # H-177
     sound &= jnp.isfinite(square)
-    j = pairs.count % len(pairs.rho)
+    j = lax.rem(pairs.count, jnp.int32(len(pairs.rho)))
     safe = jnp.where(sound, curvature, 1)
+
+    def put(ring: jax.Array, new: jax.Array) -> jax.Array:
+        new = jnp.where(sound, new, lax.dynamic_index_in_dim(ring, j, keepdims=False))
+        return lax.dynamic_update_index_in_dim(ring, new, j, 0)
+
     return Pairs(
-        pairs.s.at[j].set(jnp.where(sound, s, pairs.s[j])),
-        pairs.y.at[j].set(jnp.where(sound, y, pairs.y[j])),
-        pairs.rho.at[j].set(jnp.where(sound, 1 / safe, pairs.rho[j])),
+        put(pairs.s, s),
+        put(pairs.y, y),
+        put(pairs.rho, 1 / safe),
         jnp.where(sound, safe / jnp.where(sound, square, 1), pairs.gamma),  # H-191
         jnp.where(keep, pairs.count + jnp.int32(sound), 0),
     )
