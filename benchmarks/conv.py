@@ -32,7 +32,7 @@ class Shape(NamedTuple):
 
     def __str__(self) -> str:
         extra = f" stride {self.stride}" * (self.stride > 1) + f" {self.padding}"
-        kind = " depthwise" if self.groups > 1 else ""
+        kind = f" in {self.groups} groups" * (self.groups > 1)
         return (f"{self.batch}x{self.size}x{self.size}x{self.maps[0]} by {self.window}x"
                 f"{self.window} to {self.maps[1]}{kind}{extra}")  # fmt: skip
 
@@ -64,6 +64,7 @@ GROUPS = {
     "vgg2": (Shape(64, 16, (64, 64), 3), Shape(64, 8, (64, 128), 3), Shape(64, 8, (128, 128), 3)),
     "strided": (Shape(32, 32, (32, 64), 3, stride=2), Shape(32, 32, (32, 64), 1, stride=2),
                 Shape(32, 32, (16, 32), 4, "valid", stride=2)),
+    "groups": (Shape(32, 16, (64, 64), 3, groups=2), Shape(32, 16, (64, 64), 3, groups=8)),
     "depthwise": (Shape(64, 32, (32, 32), 3, groups=32), Shape(32, 16, (128, 128), 5, groups=128)),
     "large": (Shape(16, 32, (16, 16), 9), Shape(4, 64, (8, 8), 15)),
 }  # fmt: skip

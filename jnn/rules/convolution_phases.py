@@ -1,15 +1,19 @@
 """Other roads to XLA's own convolution, which is slow on some.
 
-On a CPU it leaves its fast path where a stride spreads the deltas ("phases"), and takes a slower
-one where a padding is equal on both sides ("overrun").
+On a CPU it leaves its fast path where a stride spreads the deltas ("phases") and where there are
+groups ("by_group"), and takes a slower one where a padding is equal on both sides ("overrun").
 """
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jnn.rules.convolution_products import (
+    filter_delta,
+    filter_lax,
     input_delta,
     input_lax,
     rotated,
@@ -87,3 +91,32 @@ def input_overrun(
     larger = tuple(n + 1 for n in size)
     return input_lax(delta, w, size=larger, stride=stride, padding=padding, dilation=dilation,
                      groups=groups)[:, :-1, :-1]  # fmt: skip
+
+
+def grouped(call: Call) -> bool:
+    """Whether there are groups, and few enough to take them one by one."""
+    return 1 < call.setting("groups") <= 16
+
+
+def _by_group(function: Callable[..., jax.Array], a: jax.Array, b: jax.Array, settings: Any) -> Any:
+    groups = settings["groups"]
+    parts = zip(jnp.split(a, groups, -1), jnp.split(b, groups, -1), strict=True)
+    return jnp.concatenate([function(*part, **settings | {"groups": 1}) for part in parts], -1)
+
+
+@value.implementation("by_group", grouped)
+def value_by_group(x: jax.Array, w: jax.Array, **settings: Any) -> jax.Array:
+    """A convolution for each group."""
+    return _by_group(value_lax, x, w, settings)
+
+
+@input_delta.implementation("by_group", grouped)
+def input_by_group(delta: jax.Array, w: jax.Array, **settings: Any) -> jax.Array:
+    """The input delta of each group."""
+    return _by_group(input_lax, delta, w, settings)
+
+
+@filter_delta.implementation("by_group", grouped)
+def filter_by_group(x: jax.Array, delta: jax.Array, **settings: Any) -> jax.Array:
+    """The filter gradient of each group."""
+    return _by_group(filter_lax, x, delta, settings)

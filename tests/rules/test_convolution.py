@@ -11,6 +11,7 @@ import scipy.signal
 
 import jnn
 from jnn.rules import Connections, affine, conv, conv_transpose, convolution_matrix, toeplitz
+from jnn.rules import convolution_linked as linked
 from tests.golden import golden
 
 
@@ -270,16 +271,16 @@ def test_a_full_table_is_no_table_and_one_to_one_is_depthwise(random):
 
 
 TABLES = {
-    "two halves": Connections(np.kron(np.eye(2), np.ones((8, 8))).astype(bool)),
-    "one to one": Connections.one_to_one(16),
-    "the first map alone": Connections.of([[0]] * 16, 16),
+    "two halves": Connections(np.kron(np.eye(2), np.ones((32, 32))).astype(bool)),
+    "one to one": Connections.one_to_one(64),
+    "the first map alone": Connections.of([[0]] * 64, 64),
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_cost_shrinks_with_the_table(name, random):
     """Value and both derivatives; a full table's operations are the measure."""
-    x, out = jnp.ones((2, 8, 8, 16)), jnp.ones((2, 8, 8, 16))
+    x, out = jnp.ones((1, 4, 4, 64)), jnp.ones((1, 4, 4, 64))
 
     def operations(table):
         w = jnp.ones((3, 3, table.links))
@@ -291,8 +292,26 @@ def test_cost_shrinks_with_the_table(name, random):
         return flops(step, x, w)
 
     table = TABLES[name]
-    share = table.links / 16**2
-    assert operations(table) < 1.5 * share * operations(Connections.full(16, 16))
+    share = table.links / 64**2
+    assert operations(table) < 1.5 * share * operations(Connections.full(64, 64))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_in_blocks_computes_what_its_definition_says(name, random):
+    table = TABLES[name]
+    assert len(linked.blocks(table)) == (2 if name == "two halves" else 1)
+    x, delta = (jnp.asarray(random.normal(size=(1, 3, 3, 64))) for _ in range(2))
+    w = jnp.asarray(random.normal(size=(3, 3, table.links)))
+
+    def rule(x, w):
+        return conv(x, w, padding="same", connections=table)
+
+    def told(function):
+        y, pull = jax.vjp(function, x, w)
+        return y, *pull(delta)
+
+    for ours, theirs in zip(told(rule), told(jnn.autodiff(rule)), strict=True):
+        close(ours, theirs)
 
 
 # Wrong input.
