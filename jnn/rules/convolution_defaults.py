@@ -17,7 +17,9 @@ def default(call: Call, backend: str) -> str:
     groups, stride = call.setting("groups"), call.setting("stride")
     window, inputs, outputs = _filter(call)
     if groups > 1:
-        return "shifted" if inputs == 1 else "lax"
+        if inputs == 1:
+            return "shifted"
+        return "by_group" if groups <= 16 and _multiplications(call) >= SMALL else "lax"
     plain = set(call.setting("dilation")) == {1} and call.arrays[0][1] in ("float32", "float64")
     if not plain or len(stride) != 2 or _multiplications(call) < SMALL:
         return "lax"
