@@ -22,6 +22,7 @@ class Progress:
         """Before the first epoch; `first` were run before, `samples` are in an epoch."""
         self.epochs, self.first, self.samples = epochs, first, samples
         self.started = self.shown = time.perf_counter()
+        self.last = first  # The epoch shown last.
 
     def due(self) -> bool:
         """Whether it is time to show something."""
@@ -46,7 +47,7 @@ class Lines(Progress):
 
     def show(self, epoch: int, names: Sequence[str], row: Any) -> None:
         """Writes a line."""
-        self.shown = time.perf_counter()
+        self.shown, self.last = time.perf_counter(), epoch
         taken = self.shown - self.started
         rate = (epoch - self.first) * self.samples / max(taken, 1e-9)
         left = taken / max(epoch - self.first, 1) * (self.epochs - epoch)
@@ -59,8 +60,8 @@ class Lines(Progress):
         print(line, file=self.stream or sys.stderr, flush=True)
 
     def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
-        """Writes the last line."""
-        if epoch > self.first:
+        """Writes the last line, unless it stands there."""
+        if epoch > self.last:
             self.show(epoch, names, row)
 
 
