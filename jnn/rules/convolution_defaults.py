@@ -40,7 +40,7 @@ def default(call: Call, backend: str) -> str:
         return "lax"
     if any(before for before, _ in call.setting("padding")):
         return "overrun"
-    return "im2col" if call.product == "conv.value" else "lax"
+    return "im2col" if call.product == "conv.value" else "spread"
 
 
 def _filter(call: Call) -> tuple[tuple[int, ...], int, int]:

@@ -5,7 +5,8 @@ matrix is as many times larger than the image as the filter has entries. So it i
 samples only, and is used while it lies in the cache; or patches are made along the last axis
 alone, and a product taken for each other entry of the filter ("rows"), or all these products at
 once and their results shifted and added ("shifted_rows"). In the filter gradient delta may be
-widened instead of the image ("wide_delta").
+widened instead of the image ("wide_delta"); in the input's, each delta is spread over its window
+("spread").
 """
 
 import math
@@ -152,6 +153,37 @@ for _name, _function in [
     ("im2col", value_im2col), ("rows", value_rows), ("shifted_rows", value_shifted_rows),
 ]:  # fmt: skip
     input_delta.implementation(_name, one_group_unit_stride)(_backwards(_function))
+
+
+@input_delta.implementation("spread", one_group)
+def input_spread(
+    delta: jax.Array, w: jax.Array, *,
+    size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
+) -> jax.Array:  # fmt: skip
+    """Each delta times the whole filter in one product, and these windows added up, axis by axis.
+
+    No zero is multiplied: a "valid" convolution pads delta to twice its size and more (H-72).
+    """
+    *window, _, outputs = w.shape
+    axes = len(window)
+    # The last axis' entries outermost: it is added up first, and what it adds lies together.
+    matrix = w.transpose(*reversed(range(axes)), axes, axes + 1).reshape(-1, outputs).T
+
+    def of_samples(delta: jax.Array) -> jax.Array:
+        z = dot(widen(delta), widen(matrix))
+        for a in reversed(range(axes)):
+            spread = tuple(stride[a] if i == a else 1 for i in range(axes))
+            length = (delta.shape[1 + a] - 1) * stride[a] + 1
+            terms = []
+            for u, part in enumerate(jnp.split(z, window[a], -1)):
+                first = u * dilation[a] - padding[a][0]  # Where the first delta lies, H-75.
+                room = (first, size[a] - length - first)
+                terms.append(padded(part, tuple(room if i == a else (0, 0) for i in range(axes)),
+                                    spread))  # fmt: skip
+            z = sum(terms[1:], terms[0])
+        return z.astype(delta.dtype)
+
+    return over_samples(of_samples, delta, math.prod(delta.shape[1:-1]) * matrix.shape[1])
 
 
 @filter_delta.implementation("im2col", one_group)

@@ -40,7 +40,7 @@ def views(
     ]  # fmt: skip
 
 
-CACHE = 2**22  # Bytes of patches that are made at once: what a core's share of a cache holds.
+CACHE = 2**21  # Bytes of patches that are made at once: what the cores keep next to them.
 
 
 def samples(batch: int, size: int) -> int:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,10 @@ NAMES = ("conv.value", "conv.input", "conv.filter")
 class Setting:
     """A convolution by its sizes; `batch` is odd, so that chunks leave a rest."""
 
-    def __init__(self, size, window, maps, *, stride=1, padding=0, dilation=1, groups=1, batch=5):
+    def __init__(
+        self, size, window, maps, *,
+        stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups=1, batch=5,
+    ):  # fmt: skip
         axes = len(size)
         self.size, self.window, self.maps, self.batch = size, window, maps, batch
         self.stride, self.dilation = (
