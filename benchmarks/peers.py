@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -76,13 +76,13 @@ def flax_step(sizes: tuple[int, ...], rate: float, params: Any) -> tuple[Callabl
     theirs = {"params": {f"Dense_{i}": {"kernel": w, "bias": b} for i, (w, b) in enumerate(params)}}
 
     def loss(params, x, t):
-        logits = net.apply(params, x)
+        logits = cast(Any, net.apply(params, x))
         return optax.softmax_cross_entropy_with_integer_labels(logits, t).mean()
 
     def step(params, x, t):
         value, grads = jax.value_and_grad(loss)(params, x, t)
         updates, _ = optimizer.update(grads, optimizer.init(params), params)
-        layers = optax.apply_updates(params, updates)["params"]
+        layers = cast(Any, optax.apply_updates(params, updates))["params"]
         ordered = [layers[f"Dense_{i}"] for i in range(len(sizes))]
         return value, [(layer["kernel"], layer["bias"]) for layer in ordered]
 

@@ -64,6 +64,7 @@ def optax() -> Callable:
         def turn(carry: Any) -> Any:
             x, state, _, i = carry
             v, g = both(x, state=state)
+            g = jnp.asarray(g)
             updates, state = solver.update(g, state, x, value=v, grad=g, value_fn=value)
             return theirs.apply_updates(x, updates), state, jnp.max(jnp.abs(g)), i + 1
 

@@ -59,6 +59,14 @@ class Result(NamedTuple):
     aux: Any = None
     history: Any = None  # A `History`, if one was asked for.
 
+    def __str__(self) -> str:
+        """The sentence and the numbers; the solver's state, which fills pages, stays out."""
+        shown = ("params", "value", "gradient_norm", "steps", "evaluations")
+        lines = [f"{name:<14} {getattr(self, name)}" for name in shown]
+        if isinstance(self.status, jax.core.Tracer):
+            return "\n".join(lines)
+        return "\n".join([f"{'message':<14} {self.message}", *lines])
+
     @property
     def success(self) -> Any:
         """Whether a tolerance was met."""

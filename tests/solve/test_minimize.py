@@ -248,3 +248,13 @@ def test_progress_prints_a_line_a_step(capsys):
     jnn.minimize(rosenbrock, jnp.array([-1.2, 1.0]), progress=True, max_steps=3)
     jax.effects_barrier()
     assert capsys.readouterr().out.count("step ") == 3
+
+
+def test_a_result_prints_its_sentence_and_no_state():
+    found = jnn.minimize(rosenbrock, jnp.array([-1.2, 1.0]), jnn.lbfgs())
+    shown = str(found).splitlines()
+    assert found.message in shown[0]
+    assert [line.split()[0] for line in shown[1:]] == list(r.Result._fields[:5])
+    batch = jax.vmap(lambda x: jnn.minimize(rosenbrock, x))(jnp.ones((2, 2)))
+    assert str(batch).count("Converged") == 2
+    jax.eval_shape(lambda x: str(jnn.minimize(rosenbrock, x)) and x, jnp.ones(2))
