@@ -243,7 +243,7 @@ def _ties(x: jax.Array, y: jax.Array, seen: Windows) -> jax.Array:
 
 
 for _settings in (
-    {"size": (5, 4), "channels": 2, "window": 2},  # A row remains.
+    {"size": (5, 4), "channels": 4, "window": 2},  # A row remains.
     {"size": (5, 6), "channels": 1, "window": 3, "stride": 2, "padding": "same"},
     {"size": (7,), "channels": 2, "window": 3, "stride": 1, "ties": "split"},
     {"size": (3, 4, 2), "channels": 1, "window": 2, "ties": "all"},

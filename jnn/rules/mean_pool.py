@@ -88,7 +88,7 @@ def _over_counts(x: jax.Array, seen: Windows) -> jax.Array:
 
 
 for _settings in (
-    {"size": (5, 4), "channels": 2, "window": 2},  # A row remains.
+    {"size": (5, 4), "channels": 4, "window": 2},  # A row remains.
     {"size": (5, 6), "channels": 1, "window": 3, "stride": 2, "padding": "same"},
     {"size": (6,), "channels": 2, "window": 6},  # Global.
     {"size": (3, 4, 2), "channels": 1, "window": 2, "stride": 1},

@@ -194,7 +194,7 @@ def _example(size, maps: int, alpha, biases: int | None, **settings):
     return make
 
 
-weighted_subsample.example(_example((5, 4), 2, (2, 3), 3, factor=2, connections=_TABLE))
+weighted_subsample.example(_example((5, 2), 2, (2, 3), 3, factor=2, connections=_TABLE))
 weighted_subsample.example(_example((4, 3), 2, (3,), 3, factor=(2, 1), connections=_TABLE))
 weighted_subsample.example(_example((7,), 2, (2,), None, factor=6))
 weighted_subsample.example(_example((2, 3, 2), 1, (1, 2), None, factor=2))
@@ -207,7 +207,7 @@ def weighted_subsample_extreme(random: np.random.Generator) -> Example:
 
 
 for _settings in (
-    {"size": (5, 4), "channels": 2, "factor": 2},
+    {"size": (5, 4), "channels": 4, "factor": 2},
     {"size": (7,), "channels": 1, "factor": 3},
     {"size": (3, 2, 4), "channels": 1, "factor": (2, 1, 3)},
 ):

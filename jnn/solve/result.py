@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax import core
 
 RUNNING = -1
 SMALL_GRADIENT = 0
@@ -63,7 +64,7 @@ class Result(NamedTuple):
         """The sentence and the numbers; the solver's state, which fills pages, stays out."""
         shown = ("params", "value", "gradient_norm", "steps", "evaluations")
         lines = [f"{name:<14} {getattr(self, name)}" for name in shown]
-        if isinstance(self.status, jax.core.Tracer):
+        if isinstance(self.status, core.Tracer):
             return "\n".join(lines)
         return "\n".join([f"{'message':<14} {self.message}", *lines])
 

@@ -1,6 +1,7 @@
 """Arguments of the size that a rule meets in a network, to weigh and to race it with."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -88,6 +89,34 @@ def _parameters(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example({"w": w, "b": b})
 
 
+def _images(sizes: Sizes) -> tuple[int, ...]:
+    return sizes.batch, 16, 16, MAPS
+
+
+def _image(**settings: Any) -> Maker:
+    return lambda random, sizes: Example(random.normal(size=_images(sizes)), **settings)
+
+
+def _convolution(window: int, **settings: Any) -> Maker:
+    def make(random: np.random.Generator, sizes: Sizes) -> Example:
+        w = random.normal(size=(window, window, MAPS, MAPS)) / (window * MAPS**0.5)
+        return Example(random.normal(size=_images(sizes)), w, random.normal(size=MAPS), **settings)
+
+    return make
+
+
+def _weighted(random: np.random.Generator, sizes: Sizes) -> Example:
+    alpha, b = random.normal(size=(MAPS, MAPS)) / MAPS**0.5, random.normal(size=MAPS)
+    return Example(random.normal(size=_images(sizes)), alpha, b, factor=2)
+
+
+def _radial(random: np.random.Generator, sizes: Sizes) -> Example:
+    x, centres = random.normal(size=(sizes.batch, 64)), random.normal(size=(100, 64))
+    return Example(x, centres, np.full(100, 0.1))
+
+
+MAPS = 16  # Of the images.
+
 _MAKERS: dict[str, Maker] = {
     "affine": _affine,
     "residual": _residual,
@@ -104,4 +133,11 @@ _MAKERS: dict[str, Maker] = {
     "huber": _predictions,
     "squared_error": _predictions,
     "l2": _parameters,
+    "conv": _convolution(3, padding="same"),
+    "conv_transpose": _convolution(2, stride=2),
+    "max_pool": _image(window=2),
+    "mean_pool": _image(window=2),
+    "subsample": _image(factor=2),
+    "weighted_subsample": _weighted,
+    "radial": _radial,
 }
