@@ -6,15 +6,15 @@ tolerance was met.
 """
 
 import argparse
-import importlib
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnn.commands.names import found
 from jnn.solve.minimize import METHODS, minimize
 from jnn.solve.result import Progress, show
 
@@ -88,18 +88,18 @@ def run(options: argparse.Namespace) -> int:
 
     with jax.enable_x64(not options.float32):
         start = jnp.asarray(options.start or options.problem.start, jnp.result_type(float))
-        found = minimize(
+        result = minimize(
             options.problem.f, start, method=options.method, tol=options.tol,
             max_steps=options.max_steps, callback=tell,
         )  # fmt: skip
-        jax.block_until_ready(found.params)
+        jax.block_until_ready(result.params)
         jax.effects_barrier()
-        print(found.message)
-        print(f"value {float(found.value):.8g} at {np.asarray(found.params)}")
-        print(f"{int(found.steps)} steps, {int(found.evaluations)} evaluations")
+        print(result.message)
+        print(f"value {float(result.value):.8g} at {np.asarray(result.params)}")
+        print(f"{int(result.steps)} steps, {int(result.evaluations)} evaluations")
         if options.plot:
             draw(options.problem.f, start, told, options.plot)
-    return 0 if found.success else 1
+    return 0 if result.success else 1
 
 
 def draw(f: Callable, start: jax.Array, told: list[Progress], path: str) -> None:
@@ -125,18 +125,5 @@ def problem(name: str) -> Problem:
     >>> problem("rosenbrock").start
     (-1.2, 1.0)
     """
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        if name not in PROBLEMS:
-            known = ", ".join(PROBLEMS)
-            raise argparse.ArgumentTypeError(
-                f"there is no problem '{name}'. Problems: {known}; or PACKAGE.MODULE:NAME."
-            )
-        return PROBLEMS[name]
-    if "" not in sys.path:  # The console command does not look where it is called.
-        sys.path.insert(0, "")
-    try:
-        found: Any = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise argparse.ArgumentTypeError(f"'{name}': {error}.") from None
-    return Problem(found, ())
+    one = found(name, "problem", PROBLEMS)
+    return one if isinstance(one, Problem) else Problem(one, ())

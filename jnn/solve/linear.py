@@ -67,14 +67,10 @@ def cg(
         beta = following / jnp.where(rho == 0, 1, rho)  # H-160
         return x, r, tree.axpy(beta, d, z), following, steps + 1, ~sound
 
-    def unfinished(carry):
-        _, r, _, _, steps, broken = carry
-        return (tree.norm(r) > goal) & (steps < limit) & ~broken
-
     r = tree.axpy(-1.0, multiply(x), b)  # H-156: r = b - A x
     z = condition(r)
     start = (x, r, z, tree.dot(r, z), jnp.int32(0), jnp.bool_(False))
-    x, r, _, _, steps, _ = lax.while_loop(unfinished, turn, start)
+    x, r, _, _, steps, _ = iterate(turn, start, limit, goal)
     size = tree.norm(r)
     return LinearResult(x, size, steps, size <= goal)
 
@@ -94,6 +90,19 @@ def system(
     limit = 10 * sum(leaf.size for leaf in leaves) if max_steps is None else max_steps
     least = 10 * float(jnp.finfo(jnp.result_type(*leaves)).eps) if tol is None else tol
     return multiply, x, limit, least * tree.norm(b)
+
+
+def iterate(turn: Callable[[Any], Any], start: Any, limit: int, goal: jax.Array) -> Any:
+    """Turns until the residual is within its goal, the steps are used up or the recurrence breaks.
+
+    What is carried has the residual second, and the steps and whether it broke last.
+    """
+
+    def unfinished(carry: Any) -> jax.Array:
+        _, r, *_, steps, broken = carry
+        return (tree.norm(r) > goal) & (steps < limit) & ~broken
+
+    return lax.while_loop(unfinished, turn, start)
 
 
 def columns(solve: Callable[..., LinearResult], b: jax.Array, x0: Any) -> LinearResult:
@@ -156,12 +165,8 @@ def bicgstab(
         broken = (following == 0) | (omega == 0) | ~jnp.isfinite(following)
         return x, r, p, following, steps + 1, broken
 
-    def unfinished(carry):
-        _, r, _, _, steps, broken = carry
-        return (tree.norm(r) > goal) & (steps < limit) & ~broken
-
     start = (x, first, first, tree.dot(first, first), jnp.int32(0), jnp.bool_(False))
-    x, _, _, _, steps, _ = lax.while_loop(unfinished, turn, start)
+    x, _, _, _, steps, _ = iterate(turn, start, limit, goal)
     size = tree.norm(tree.axpy(-1.0, multiply(x), b))  # The recurrence drifts from the truth.
     return LinearResult(x, size, steps, size <= 100 * goal)
 
