@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jnn.files import whole
 from jnn.rules.mode import derivatives
 from jnn.verify.measure import Program, program
 
@@ -119,8 +120,6 @@ def publish(title: str, line: str, body: str, path: Path | None) -> None:
 
 def write(path: Path, page: str) -> None:
     """Writes the file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    with whole(path) as file:
+        file.write(page.encode())
     print(f"written to {path}")

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import models
-from jnn.layers import conv, dense, flatten, max_pool, relu, serial
 from jnn.layers.layer import Layer
 from jnn.rules import softmax_cross_entropy
 
@@ -58,20 +57,12 @@ def mlp(batch: int) -> Made:
 
 def lenet(batch: int) -> Made:
     """28x28: 5x5x32, pool, 5x5x64, pool, dense 256, 10."""
-    steps = (conv(32, 5), relu(), max_pool(2), conv(64, 5), relu(), max_pool(2))
-    net = serial(*steps, flatten(), dense(256), relu(), dense(10))
-    return _classifier("lenet", net, (batch, 28, 28, 1))
+    return _classifier("lenet", models.modern_lenet(), (batch, 28, 28, 1))
 
 
 def vgg6(batch: int) -> Made:
     """32x32x3: pairs of 3x3 with 32, 64 and 128 maps, a pool behind each, dense 256, 10."""
-    steps = [
-        step
-        for maps in (32, 64, 128)
-        for step in (*[conv(maps, 3, padding="same"), relu()] * 2, max_pool(2))
-    ]
-    net = serial(*steps, flatten(), dense(256), relu(), dense(10))
-    return _classifier("vgg6", net, (batch, 32, 32, 3))
+    return _classifier("vgg6", models.vgg(), (batch, 32, 32, 3))
 
 
 def _classifier(name: str, net: Layer, shape: tuple[int, ...]) -> Made:

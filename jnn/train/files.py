@@ -6,13 +6,11 @@ dtype, shape and place by its path in the tree, `0/w`; under `__metadata__` stan
 this format, a checksum, and which leaves are random keys.
 """
 
-import contextlib
 import json
 import math
 import os
-import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -21,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
+from jnn.files import whole
 
 VERSION = 1
 LONGEST_HEADER = 100_000_000  # The limit of other readers.
@@ -194,33 +193,6 @@ def write(
         file.write(len(header).to_bytes(8, "little") + header)
         for name in order:
             file.write(_bytes(arrays[name]))
-
-
-@contextlib.contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file that takes its name when everything is on the disk, and vanishes on an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # As any new file; a temporary one is private.
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    with contextlib.suppress(OSError, AttributeError):  # Not every system has directories to sync.
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

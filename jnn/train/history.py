@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jnn import errors
-from jnn.train.files import whole
+from jnn.files import whole
 
 
 class History(dict[str, np.ndarray]):

@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import json
-import os
 import platform
-import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import jax
 
 from jnn import errors
+from jnn.files import whole
 from jnn.rules.product import Call, Product, choices, products
 from jnn.verify.table import seconds_text, table
 
@@ -141,15 +140,8 @@ class Choices(contextlib.ContextDecorator):
             for row in self.rows
         ]
         content = {"format": FORMAT, "device": self.device, "jax": self.jax, "rows": rows}
-        path = Path(path)
-        handle, partial = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-        try:
-            with open(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=1)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
+        with whole(path) as file:
+            file.write(json.dumps(content, indent=1).encode())
 
     @classmethod
     def load(cls, path: str | Path) -> "Choices":

@@ -117,6 +117,11 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_a_device_stays_one():
+    jnn.save(os.devnull, {"a": jnp.ones(2)})
+    assert not os.path.isfile(os.devnull)
+
+
 def test_no_flipped_bit_and_no_shortened_file_passes(tmp_path, random):
     path = tmp_path / "a"
     jnn.save(path, {"a": random.standard_normal(4), "b": np.arange(3)})
