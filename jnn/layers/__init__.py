@@ -27,6 +27,8 @@ from jnn.layers.convolution import separable_conv as separable_conv
 from jnn.layers.dense import DenseParams as DenseParams
 from jnn.layers.dense import dense as dense
 from jnn.layers.flatten import flatten as flatten
+from jnn.layers.image_filter import IMAGE_FILTERS as IMAGE_FILTERS
+from jnn.layers.image_filter import image_filter as image_filter
 from jnn.layers.layer import Layer as Layer
 from jnn.layers.layer import Spec as Spec
 from jnn.layers.layer import layer as layer

@@ -173,7 +173,7 @@ def adams_bashforth(rate: Rate, order: int = 2) -> Optimizer:
 
 
 def multistep_roots(
-    moves: Coefficients, gradients: Coefficients, curvature: float = 0.0
+    moves: Coefficients, gradients: Coefficients, curvature: Any = 0.0
 ) -> np.ndarray:
     """By what a multistep method multiplies its errors each step, on a quadratic; largest first.
 
@@ -185,20 +185,25 @@ def multistep_roots(
 
     >>> jnn.optim.multistep_roots([], [1.0], curvature=0.25).tolist()  # Euler: 1 - 0.25
     [0.75]
+    >>> jnn.optim.multistep_roots([], [1.0], curvature=np.array([0.25, 1j])).shape
+    (2, 1)
 
     Args:
       moves: a_0, a_1, ... as in `multistep`.
       gradients: b_0, b_1, ...
       curvature: the rate times the second derivative; at 0 the root 1 is the one of the flow
-        itself.
+        itself. An array of them, complex ones too, gives the roots of each on a last axis.
     """
     k = max(len(moves), len(gradients) - 1)
-    polynomial = np.zeros(k + 2)  # Highest power first: entry i belongs to z^{k+1-i}.
-    polynomial[0], polynomial[1] = 1.0, -1.0
+    curvature = np.asarray(curvature)
+    # The matrix that takes errors to the next step's: its first row is the recursion.
+    companion = np.zeros((*curvature.shape, k + 1, k + 1), np.result_type(curvature, float))
+    companion[..., range(1, k + 1), range(k)] = 1
+    companion[..., 0, 0] = 1
     for i, a in enumerate(moves):
-        polynomial[i + 1] -= a
-        polynomial[i + 2] += a
+        companion[..., 0, i] += a
+        companion[..., 0, i + 1] -= a
     for i, b in enumerate(gradients):
-        polynomial[i + 1] += curvature * b
-    roots = np.roots(polynomial)
-    return roots[np.argsort(-abs(roots))]
+        companion[..., 0, i] -= b * curvature
+    roots = np.linalg.eigvals(companion)
+    return np.take_along_axis(roots, np.argsort(-abs(roots), axis=-1), axis=-1)

@@ -1,4 +1,4 @@
-"""Pictures of reports, comparisons, learning curves and deltas: the only import of matplotlib.
+"""Pictures of training, of derivatives, of images and of methods: the only import of matplotlib.
 
 Each function returns the figure, saves it where a path is given, and shows nothing. One that takes
 `figure` draws into it, or into a part of it.
@@ -9,11 +9,18 @@ from jnn.plots.canvas import figure as figure
 from jnn.plots.canvas import styled as styled
 from jnn.plots.check import check as check
 from jnn.plots.comparison import comparison as comparison
+from jnn.plots.curves import curves as curves
 from jnn.plots.deltas import deltas as deltas
 from jnn.plots.differences import gradient_test as gradient_test
 from jnn.plots.differences import transpose_test as transpose_test
 from jnn.plots.history import history as history
+from jnn.plots.images import feature_maps as feature_maps
+from jnn.plots.images import filters as filters
+from jnn.plots.images import images as images
+from jnn.plots.images import saliency as saliency
 from jnn.plots.paths import descent_path as descent_path
+from jnn.plots.paths import paths as paths
+from jnn.plots.stability import stability as stability
 from jnn.plots.style import BLACK as BLACK
 from jnn.plots.style import BLUE as BLUE
 from jnn.plots.style import FAINT as FAINT

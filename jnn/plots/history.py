@@ -8,7 +8,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.plots.canvas import Canvas, page, panel, saved, whole_numbers
-from jnn.plots.style import cycle
+from jnn.plots.curves import draw
 
 
 def history(
@@ -45,11 +45,7 @@ def history(
         axes = panel(canvas, len(panels), k)
         lines = lines if isinstance(lines, Mapping) else {"": lines}
         arrays = {name: np.asarray(values, dtype=float).ravel() for name, values in lines.items()}
-        for (name, values), style in zip(arrays.items(), cycle(len(arrays)), strict=True):
-            steps = np.arange(1, len(values) + 1)
-            colour, line, marker = style
-            axes.plot(steps, values, color=colour, linestyle=line, marker=marker, markersize=4,
-                      linewidth=1.5, label=name, markevery=max(1, len(values) // 12))  # fmt: skip
+        draw(axes, np.arange(1, 1 + max(map(len, arrays.values()))), arrays)
         values = np.concatenate(list(arrays.values()))
         values = values[np.isfinite(values)]
         if values.size and values.max() > 100 * values.min() > 0:

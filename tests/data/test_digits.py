@@ -45,3 +45,14 @@ def test_without_scikit_learn_a_sentence_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ImportError, match=r'pip install "jnn\[examples\]"'):
         digits()
+
+
+def test_enlarged_digits_pass_through_the_pixels_of_the_original():
+    small, large = digits().test, digits(24).test
+    assert large.x.shape == (355, 24, 24, 1)
+    np.testing.assert_array_equal(large.y, small.y)
+    np.testing.assert_allclose(large.x[:, 1::3, 1::3], small.x, atol=1e-6)  # Centres on centres.
+    between = (2 * small.x[:, 3, 2] + small.x[:, 4, 2]) / 3
+    np.testing.assert_allclose(large.x[:, 11, 7], between, atol=1e-6)
+    np.testing.assert_allclose(large.x[:, 0, 1], small.x[:, 0, 0], atol=1e-6)
+    assert 0 <= large.x.min() < large.x.max() <= 1

@@ -191,3 +191,15 @@ def test_without_the_gradient_function_the_error_says_how_to_give_it():
     optimizer, q = jnn.heun(0.1), jnp.ones(2)
     with pytest.raises(TypeError, match=r"`gradient` must be given to update.*gradient=\.\.\."):
         optimizer.update(q, optimizer.init(q), q)
+
+
+def test_roots_of_many_curvatures_at_once(random):
+    curvature = random.normal(size=(2, 3)) + 1j * random.normal(size=(2, 3))
+    roots = multistep_roots([-2.5, 0.5], [3.0, 0.25], curvature)
+    assert roots.shape == (2, 3, 3)
+    for place in np.ndindex(2, 3):
+        alone = multistep_roots([-2.5, 0.5], [3.0, 0.25], curvature[place])
+        np.testing.assert_allclose(abs(roots[place]), abs(alone), rtol=1e-12)
+        mu = curvature[place]
+        polynomial = [1, 1.5 + 3 * mu, -3 + 0.25 * mu, 0.5]
+        np.testing.assert_allclose(np.polyval(polynomial, roots[place]), 0, atol=1e-11)

@@ -1,4 +1,4 @@
-"""Pictures of learning curves, deltas and paths."""
+"""Pictures of curves, deltas, paths and regions of stability."""
 
 from typing import Any
 
@@ -69,3 +69,44 @@ def test_a_path_lies_on_the_map_of_its_function():
     assert pixels(figure).std() > 0
     with pytest.raises(ValueError, match="of shape"):
         plots.descent_path(lambda x: x, np.zeros((3, 4)))
+
+
+def test_ways_start_together_and_end_where_they_leave_all_bounds():
+    ways = {
+        "falls": [[1.0, 1.0], [0.5, 0.2]],
+        "flies": [[1.0, 1.0], [-2.0, 2.0], [1e9, 0.0], [np.nan, 0.0]],
+    }
+    figure: Any = plots.paths(lambda x: (x**2).sum(-1), ways, low=(-2, -2), high=(2, 2))
+    axes = figure.axes[0]
+    falls, flies, start = axes.lines
+    np.testing.assert_array_equal(falls.get_xydata(), ways["falls"])
+    np.testing.assert_array_equal(flies.get_xydata(), ways["flies"][:2])
+    np.testing.assert_array_equal(start.get_xydata(), [[1, 1]])
+    assert axes.get_xlim() == axes.get_ylim() == (-2, 2)
+    assert pixels(figure).std() > 0
+
+
+def test_a_region_of_stability_is_bordered_where_errors_keep_their_size():
+    methods = {"Euler": lambda z: abs(1 + z), "never": lambda z: 1.5 + abs(z)}
+    figure: Any = plots.stability(methods)
+    axes = figure.axes[0]
+    border = axes.collections[1].get_paths()[0].vertices
+    np.testing.assert_allclose(np.hypot(border[:, 0] + 1, border[:, 1]), 1, atol=1e-3)
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["Euler", "never: nowhere"]
+    assert pixels(figure).std() > 0
+
+
+def test_curves_lie_over_their_places(random):
+    values = random.random((2, 5))
+    figure: Any = plots.curves(
+        2.0 ** np.arange(5), {"a": values[0], "b": values[1, :3]}, x_label="units",
+        y_label="error", log="x", title="Two",
+    )  # fmt: skip
+    axes = figure.axes[0]
+    a, b = axes.lines
+    np.testing.assert_array_equal(a.get_xydata(), np.stack([2.0 ** np.arange(5), values[0]], 1))
+    assert b.get_xdata().tolist() == [1, 2, 4]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("units", "error")
+    assert pixels(figure).std() > 0

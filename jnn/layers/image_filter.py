@@ -1,0 +1,62 @@
+"""Classical image filters: convolutions whose filters are known (T §5)."""
+
+from types import MappingProxyType
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jnn import errors, rules
+from jnn.layers.layer import Apply, Init, layer, pure, without_parameters
+from jnn.rules.convolution import Padding
+
+_BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
+
+# As they lie on the image, unflipped. Averages sum to 1 and keep a plain area as it is, the others
+# to 0 and show it black; sharpen and emboss add the image itself.
+IMAGE_FILTERS = MappingProxyType({
+    "identity": np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], float),
+    "box_blur": np.full((3, 3), 1 / 9),
+    "gaussian_blur": _BINOMIAL,
+    "motion_blur": np.eye(7) / 7,
+    "sharpen": np.array([[0, -1, 0], [-1, 5, -1], [0, -1, 0]], float),
+    "unsharp_mask": 2 * np.pad([[1.0]], 2) - _BINOMIAL,
+    "edges_x": np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], float),  # Sobel's.
+    "edges_y": np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], float),
+    "laplace": np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]], float),
+    "outline": np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], float),
+    "emboss": np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], float),
+})  # fmt: skip
+
+
+@layer
+def image_filter(kernel: str | np.ndarray, *, padding: Padding = "same") -> tuple[Init, Apply]:
+    """A known filter on each channel of an image by itself: blur, edges, emboss (T §5).
+
+    It has no parameters; gradients flow through it to the image, by the backward of `conv`. The
+    filter is laid on the image as it stands, unflipped (a correlation).
+
+    Args:
+      kernel: a name in `jnn.layers.IMAGE_FILTERS`, or the numbers, (height, width).
+      padding: "same" keeps the image's size, black around it; or as `jnn.rules.conv` takes it.
+
+    >>> net = jnn.layers.image_filter("edges_x", padding="valid")
+    >>> ramp = jnp.broadcast_to(jnp.arange(5.0)[:, None], (1, 3, 5, 1))
+    >>> net((), ramp)[0, 0, :, 0].tolist()  # The slope, times 8.
+    [8.0, 8.0, 8.0]
+    """
+    if isinstance(kernel, str):
+        errors.choice("image_filter", "kernel", kernel, IMAGE_FILTERS)
+        kernel = IMAGE_FILTERS[kernel]
+    kernel = np.asarray(kernel)
+    errors.rank("image_filter", "kernel", kernel, 2)
+
+    def apply(params: Any, x: Any) -> Any:
+        del params
+        errors.rank("image_filter", "x", x, 4)
+        channels = x.shape[-1]
+        w = jnp.broadcast_to(jnp.asarray(kernel, x.dtype)[..., None, None],
+                             (*kernel.shape, 1, channels))  # fmt: skip
+        return rules.conv(x, w, None, padding=padding, groups=channels)
+
+    return without_parameters, pure(apply)
