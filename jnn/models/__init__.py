@@ -1,6 +1,11 @@
-"""Networks made of layers, and ways to take them apart."""
+"""Networks made of layers and ways to take them apart; regressions, and features for them."""
 
 from jnn.models.deltas import deltas as deltas
+from jnn.models.elbow import elbow as elbow
+from jnn.models.features import Orthonormal as Orthonormal
+from jnn.models.features import monomials as monomials
+from jnn.models.features import orthonormal as orthonormal
+from jnn.models.features import trigonometric as trigonometric
 from jnn.models.images import lenet5 as lenet5
 from jnn.models.images import modern_lenet as modern_lenet
 from jnn.models.images import resnet as resnet
@@ -16,3 +21,10 @@ from jnn.models.recursion import Recursion as Recursion
 from jnn.models.recursion import gradient_by_jacobians as gradient_by_jacobians
 from jnn.models.recursion import gradient_by_recursion as gradient_by_recursion
 from jnn.models.recursion import jacobians as jacobians
+from jnn.models.regression import Regression as Regression
+from jnn.models.regression import linear as linear
+from jnn.models.regression import logistic as logistic
+from jnn.models.regression import multinomial as multinomial
+from jnn.models.regression import pin as pin
+from jnn.models.regression import pinned as pinned
+from jnn.models.regression import unpin as unpin
