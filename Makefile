@@ -2,7 +2,7 @@
 #
 # PYTHON=python3.13 make test    uses another Python, in an environment of its own.
 
-EXTRAS := test,examples,dev
+EXTRAS := test,examples,docs,dev
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := python3
@@ -18,7 +18,7 @@ BENCH := $(VENV)/.installed-bench
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types bench format clean
+.PHONY: help install demo test check lint types docs bench format clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ lint: $(INSTALLED)  ## only format and lint
 
 types: $(INSTALLED)  ## only types
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(INSTALLED)  ## guide and reference as web pages, in build/docs/
+	$(BIN)/python -m docs.site build/docs
 
 bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.rules

@@ -1,0 +1,1 @@
+"""Builds the guide and the reference of all public names as HTML pages: `python -m docs.site`."""
