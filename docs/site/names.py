@@ -42,7 +42,7 @@ class Name:
 
     Attributes:
       path: its room's name for it, `jnn.layers.dense`.
-      kind: "rule", "layer", "class", "function" or "method".
+      kind: "rule", "layer", "class", "function", "method" or "value".
       signature: how it is called, as the source writes it.
       doc: its docstring.
       home: the module that defines it, and its docstring.
@@ -106,8 +106,10 @@ def public(module: ModuleType, seen: set[int]) -> Iterator[tuple[str, Any]]:
 
 def describe(path: str, value: Any) -> Name:
     """What is known of one object."""
-    name = path.rpartition(".")[2]
+    within, _, name = path.rpartition(".")
     doc = inspect.getdoc(value) or ""
+    if not (isinstance(value, Rule) or inspect.isclass(value) or inspect.isroutine(value)):
+        return _constant(path, value, f"Of the class `{within}.{type(value).__name__}`.")
     function = inspect.unwrap(value.parts.definition if isinstance(value, Rule) else value)
     lifted = getattr(function, "__code__", None) is LIFTED
     module = inspect.getmodule(function)
@@ -118,8 +120,6 @@ def describe(path: str, value: Any) -> Name:
     elif inspect.isclass(value):
         methods = tuple(_methods(path, value, home))
         return Name(path, "class", f"class {name}", doc, home, file, line, methods=methods)
-    elif not callable(value):
-        kind, signature = "value", name
     elif inspect.signature(value).return_annotation is jnn.Layer:
         kind, signature = "layer", called(name, function, "Layer")
         if lifted:  # From a rule, whose settings it takes.
@@ -129,6 +129,22 @@ def describe(path: str, value: Any) -> Name:
     else:
         kind, signature = "function", called(name, function)
     return Name(path, kind, signature, doc, home, file, line)
+
+
+def _constant(path: str, value: Any, doc: str) -> Name:
+    """An object that a module makes of one of its classes."""
+    module = inspect.getmodule(type(value))
+    assert module is not None
+    text, name = inspect.getsource(module), path.rpartition(".")[2]
+    made = next(
+        node
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    )
+    file, _ = source(type(value))
+    signature = ast.get_source_segment(text, made) or name
+    home = (module.__name__, inspect.getdoc(module) or "")
+    return Name(path, "value", signature, doc, home, file, made.lineno)
 
 
 def _methods(path: str, value: type, home: tuple[str, str]) -> Iterator[Name]:

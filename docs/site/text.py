@@ -21,9 +21,7 @@ from pygments.util import ClassNotFound
 EQUATION = re.compile(r"\b([DHXTB])-(\d+)(?:\.\.(\d+))?\b")
 TEST = re.compile(r"^([\w/]+\.py)::(\w+)$")
 NAME = re.compile(r"^(jnn(?:\.\w+)+)(?:\(.*)?$", re.DOTALL)
-SECTION = re.compile(
-    r"^(Args|Attributes|Returns|Raises|Yields):\n((?:[ ]+.*\n?|\n)+)", re.MULTILINE
-)
+SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Yields):\n((?: +.*\n)+)", re.MULTILINE)
 ITEM = re.compile(r"^(\*{0,2}\w[\w, *]*): (.*)", re.DOTALL)
 
 
@@ -154,7 +152,8 @@ def docstring(text: str) -> str:
     text = re.sub(r"^(>>>(?:.*\n)+?)(?=\n|\Z)", r"```pycon\n\1```\n", text, flags=re.MULTILINE)
     # Fenced too: behind a list, an indented block would belong to its last item.
     block = re.compile(r"(?<=\n\n)((?: {4}.*\n|\n(?= {4}))+)")
-    text = block.sub(lambda m: f"```python\n{textwrap.dedent(m[1])}```\n", text)
+    fenced = "```python\n{}\n```\n"
+    text = block.sub(lambda m: fenced.format(textwrap.dedent(m[1].strip("\n"))), text)
     # A word and a star are no emphasis in formulas outside of backticks.
     return re.sub(r"(?<=[\w)\]]) \* (?=[\w(\[])", r" \\* ", text)
 
