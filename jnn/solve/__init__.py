@@ -2,6 +2,8 @@
 
 from jnn.solve.bfgs import bfgs as bfgs
 from jnn.solve.conjugate import nonlinear_cg as nonlinear_cg
+from jnn.solve.curve import Curve as Curve
+from jnn.solve.curve import error_curve as error_curve
 from jnn.solve.drive import Solver as Solver
 from jnn.solve.drive import State as State
 from jnn.solve.lbfgs import lbfgs as lbfgs
@@ -22,3 +24,5 @@ from jnn.solve.result import Progress as Progress
 from jnn.solve.result import Result as Result
 from jnn.solve.result import Tolerance as Tolerance
 from jnn.solve.steepest import steepest_descent as steepest_descent
+from jnn.solve.subset import active_subset as active_subset
+from jnn.solve.switching import switching as switching

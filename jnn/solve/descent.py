@@ -45,6 +45,8 @@ class Method(NamedTuple):
     direction: Callable[..., jax.Array]  # objective, memory, state, gradient -> direction
     update: Callable[[Any, Move], Any]  # memory, move -> memory
     start: Callable[..., jax.Array]  # memory, fresh, state, direction, slope -> first trial step
+    # memory, the search, and what a search takes: where a method chooses among searches.
+    look: Callable[..., Search] = lambda _, search, *phi, **start: search(*phi, **start)
 
 
 def descent(
@@ -90,7 +92,8 @@ def descent(
             return value, tree.dot(gradient, ahead), (x, gradient, aux)
 
         origin = (state.value, slope, (state.x, state.gradient, state.aux))
-        found = search(phi, origin, start=method.start(own, fresh, state, direction, slope))
+        start = method.start(own, fresh, state, direction, slope)
+        found = method.look(own, search, phi, origin, start=start)
         x, gradient, aux = found.carry
         size = objective.size(x, gradient)
         progress = (found.value < lowest) | (size < 0.9 * least)
