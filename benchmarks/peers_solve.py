@@ -1,4 +1,8 @@
-"""Solvers of others, called as `run(f, x, index)`."""
+"""Solvers of others for a value with its gradient: `make(f, steps)` returns `go(x, args) -> x`.
+
+`f(x, args)` is the function. None stops before a gradient of zero, or, where it looks at the change
+of value and parameters instead (optimistix), before that vanishes; `steps` are the most.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -8,94 +12,135 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-STEPS = 1500
+Go = Callable[[jax.Array, Any], Any]
+Make = Callable[[Callable, int], Go]
 
 
-def minimisers() -> dict[str, Callable]:
-    """SciPy's gradient methods, with tolerances that nothing meets."""
-    return {f"SciPy {method}": scipy(method) for method in ("L-BFGS-B", "CG", "BFGS")}
+def all_peers() -> dict[str, Make]:
+    """Every solver of the libraries that are installed."""
+    return scipy_solvers() | of_jax()
 
 
-def scipy(method: str) -> Callable:
-    """One of SciPy's gradient methods."""
-    import scipy.optimize
-
-    settings = {"maxiter": STEPS, "gtol": 0.0}
-    settings |= {"ftol": 0.0, "maxfun": 15000} if method == "L-BFGS-B" else {}
-    compiled: dict[Any, Callable] = {}
-
-    def run(f: Callable, x: jax.Array, index: jax.Array) -> Any:
-        both = compiled.setdefault(f, jax.jit(jax.value_and_grad(f)))
-
-        def fun(x: np.ndarray) -> tuple[float, np.ndarray]:
-            value, slope = both(jnp.asarray(x), index)
-            return float(value), np.asarray(slope)
-
-        start = np.asarray(x)
-        return scipy_minimize(fun, start, jac=True, method=method, options=settings).x
-
-    scipy_minimize = scipy.optimize.minimize
-    return run
-
-
-def lbfgs() -> dict[str, Callable]:
-    """The quasi-Newton methods of optax, jaxopt and optimistix, if they are installed."""
-    found: dict[str, Callable] = {}
-    for name, make in {"optax": optax, "jaxopt": jaxopt, "optimistix": optimistix}.items():
+def of_jax() -> dict[str, Make]:
+    """Those of optax, optimistix and jaxopt, if they are installed."""
+    found: dict[str, Make] = {}
+    for make in (optax, optimistix, jaxopt):
         try:
-            found[name] = make()
+            found |= make()
         except ImportError:
             continue
     return found
 
 
-def optax() -> Callable:
+def scipy_solvers() -> dict[str, Make]:
+    """SciPy's gradient methods and its Newton-Krylov trust region."""
+    methods = ("L-BFGS-B", "CG", "BFGS", "trust-krylov")
+    return {f"SciPy {method}": scipy(method) for method in methods}
+
+
+def scipy(method: str) -> Make:
+    """One of SciPy's methods, which calls compiled values, gradients and products."""
+    import scipy.optimize
+
+    def make(f: Callable, steps: int) -> Go:
+        # The trust region asks for a gradient below its tolerance, the others for none above it.
+        settings = {"maxiter": steps, "gtol": 1e-300 if method == "trust-krylov" else 0.0}
+        settings |= {"ftol": 0.0, "maxfun": 15000} if method == "L-BFGS-B" else {}
+        both = jax.jit(jax.value_and_grad(f))
+        slope = jax.grad(f)
+        product = jax.jit(lambda x, v, args: jax.jvp(lambda x: slope(x, args), (x,), (v,))[1])
+
+        def go(x: jax.Array, args: Any) -> np.ndarray:
+            def fun(x: np.ndarray) -> tuple[float, np.ndarray]:
+                value, gradient = both(x, args)
+                return float(value), np.asarray(gradient)
+
+            second = {"hessp": lambda x, v: np.asarray(product(x, v, args))}
+            more = second if method == "trust-krylov" else {}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return scipy.optimize.minimize(
+                    fun, np.asarray(x), jac=True, method=method, options=settings, **more
+                ).x
+
+        return go
+
+    return make
+
+
+def optax() -> dict[str, Make]:
     """L-BFGS with optax's zoom search."""
     import optax as theirs  # pyright: ignore[reportMissingImports]
 
     solver = theirs.lbfgs()
 
-    def loop(f: Callable, x: jax.Array, index: jax.Array) -> jax.Array:
-        def value(x: jax.Array) -> jax.Array:
-            return f(x, index)
+    def make(f: Callable, steps: int) -> Go:
+        def go(x: jax.Array, args: Any) -> jax.Array:
+            def value(x: jax.Array) -> jax.Array:
+                return f(x, args)
 
-        both = theirs.value_and_grad_from_state(value)
+            both = theirs.value_and_grad_from_state(value)
 
-        def turn(carry: Any) -> Any:
-            x, state, _, i = carry
-            v, g = both(x, state=state)
-            g = jnp.asarray(g)
-            updates, state = solver.update(g, state, x, value=v, grad=g, value_fn=value)
-            return theirs.apply_updates(x, updates), state, jnp.max(jnp.abs(g)), i + 1
+            def turn(carry: Any) -> Any:
+                x, state, _, i = carry
+                v, g = both(x, state=state)
+                g = jnp.asarray(g)
+                updates, state = solver.update(g, state, x, value=v, grad=g, value_fn=value)
+                return theirs.apply_updates(x, updates), state, jnp.max(jnp.abs(g)), i + 1
 
-        start = (x, solver.init(x), jnp.asarray(jnp.inf, x.dtype), 0)
-        limit = jnp.finfo(x.dtype).eps ** 0.5 if x.dtype == jnp.float32 else 0.0
-        go = lambda c: (c[2] > limit) & (c[3] < 300)  # noqa: E731
-        return jax.lax.while_loop(go, turn, start)[0]
+            start = (x, solver.init(x), jnp.asarray(jnp.inf, x.dtype), 0)
+            limit = least(x.dtype)
+            return jax.lax.while_loop(lambda c: (c[2] > limit) & (c[3] < steps), turn, start)[0]
 
-    return loop
+        return jax.jit(go)
+
+    return {"optax L-BFGS": make}
 
 
-def jaxopt() -> Callable:
-    """Jaxopt's L-BFGS."""
+def jaxopt() -> dict[str, Make]:
+    """Jaxopt's L-BFGS and conjugate gradients."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import jaxopt as theirs  # pyright: ignore[reportMissingImports]
 
-    def run(f: Callable, x: jax.Array, index: jax.Array) -> Any:
-        tol = float(jnp.finfo(x.dtype).eps) ** 0.5 if x.dtype == jnp.float32 else 0.0
-        return theirs.LBFGS(f, maxiter=300, tol=tol).run(x, index).params
+    def maker(method: Callable) -> Make:
+        def make(f: Callable, steps: int) -> Go:
+            def go(x: jax.Array, args: Any) -> Any:
+                solver = method(f, maxiter=steps, tol=least(x.dtype), implicit_diff=False)
+                return solver.run(x, args).params
 
-    return run
+            return jax.jit(go)
+
+        return make
+
+    return {
+        "jaxopt L-BFGS": maker(theirs.LBFGS),
+        "jaxopt NonlinearCG": maker(theirs.NonlinearCG),
+    }
 
 
-def optimistix() -> Callable:
-    """Optimistix's BFGS, which has no limited memory."""
+def optimistix() -> dict[str, Make]:
+    """Optimistix's L-BFGS, BFGS and conjugate gradients."""
     import optimistix as theirs  # pyright: ignore[reportMissingImports]
 
-    def run(f: Callable, x: jax.Array, index: jax.Array) -> Any:
-        tol = float(jnp.finfo(x.dtype).eps) ** 0.5 if x.dtype == jnp.float32 else 1e-14
-        solver = theirs.BFGS(rtol=tol, atol=tol)
-        return theirs.minimise(f, solver, x, args=index, max_steps=300, throw=False).value
+    def maker(method: Callable) -> Make:
+        def make(f: Callable, steps: int) -> Go:
+            def go(x: jax.Array, args: Any) -> Any:
+                tol = max(least(x.dtype), 1e-14)
+                solver = method(rtol=tol, atol=tol)
+                return theirs.minimise(f, solver, x, args=args, max_steps=steps, throw=False).value
 
-    return run
+            return jax.jit(go)
+
+        return make
+
+    return {
+        "optimistix L-BFGS": maker(theirs.LBFGS),
+        "optimistix BFGS": maker(theirs.BFGS),
+        "optimistix NonlinearCG": maker(theirs.NonlinearCG),
+    }
+
+
+def least(dtype: Any) -> float:
+    """The gradient to stop at: none, but in float32 what noise allows."""
+    return float(jnp.finfo(dtype).eps) ** 0.5 if dtype == jnp.float32 else 0.0

@@ -1,15 +1,15 @@
-"""Full-batch solvers against SciPy, optax, jaxopt and optimistix.
+"""Full-batch solvers against SciPy, optax, optimistix and jaxopt.
 
-Three sections: evaluations on the problems of Moré, Garbow and Hillstrom until each is solved, with
-their performance profile as a picture, against SciPy; the time to trace and compile a toy, against
-the libraries for JAX; a batch of small fits.
+Sections: evaluations and time until solved on the problems of Moré, Garbow and Hillstrom, on the
+unconstrained ones of CUTEst and on networks of real digits, with performance profiles as pictures;
+the time to trace and compile a toy; a batch of small fits.
 """
 
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
+from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,123 +18,206 @@ import numpy as np
 
 import jnn
 from benchmarks import peers_solve as peers
+from benchmarks.peers_solve import Make
 from benchmarks.report import command, destination, markdown, options, publish_section
-from tests.problems.counts import BRANCHES, UNKNOWNS
-from tests.problems.mgh import PROBLEMS, Problem
+from benchmarks.suite import STEPS, Cache, Problem, Run, measure
+from tests.problems import mgh as collection
 
-SECTIONS = ("evaluations", "compile", "batch")
-OURS = {
-    "jnn lbfgs": jnn.lbfgs,
-    "jnn nonlinear_cg": jnn.nonlinear_cg,
-    "jnn bfgs": jnn.bfgs,
+TITLES = {
+    "mgh": "Moré, Garbow and Hillstrom",
+    "cutest": "CUTEst",
+    "digits": "Digits",
+    "compile": "Compiling",
+    "batch": "A batch",
 }
+CLASSES = {
+    "Limited memory": (
+        "jnn lbfgs", "SciPy L-BFGS-B", "optax L-BFGS", "optimistix L-BFGS", "jaxopt L-BFGS",
+    ),
+    "Conjugate gradients": (
+        "jnn nonlinear_cg", "SciPy CG", "optimistix NonlinearCG", "jaxopt NonlinearCG",
+    ),
+    "A matrix": ("jnn bfgs", "SciPy BFGS", "optimistix BFGS"),
+    "Products with the Hessian": ("jnn newton_cg", "SciPy trust-krylov"),
+}  # fmt: skip
+TAUS = (1, 2, 10)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the sections."""
-    parser = options(__doc__, "solvers", *SECTIONS)
+    parser = options(__doc__, "solvers", *TITLES)
+    parser.add_argument(
+        "--cache", type=Path, help="a file that keeps the runs, so that a stopped benchmark goes on"
+    )
     chosen = parser.parse_args(arguments)
-    wrong = set(chosen.names) - set(SECTIONS)
+    wrong = set(chosen.names) - set(TITLES)
     if wrong:
         parser.error(f"no section is called {', '.join(sorted(wrong))}")
     path = destination(chosen, "solvers")
-    for name in chosen.names or SECTIONS:
-        with jax.enable_x64(True):
-            body = globals()[name](chosen.quick, path)
-        title = {"evaluations": "Evaluations", "compile": "Compiling", "batch": "A batch"}[name]
+    for name in chosen.names or TITLES:
+        with jax.enable_x64(name != "compile"):
+            body = SECTIONS[name](chosen, path)
         line = command(chosen, "solvers")
-        publish_section(title, line, body, path, page="Full-batch solvers")
+        publish_section(TITLES[name], line, body, path, page="Full-batch solvers")
     return 0
 
 
-class Recorder:
-    """Keeps the value of every evaluation, in order."""
+def ours(solver: Callable[[], jnn.solve.Solver]) -> Make:
+    """One of jnn's, with no tolerance but a gradient of zero."""
 
-    def __init__(self) -> None:
-        """Nothing seen yet."""
-        self.values: list[float] = []
+    def make(f: Callable, steps: int) -> Callable:
+        def go(x: jax.Array, args: Any) -> jax.Array:
+            return jnn.minimize(f, x, solver(), args=(args,), tol=0.0, max_steps=steps).params
 
-    def __call__(self, x: jax.Array, index: jax.Array) -> jax.Array:
-        """The value of the problem of that index, noted on the host."""
-        value = jax.lax.switch(index, BRANCHES, x)
-        jax.debug.callback(lambda v: self.values.append(float(v)), jax.lax.stop_gradient(value))
-        return value
+        return jax.jit(go)
 
-    def first(self, problem: Problem) -> int | None:
-        """The first evaluation that solved the problem."""
-        jax.effects_barrier()
-        solved = np.flatnonzero(problem.solved(np.array(self.values), 1e-7))
-        return int(solved[0]) + 1 if len(solved) else None
+    return make
 
 
-def evaluations(quick: bool, path: Any) -> str:
-    """How many evaluations each needs until a problem is solved."""
-    problems = PROBLEMS[:2] if quick else PROBLEMS
-    runs: dict[str, Callable] = {
-        name: lambda f, x, i, make=make: jnn.minimize(
-            f, x, make(), args=(i,), tol=0.0, max_steps=1500
-        )
-        for name, make in OURS.items()
-    }
-    runs |= peers.minimisers()
-    if quick:
-        runs = {name: runs[name] for name in ("jnn lbfgs", "SciPy L-BFGS-B")}
-    table = {name: counts(run, problems) for name, run in runs.items()}
-    both = [i for i in range(len(problems)) if all(row[i] is not None for row in table.values())]
-    rows = [["", "solved", "evaluations, all that it solved", f"on the {len(both)} all solve",
-             "won at 1", "at 2", "at 10"]]  # fmt: skip
-    ratios = profile(table)
-    for name, row in table.items():
-        rows.append([
-            name, f"{sum(n is not None for n in row)}", f"{sum(n or 0 for n in row)}",
-            f"{sum(row[i] or 0 for i in both)}",
-            *(f"{np.mean(ratios[name] <= tau):.2f}" for tau in (1, 2, 10)),
-        ])  # fmt: skip
-    if path is not None:
-        draw(ratios, path.with_suffix(".png"))
-    return (
-        markdown(rows) + "\n\nAn evaluation is one of the value, with its gradient where that is "
-        f"used, on {len(problems)} instances in float64; solved at 1e-7 of the height of the start."
+def solvers(quick: bool) -> dict[str, Make]:
+    """All of them, of every class; for a quick run the first two."""
+    mine = (jnn.lbfgs, jnn.nonlinear_cg, jnn.bfgs, jnn.newton_cg)
+    found = {f"jnn {make.__name__}": ours(make) for make in mine} | peers.all_peers()
+    return {name: found[name] for name in CLASSES["Limited memory"][:2]} if quick else found
+
+
+def mgh(chosen: Any, path: Path | None) -> str:
+    """The instances of tests/problems/mgh.py."""
+    problems = [Problem(p.name, p.f, p.x0, p.minima) for p in collection.PROBLEMS]
+    problems = problems[:2] if chosen.quick else problems
+    body = race("mgh", problems, chosen, path, 1e-7)
+    return body + (
+        f"\n\n{len(problems)} instances in float64. Solved: within a part of 1e-7 of the height of "
+        f"the start above any published minimum, within {STEPS:,} steps."
     )
 
 
-def counts(run: Callable, problems: Sequence[Problem]) -> list[int | None]:
-    """The counts of one solver, each of whose runs reuses one compilation."""
-    recorder, found = Recorder(), []
-    for problem in problems:
-        recorder.values.clear()
-        x = jnp.zeros(UNKNOWNS).at[: len(problem.x0)].set(jnp.asarray(problem.x0))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            jax.block_until_ready(
-                jax.tree.leaves(run(recorder, x, jnp.int32(PROBLEMS.index(problem))))
-            )
-        found.append(recorder.first(problem))
-    return found
+def cutest(chosen: Any, path: Path | None) -> str:
+    """The unconstrained problems of CUTEst."""
+    from benchmarks.cutest import UNKNOWNS, problems
+
+    try:
+        found = list(islice(problems(), 2 if chosen.quick else None))
+    except ImportError as error:
+        return f"{error}: see the extra `bench`."
+    body = race("cutest", found, chosen, path)
+    return (
+        f"{body}\n\n{len(found)} problems of at most {UNKNOWNS} unknowns in their default size, as "
+        f"sif2jax writes them, in float64; {STEPS:,} steps at most."
+    )
 
 
-def profile(table: dict[str, list[int | None]]) -> dict[str, np.ndarray]:
-    """Each count over the best of all on that problem (Dolan and Moré)."""
-    counts = np.array([[n or np.inf for n in row] for row in table.values()], float)
+def digits(chosen: Any, path: Path | None) -> str:
+    """Logistic regression and networks with one hidden layer, all samples at once."""
+    (x, y), _ = jnn.data.digits()
+    x, y = x.reshape(len(x), -1), y
+    x, y = (x[:50], y[:50]) if chosen.quick else (x, y)
+    found = [network(f"64-10, decay {d:g}", (64, 10), x, y, d) for d in (1e-2, 1e-4)]
+    if not chosen.quick:
+        found += [network(f"64-{h}-10", (64, h, 10), x, y, 1e-4) for h in (5, 10)]
+    return race("digits", found, chosen, path)
+
+
+def network(name: str, sizes: Sequence[int], x: np.ndarray, y: np.ndarray, decay: float) -> Problem:
+    """The mean cross-entropy of a network, tanh between its layers, with a decay of its weights."""
+    shapes = [s for m, n in pairwise(sizes) for s in ((m, n), (n,))]
+    ends = np.cumsum([int(np.prod(s)) for s in shapes])
+    random = np.random.default_rng(0)
+    parts = [random.normal(size=s) / np.sqrt(s[0]) if len(s) > 1 else np.zeros(s) for s in shapes]
+
+    def f(w: jax.Array) -> jax.Array:
+        arrays = [p.reshape(s) for p, s in zip(jnp.split(w, ends[:-1]), shapes, strict=True)]
+        h = jnp.asarray(x, w.dtype)
+        for i, (weights, bias) in enumerate(zip(arrays[::2], arrays[1::2], strict=True)):
+            h = (jnp.tanh(h) if i else h) @ weights + bias[None]
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(h), jnp.asarray(y)[:, None], 1)
+        return decay / 2 * jnp.vdot(w, w) - chosen.mean()
+
+    return Problem(name, f, np.concatenate([p.ravel() for p in parts]))
+
+
+def race(
+    suite: str, problems: Sequence[Problem], chosen: Any, path: Path | None, near: float = 1e-6
+) -> str:
+    """A table for each class of solvers, and the profiles of all classes in one picture."""
+    rounds = 1 if chosen.quick else 3
+    found = measure(suite, problems, solvers(chosen.quick), Cache(chosen.cache), near, rounds)
+    classes = {
+        title: {name: found[name] for name in names if name in found}
+        for title, names in CLASSES.items()
+    }
+    classes = {title: runs for title, runs in classes.items() if runs}
+    tables = [f"{title}:\n\n{table(runs)}" for title, runs in classes.items()]
+    lost = [
+        f"- {name}: {', '.join(p.name for p, r in zip(problems, runs, strict=True) if lacks(r))}."
+        for name, runs in found.items() if name.startswith("jnn") and any(map(lacks, runs))
+    ]  # fmt: skip
+    if path is not None:
+        draw({title: ratios(runs) for title, runs in classes.items()},
+             path.with_name(f"{path.stem}_{suite}.png"))  # fmt: skip
+    missed = ["Not solved by", "\n".join(lost)] if lost else []
+    return "\n\n".join([*tables, *missed])
+
+
+def lacks(run: Run) -> bool:
+    """Whether a problem was not solved."""
+    return run.evaluations is None
+
+
+def ratios(runs: dict[str, list[Run]]) -> dict[str, np.ndarray]:
+    """Evaluations over the fewest of all on each problem (Dolan and Moré); infinite if unsolved."""
+    counts = np.array([[r.evaluations or np.inf for r in row] for row in runs.values()])
     best = counts.min(axis=0)
-    return dict(zip(table, np.where(np.isfinite(best), counts / best, np.inf), strict=True))
+    solved = np.isfinite(best)
+    least = np.where(solved, best, 1)
+    return dict(zip(runs, np.where(solved, counts / least, np.inf), strict=True))
 
 
-def draw(ratios: dict[str, np.ndarray], path: Any) -> None:
-    """The share of the problems that are solved within a multiple of the best."""
+def table(runs: dict[str, list[Run]]) -> str:
+    """Solved problems, evaluations, shares and areas of the profile, times against the first's."""
+    found = ratios(runs)
+    first = next(iter(runs.values()))
+    all_solve = [k for k in range(len(first)) if not any(lacks(row[k]) for row in runs.values())]
+    rows = [["", "solved", f"evaluations, on the {len(all_solve)} all solve",
+             *(f"within {tau}" for tau in TAUS), "area", "ms, median", "time / jnn"]]  # fmt: skip
+    for name, row in runs.items():
+        shared = [
+            a.seconds / b.seconds for a, b in zip(row, first, strict=True)
+            if a.seconds is not None and b.seconds is not None
+        ]  # fmt: skip
+        seconds = [row[k].seconds or np.nan for k in all_solve]
+        rows.append([
+            name, f"{sum(not lacks(r) for r in row)}",
+            f"{sum(row[k].evaluations or 0 for k in all_solve)}",
+            *(f"{np.mean(found[name] <= tau):.2f}" for tau in TAUS), f"{area(found[name]):.2f}",
+            f"{1e3 * np.median(seconds):.2f}" if seconds else "-",
+            f"{np.median(shared):.2f}" if shared else "-",
+        ])  # fmt: skip
+    return markdown(rows)
+
+
+def area(ratios: np.ndarray, most: float = 10) -> float:
+    """The mean share within tau, over log tau up to `most`."""
+    taus = np.geomspace(1, most, 400)
+    return float(np.mean([np.mean(ratios <= tau) for tau in taus]))
+
+
+def draw(classes: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+    """The share of the problems that are solved within a multiple of the best of each class."""
     from jnn import plots
 
     taus = np.geomspace(1, 20, 200)
-    curves = {n: [(r <= t).mean() for t in taus] for n, r in ratios.items()}
-    figure = plots.figure(7.2, 4.4)
-    axes = figure.subplots()
-    styles = list(plots.STYLES) * 2
-    for (name, shares), (colour, line, _) in zip(curves.items(), styles, strict=False):
-        axes.plot(taus, shares, color=colour, linestyle=line, label=name, linewidth=1.5)
-    axes.set(
-        xscale="log", xlabel="evaluations over the best", ylabel="share solved", ylim=(0, 1.02)
-    )
-    axes.legend(frameon=False, loc="lower right", fontsize=8)
+    figure = plots.figure(9.6, 6.4) if len(classes) > 1 else plots.figure()
+    grid = figure.subplots(2, 2, squeeze=False) if len(classes) > 1 else [[figure.subplots()]]
+    flat = [axes for row in grid for axes in row]
+    for axes, (title, found) in zip(flat, classes.items(), strict=False):
+        for (name, row), (colour, line, _) in zip(found.items(), plots.STYLES, strict=False):
+            shares = [(row <= tau).mean() for tau in taus]
+            axes.plot(taus, shares, color=colour, linestyle=line, label=name, linewidth=1.5)
+        axes.set_title(title, loc="left")
+        axes.set(xscale="log", xlabel="evaluations over the fewest", ylabel="share solved",
+                 ylim=(0, 1.02))  # fmt: skip
+        axes.legend(frameon=False, loc="lower right", fontsize=8)
     figure.savefig(path)
 
 
@@ -143,33 +226,36 @@ def toy(x: jax.Array) -> jax.Array:
     return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
 
 
-def compile(quick: bool, path: Any) -> str:
+def compile(chosen: Any, path: Path | None) -> str:
     """Seconds to trace and compile L-BFGS on a function of ten unknowns."""
     del path
-    runs = {"jnn": lambda f, x, _: jnn.minimize(f, x, jnn.lbfgs()).params} | peers.lbfgs()
+    quick = chosen.quick
+    theirs = {name: make for name, make in peers.of_jax().items() if "BFGS" in name}
+    runs = {"jnn lbfgs": ours(jnn.lbfgs)} | theirs
     rows = [["", "first call, s", "a call, ms", "value"]]
-    x = jnp.zeros(10, jnp.float32)
-    for name, run in runs.items():
+    x = jnp.zeros(10)
+    for name, make in runs.items():
         seconds = []
         for _ in range(1 if quick else 3):
             f = lambda x, *_: toy(x)  # A new function each time, so that nothing is cached. # noqa: E731
-            go = jax.jit(partial(run, f))
+            go = make(f, 300)
             start = time.perf_counter()
-            params = jax.block_until_ready(go(x, jnp.int32(0)))
+            params = jax.block_until_ready(go(x, ()))
             seconds.append(time.perf_counter() - start)
         calls = []
         for _ in range(1 if quick else 20):
             start = time.perf_counter()
-            jax.block_until_ready(go(x, jnp.int32(0)))
+            jax.block_until_ready(go(x, ()))
             calls.append(time.perf_counter() - start)
         rows.append([name, f"{np.median(seconds):.2f}", f"{1e3 * np.median(calls):.2f}",
                      f"{toy(params):.1e}"])  # fmt: skip
-    return markdown(rows) + "\n\nL-BFGS (optimistix: BFGS) from 0 in float32."
+    return markdown(rows) + "\n\nFrom 0 in float32."
 
 
-def batch(quick: bool, path: Any) -> str:
+def batch(chosen: Any, path: Path | None) -> str:
     """Fits of a decay to many noisy samples: one `vmap` against a loop over SciPy."""
     del path
+    quick = chosen.quick
     from scipy.optimize import least_squares
 
     lanes = 20 if quick else 1000
@@ -202,6 +288,8 @@ def batch(quick: bool, path: Any) -> str:
             ["a loop over SciPy's lm", f"{1e3 * loop:.1f}"]]  # fmt: skip
     return markdown(rows) + f"\n\n{lanes} fits of two parameters; they agree to {error:.0e}."
 
+
+SECTIONS = {"mgh": mgh, "cutest": cutest, "digits": digits, "compile": compile, "batch": batch}
 
 if __name__ == "__main__":
     sys.exit(main())

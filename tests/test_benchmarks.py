@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import cnn, fused, maps, mlp, rules, solvers, training, update
+from benchmarks import cnn, fused, least_squares, maps, mlp, rules, solvers, training, update
 from benchmarks.networks import NETWORKS, Affine, initial, ours
 from benchmarks.peers_cnn import channels_first, channels_last
 from benchmarks.report import RESULTS, agree, destination, markdown, publish_section
@@ -40,6 +40,7 @@ def test_a_rule_that_does_not_exist(capsys):
         (mlp.main, ("by hand", "autodiff", "Goal")),
         (fused.main, ("relu", "The fused rule")),
         (solvers.main, ("jnn lbfgs", "SciPy L-BFGS-B", "under vmap")),
+        (least_squares.main, ("NIST, float64", "jnn", "SciPy lm, tightest", "start")),
         (maps.main, ("full 4 -> 8", "single 4 -> 4", "and backward")),
         (training.main, ("digits: 64-64-10", "tiny", "jnn.fit", "scikit-learn")),
         (update.main, ("adamw", "1,000 arrays", "optax")),
