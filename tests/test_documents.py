@@ -67,6 +67,39 @@ def test_h30_holds_only_summed():
     close(left.sum(0), outputs["dy_prev"])
 
 
+def test_the_deltas_of_h111_are_those_of_h14_without_slope_and_with_the_other_sign(random):
+    x, w1, b1 = random.normal(size=3), random.normal(size=(3, 4)), random.normal(size=4)
+    w2, b2, t = random.normal(size=(4, 2)), random.normal(size=2), random.normal(size=2)
+
+    def loss(z1, z2):  # With z as arguments too, so that JAX gives dE/dz.
+        y1 = tanh(affine(x, w1, b1) + z1)
+        return jnn.half_squared_error(tanh(affine(y1, w2, b2) + z2), t)
+
+    first, last = jax.grad(loss, (0, 1))(jnp.zeros(4), jnp.zeros(2))  # H-14, H-15
+    y1 = np.asarray(tanh(affine(x, w1, b1)))
+    y2 = np.asarray(tanh(affine(y1, w2, b2)))
+    slope1, slope2 = 1 - y1**2, 1 - y2**2
+    of_h111 = t - y2
+    of_h112 = w2 @ (of_h111 * slope2)
+    close(last, -of_h111 * slope2)
+    close(first, -of_h112 * slope1)
+    apart(first, -(w2 @ of_h111) * slope1)  # H-14's recursion on H-111's start: the slope is lost
+
+
+def test_the_error_of_section_6_1_is_what_is_missing(random):
+    inputs, _ = case("OPT-GD")
+    a, b = inputs["A"], inputs["b"]
+    x, guess = np.linalg.solve(a, b), random.normal(size=2)
+    close(b - a @ guess, a @ (x - guess))  # H-123: r = A e
+    apart(b - a @ guess, a @ (guess - x))  # with e as printed
+
+
+def test_64_kb_hold_37_filters_of_section_10():
+    image = jax.ShapeDtypeStruct((1, 21, 21, 1), jnp.float32)
+    size = [jnn.summary(jnn.conv(n, 21, bias=False), image).bytes for n in (37, 38)]
+    assert size[0] <= 64 * 1024 < size[1]  # The text says about 55.
+
+
 # Xu
 
 
@@ -95,7 +128,26 @@ def test_x10_prints_the_functions_of_the_mirrored_argument():
     assert sigmoid(3.0 - 3.0) == 0.5  # Figure 6: sigma(x - 3) has b = -3, and is 1/2 at x = -b
 
 
+def test_the_steps_and_the_parameters_of_a_convolution():
+    image = jax.ShapeDtypeStruct((1, 5, 5, 1), jnp.float32)
+    params = jax.eval_shape(jnn.conv(1, 3).init, jax.random.key(0), image)[0]
+    places = jax.eval_shape(jnn.conv(1, 3, padding=1), params, image)
+    assert places.size - 4 == 21  # §5.2.2 says 12 are left after its four.
+    maps = jax.ShapeDtypeStruct((1, 16, 16, 128), jnp.float32)
+    assert jnn.summary(jnn.conv(128, 5, bias=False), maps).parameters == 409600  # §5.2.4
+    with pytest.raises(ValueError, match="stride"):
+        jax.eval_shape(lambda p, x: jnn.conv(1, 3, stride=0)(p, x), params, image)  # §5.4.1
+
+
 # Treister
+
+
+def test_a_bias_is_the_weight_of_a_column_of_ones(random):
+    x, w, b = random.normal(size=(5, 3)), random.normal(size=(3, 2)), random.normal(size=2)
+    ones = np.ones((5, 1))
+    augmented = affine(np.hstack([x, ones]), np.vstack([w, b]))  # X-5..12, T §2.1.1
+    close(affine(x, w, b), augmented)
+    close(jax.grad(lambda b: affine(x, w, b).sum())(b), ones.sum(0).repeat(2))
 
 
 def test_the_likelihood_of_t3_weighs_its_second_term_by_1_minus_y():

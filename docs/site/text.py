@@ -20,6 +20,7 @@ from pygments.util import ClassNotFound
 
 EQUATION = re.compile(r"\b([DHXTB])-(\d+)(?:\.\.(\d+))?\b")
 TEST = re.compile(r"^([\w/]+\.py)::(\w+)$")
+BENCHMARK = re.compile(r"^benchmarks\.\w+$")
 NAME = re.compile(r"^(jnn(?:\.\w+)+)(?:\(.*)?$", re.DOTALL)
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Yields):\n((?: +.*\n)+)", re.MULTILINE)
 ITEM = re.compile(r"^(\*{0,2}\w[\w, *]*): (.*)", re.DOTALL)
@@ -128,6 +129,8 @@ def _span(text: str, links: Links, where: str) -> str:
         target = links.sources(f"tests/{test[1]}", test[2])
         short = test[2].removeprefix("test_").replace("_", " ")
         return f'<a href="{target}" title="{text}">{short}</a>' if target else shown
+    if BENCHMARK.match(text):
+        return f'<a href="{links.sources(text.replace(".", "/") + ".py", 1)}">{shown}</a>'
     if EQUATION.fullmatch(text):
         return equations(shown, links, where)
     return shown
