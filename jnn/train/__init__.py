@@ -10,9 +10,9 @@ from jnn.train.files import DamagedError as DamagedError
 from jnn.train.files import load as load
 from jnn.train.files import save as save
 from jnn.train.fit import Fit as Fit
-from jnn.train.fit import Report as Report
 from jnn.train.fit import fit as fit
 from jnn.train.history import History as History
+from jnn.train.loop import Report as Report
 from jnn.train.many import Fits as Fits
 from jnn.train.many import fit_many as fit_many
 from jnn.train.plan import accuracy as accuracy
@@ -24,4 +24,5 @@ from jnn.train.stopping import Patience as Patience
 from jnn.train.stopping import Still as Still
 from jnn.train.stopping import patience as patience
 from jnn.train.stopping import still as still
+from jnn.train.stream import Stream as Stream
 from jnn.train.stream import prefetch as prefetch

@@ -6,6 +6,9 @@ import jax
 import numpy as np
 
 from jnn import errors
+from jnn.solve.drive import Solver
+
+USUAL = 32  # Samples a batch.
 
 
 def check(
@@ -21,7 +24,8 @@ def check(
         errors.fail(function, "epochs", "given, or `steps`, one of the two", (epochs, steps))
     count = ("epochs", epochs) if steps is None else ("steps", steps)
     errors.positive_integer(function, *count)
-    errors.positive_integer(function, "batch_size", batch_size)
+    if batch_size is not None:
+        errors.positive_integer(function, "batch_size", batch_size)
     errors.choice(function, "not_finite", not_finite, ("stop", "skip", None))
 
 
@@ -35,6 +39,22 @@ def pair(function: str, argument: str, data: Any) -> tuple[Any, Any]:
         expected = "arrays with the same number of samples, at least one"
         errors.fail(function, argument, expected, errors.describe(tuple(data)))
     return data[0], data[1]
+
+
+def batch_of(batch_size: int | None, optimizer: Any, n: int) -> int:
+    """The samples of a step: by default 32, and all of them for a solver."""
+    if batch_size is None:
+        batch_size = n if isinstance(optimizer, Solver) else USUAL
+    return min(batch_size, n)
+
+
+def check_solver(optimizer: Any, **others: Any) -> None:
+    """What a solver cannot have: it needs the same function at every evaluation."""
+    if isinstance(optimizer, Solver):
+        for argument, value in others.items():
+            if value is not None:
+                expected = f"left out for a solver, {optimizer.name}"
+                errors.fail("fit", argument, expected, errors.describe(value))
 
 
 def key_of(key: Any) -> jax.Array:

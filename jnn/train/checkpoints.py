@@ -29,7 +29,8 @@ class Checkpoints:
     A run with the same arguments goes on from the last whole checkpoint in the folder, and gives
     the parameters of an uninterrupted one, bit for bit. `best.safetensors` holds the `params` and
     the `state` of the best epoch that was saved:
-    `jnn.load(folder / "best.safetensors", {"params": params, "state": state})`.
+    `jnn.load(folder / "best.safetensors", {"params": params, "state": state})`. The members of
+    `fit_many` are saved together, without a best one.
 
     >>> import pathlib, tempfile
     >>> folder = tempfile.mkdtemp()
@@ -67,7 +68,7 @@ class Checkpoints:
         if not jax.process_index():  # One writer.
             folder = Path(self.folder)
             tree = {"carry": carry, "history": dict(history)}
-            save(folder / NAME.format(int(carry.epoch)), tree)
+            save(folder / NAME.format(int(np.max(carry.epoch))), tree)
             if best:
                 save(folder / BEST, {"params": carry.params, "state": carry.state})
             for path in list(self.epochs().values())[self.keep :]:

@@ -42,9 +42,38 @@ def place(mesh: Mesh | None, tree: Any) -> Any:
     return jax.tree.map(copy, tree)
 
 
+def local(key: jax.Array) -> jax.Array:
+    """A copy of a random key on the default device of this process."""
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return jnp.asarray(np.array(key))
+    data = jnp.asarray(np.array(jax.random.key_data(key)))
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+
+
 def spread(mesh: Mesh | None, batch: Any, size: int) -> Any:
     """A batch spread over the mesh; one that it does not divide is computed by every device."""
     if mesh is None or size % mesh.size:
         return batch
     sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
     return jax.tree.map(lambda a: lax.with_sharding_constraint(a, sharding), batch)
+
+
+def scatter(mesh: Mesh | None, batches: Any, own: bool) -> Any:
+    """Stacked batches on the device, or spread over the mesh where it divides a batch.
+
+    With `own` these are the parts of this process, and every process' parts together are a batch.
+    """
+    if mesh is None:
+        return jax.device_put(batches)
+    spread_out = NamedSharding(mesh, PartitionSpec(None, mesh.axis_names))
+
+    def put(a: np.ndarray) -> jax.Array:
+        if own:
+            return jax.make_array_from_process_local_data(spread_out, a)
+        divides = a.shape[1] % mesh.size == 0
+        sharding = spread_out if divides else NamedSharding(mesh, PartitionSpec())
+        return jax.make_array_from_callback(a.shape, sharding, lambda index: a[index])
+
+    return jax.tree.map(
+        lambda a: put(np.asarray(a, jax.dtypes.canonicalize_dtype(a.dtype))), batches
+    )

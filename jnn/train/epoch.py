@@ -15,7 +15,7 @@ from jax import lax
 from jnn import errors
 from jnn.optim.optimizer import adapt, apply_updates
 from jnn.optim.transforms import global_norm
-from jnn.train import precision, stopping
+from jnn.train import full, precision, stopping
 from jnn.train.devices import spread
 from jnn.train.plan import NOT_FINITE, PATIENCE, RUNNING, STILL, Carry, Plan
 from jnn.train.stopping import Patience, Still
@@ -42,16 +42,20 @@ def first(plan: Plan, key: jax.Array, data: Any, given: Any) -> Carry:
         example = jax.tree.map(lambda a: a[: plan.batch_size], data[0])
         params, state = plan.net.init(jax.random.fold_in(key, 2**32 - 1), example)
     params = jax.tree.map(lambda p: jnp.array(p, p.dtype), params)
-    opt_state = adapt(plan.optimizer).init(params) if opt_state is None else opt_state
+    state = () if state is None else state
+    if opt_state is None:
+        if plan.solves:
+            opt_state = full.opened(plan, params, state, key, data)
+        else:
+            opt_state = adapt(plan.optimizer).init(params)
     watched = tuple(
         stopping.watch(rule, params, state) for rule in plan.stop if isinstance(rule, Patience)
     )
     # The carry is donated: it shares no array with what the caller holds.
-    state, opt_state = jax.tree.map(jnp.copy, (() if state is None else state, opt_state))
+    state, opt_state = jax.tree.map(jnp.copy, (state, opt_state))
     zero, scaling = jnp.int32(0), precision.begin(plan.precision)
-    return Carry(
-        params, state, opt_state, key, zero, zero, jnp.int32(RUNNING), zero, scaling, watched
-    )
+    status = full.status_of(opt_state.status) if plan.solves else jnp.int32(RUNNING)
+    return Carry(params, state, opt_state, key, zero, zero, status, zero, scaling, watched)
 
 
 def one(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, jax.Array]:
@@ -74,17 +78,35 @@ epoch = jax.jit(one, static_argnames="plan", donate_argnames="carry")
 
 
 def _epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, jax.Array]:
-    moved, row = train(plan, carry, data)
+    if plan.solves:
+        moved, row, status = solve(plan, carry, data)
+        carry, steps = carry._replace(status=status), 1
+    else:
+        moved, row = train(plan, carry, data)
+        steps = -(-length(data) // plan.batch_size) if plan.limit is None else plan.limit
     if validation is not None:
         row += evaluate(plan, moved.params, moved.state, validation)
-    row = jnp.stack([x.astype(jnp.float32) for x in row])
-    return conclude(plan, carry, moved, row, length(data))
+    if plan.solves:
+        row.append(moved.opt_state.evaluations)
+    return conclude(plan, carry, moved, row, steps)
+
+
+def solve(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, list[jax.Array], jax.Array]:
+    """One step of a solver over all data: what it leaves, the means there, and the status."""
+    at, params, state, means, status = full.step(
+        plan, carry.opt_state, carry.params, carry.state, carry.key, data
+    )
+    lengths = [rule.delta for rule in plan.stop if isinstance(rule, Still)]
+    moved = global_norm(at.x - carry.opt_state.x)  # X-54
+    running = (moved > max(lengths),) if lengths else ()
+    moving = Moving(params, state, at, carry.scaling, running, carry.skipped)
+    return moving, means, status
 
 
 def train(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, list[jax.Array]]:
     """All steps of one epoch: what they leave, and the means of what they measured."""
     n, size = length(data), plan.batch_size
-    order_key, step_key = keys(carry)
+    order_key, step_key = keys(carry.key, carry.epoch)
     batches, fetch = data, lambda batch: batch
     if plan.shuffle:
         batches = order(order_key, n)
@@ -92,23 +114,23 @@ def train(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, list[jax.Array]]
             batches = rows(data, batches)
         else:
             fetch = functools.partial(rows, data)
-    full, rest = divmod(n, size)
-    if plan.limit is not None and plan.limit <= full:
-        full, rest = plan.limit, 0
+    count, rest = divmod(n, size)
+    if plan.limit is not None and plan.limit <= count:
+        count, rest = plan.limit, 0
     moving = start(plan, carry)
     measured: list = []  # Pairs: how many samples a batch had, and the values of each quantity.
-    if full:
+    if count:
 
         def body(moving: Moving, item: Any) -> tuple[Moving, Any]:
             i, batch = item
             batch = spread(plan.mesh, fetch(batch), size)
             return step(plan, moving, batch, jax.random.fold_in(step_key, i))
 
-        moving, values = lax.scan(body, moving, (jnp.arange(full), split(batches, full, size)))
+        moving, values = lax.scan(body, moving, (jnp.arange(count), split(batches, count, size)))
         measured.append((size, values))
     if rest:
-        batch = fetch(jax.tree.map(lambda a: a[full * size :], batches))
-        key = jax.random.fold_in(step_key, full)
+        batch = fetch(jax.tree.map(lambda a: a[count * size :], batches))
+        key = jax.random.fold_in(step_key, count)
         moving, values = step(plan, moving, spread(plan.mesh, batch, rest), key)
         measured.append((rest, values))
     return moving, [_total(plan, measured, i) for i in range(len(plan.names))]
@@ -128,13 +150,13 @@ def start(plan: Plan, carry: Carry) -> Moving:
 
 def shuffled(plan: Plan, carry: Carry, data: Any) -> tuple[Any, jax.Array]:
     """The data in this epoch's order, and the key of its steps."""
-    order_key, step_key = keys(carry)
+    order_key, step_key = keys(carry.key, carry.epoch)
     return rows(data, order(order_key, length(data))) if plan.shuffle else data, step_key
 
 
-def keys(carry: Carry) -> tuple[jax.Array, jax.Array]:
-    """The keys of an epoch: of its order, and of its steps."""
-    order_key, step_key = jax.random.split(jax.random.fold_in(carry.key, carry.epoch))
+def keys(key: jax.Array, epoch: jax.Array | int) -> tuple[jax.Array, jax.Array]:
+    """The keys of an epoch of a run: of its order, and of its steps."""
+    order_key, step_key = jax.random.split(jax.random.fold_in(key, epoch))
     return order_key, step_key
 
 
@@ -198,7 +220,7 @@ def step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving
 
 
 def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving, Any]:
-    x, t = batch
+    x, t, *weights = batch
     if plan.augment is not None:
         x = plan.augment(jax.random.fold_in(key, 0), x)
     narrow = functools.partial(precision.narrow, plan.precision)
@@ -211,7 +233,7 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
         )  # fmt: skip
         if plan.precision is not None:
             state, y = precision.like(state, moving.state), y.astype(jnp.float32)
-        values = tuple(mean(name, f, y, t) for name, f in (("loss", plan.loss), *plan.metrics))
+        values = plan.measure(y, t, *weights)
         value = values[0] if scale is None else values[0] * scale
         return value, (state, values)
 
@@ -251,46 +273,38 @@ def _guarded(plan: Plan, old: Moving, new: Moving, value: jax.Array, grads: Any)
     return picked._replace(skipped=old.skipped + (~finite).astype(jnp.int32))
 
 
-def mean(name: str, measure: Any, y: Any, t: Any) -> jax.Array:
-    """The mean of a loss or a metric over a batch, in float32 at least."""
-    values = measure(y, t)
-    n = length(t)
-    if jnp.ndim(values) and jnp.shape(values)[0] != n:
-        expected = "a function that returns one value a sample, or their mean"
-        errors.fail("fit", name, expected, errors.describe(values))
-    values = jnp.asarray(values)
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32)).mean()
+def assess(plan: Plan, params: Any, state: Any, batch: Any) -> tuple[jax.Array, ...]:
+    """Means of the loss and the metrics over a batch, without training."""
+    x, t = spread(plan.mesh, batch, length(batch))
+    narrow = functools.partial(precision.narrow, plan.precision)
+    y, _ = plan.net.apply(narrow(params), narrow(state), narrow(x), train=False)
+    if plan.precision is not None:
+        y = y.astype(jnp.float32)
+    return plan.measure(y, t)
 
 
 def evaluate(plan: Plan, params: Any, state: Any, data: Any) -> list[jax.Array]:
     """Means of the loss and the metrics over data, without training."""
     n = length(data)
     size = min(n, max(EVALUATED, plan.batch_size))
-    full, rest = divmod(n, size)
+    count, rest = divmod(n, size)
 
-    def measure(batch: Any) -> tuple[jax.Array, ...]:
-        x, t = spread(plan.mesh, batch, length(batch))
-        narrow = functools.partial(precision.narrow, plan.precision)
-        y, _ = plan.net.apply(narrow(params), narrow(state), narrow(x), train=False)
-        if plan.precision is not None:
-            y = y.astype(jnp.float32)
-        return tuple(mean(name, f, y, t) for name, f in (("loss", plan.loss), *plan.metrics))
-
-    if full == 1:
+    measure = functools.partial(assess, plan, params, state)
+    if count == 1:
         sums = [size * m for m in measure(jax.tree.map(lambda a: a[:size], data))]
     else:
-        sums = [size * m.sum() for m in lax.map(measure, split(data, full, size))]
+        sums = [size * m.sum() for m in lax.map(measure, split(data, count, size))]
     if rest:
-        last = measure(jax.tree.map(lambda a: a[full * size :], data))
+        last = measure(jax.tree.map(lambda a: a[count * size :], data))
         sums = [s + rest * m for s, m in zip(sums, last, strict=True)]
     return [s / n for s in sums]
 
 
 def conclude(
-    plan: Plan, carry: Carry, moved: Moving, row: jax.Array, n: int
+    plan: Plan, carry: Carry, moved: Moving, means: list[jax.Array], steps: int
 ) -> tuple[Carry, jax.Array]:
     """The carry after an epoch: what was learned, or, after a number that is none, what was."""
-    steps = -(-n // plan.batch_size) if plan.limit is None else plan.limit
+    row = jnp.stack([x.astype(jnp.float32) for x in means])
     status = carry.status
     if moved.running != ():
         status = jnp.where(moved.running[0], status, STILL)
@@ -298,7 +312,7 @@ def conclude(
     watched, k = [], 0
     for rule in plan.stop:
         if isinstance(rule, Patience):
-            value = row[column(plan, rule.on, len(row) > len(plan.names))]
+            value = row[column(plan, rule.on, len(row) > len(plan.names) + plan.solves)]
             best = stopping.improve(rule, carry.watched[k], value, count, moved.params, moved.state)
             waited = count - best.epoch
             status = jnp.where((status == RUNNING) & (waited >= rule.epochs), PATIENCE, status)
@@ -326,4 +340,5 @@ def column(plan: Plan, on: str | None, validated: bool) -> int:
 
 def columns(plan: Plan, validated: bool) -> tuple[str, ...]:
     """The names of a row's entries."""
-    return plan.names + tuple(f"validation_{name}" for name in plan.names if validated)
+    held_out = tuple(f"validation_{name}" for name in plan.names if validated)
+    return plan.names + held_out + (("evaluations",) if plan.solves else ())

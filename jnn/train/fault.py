@@ -1,15 +1,17 @@
 """Where a number stopped being finite: the epoch is run again, step by step, and looked at."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jnn.layers.combinators import stages
 from jnn.train import precision
-from jnn.train.epoch import Moving, length, shuffled, start, step
-from jnn.train.plan import Carry, Plan
+from jnn.train.epoch import Moving, keys, length, shuffled, start, step
+from jnn.train.plan import Carry, Plan, with_setting
 
 
 class Fault(NamedTuple):
@@ -19,45 +21,68 @@ class Fault(NamedTuple):
     place: str
 
 
-@functools.partial(jax.jit, static_argnames=("plan", "size"))
+def find(plan: Plan, carry: Carry, data: Any, setting: Any = None) -> tuple[Fault | None, Carry]:
+    """The first step of this epoch that fails, and the carry before it.
+
+    `setting` is that of the member of an ensemble.
+    """
+    n, size = length(data), plan.batch_size
+    if plan.solves:  # It accepts no such point: it has begun at one.
+        return Fault(int(carry.steps) + 1, _place(plan, start(plan, carry), data)), carry
+    data, key = jax.jit(shuffled, static_argnums=0)(plan, carry, data)
+
+    def batch(begin: int) -> Any:
+        rows = min(size, n - begin)
+        return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, begin, rows), data)
+
+    return _replay(plan, carry, map(batch, range(0, n, size)), key, 0, setting)
+
+
+def within(plan: Plan, carry: Carry, batches: Any, index: int) -> tuple[Fault | None, Carry]:
+    """The same for a stream's chunk, whose first batch is that of step `index` of the epoch."""
+
+    def batch(i: int) -> Any:
+        return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, i, keepdims=False), batches)
+
+    key = keys(carry.key, carry.epoch)[1]
+    return _replay(plan, carry, map(batch, range(length(batches))), key, index)
+
+
+def _replay(
+    plan: Plan,
+    carry: Carry,
+    batches: Iterable[Any],
+    key: jax.Array,
+    index: int,
+    setting: Any = None,
+) -> tuple[Fault | None, Carry]:
+    moving = start(plan, carry)
+    for i, batch in enumerate(batches):
+        moved, finite = _one(plan, setting, moving, batch, jax.random.fold_in(key, index + i))
+        if not finite:
+            before = carry._replace(
+                params=moving.params, state=moving.state, opt_state=moving.opt_state,
+                scaling=moving.scaling, steps=carry.steps + i,
+            )  # fmt: skip
+            return Fault(int(carry.steps) + i + 1, _place(plan, moving, batch)), before
+        moving = moved
+    return None, carry
+
+
+@functools.partial(jax.jit, static_argnames="plan")
 def _one(
-    plan: Plan, moving: Moving, data: Any, i: jax.Array, key: jax.Array, size: int
+    plan: Plan, setting: Any, moving: Moving, batch: Any, key: jax.Array
 ) -> tuple[Moving, jax.Array]:
-    batch = _batch(plan, data, i, size)
-    moved, values = step(plan, moving, batch, jax.random.fold_in(key, i))
+    moved, values = step(with_setting(plan, setting), moving, batch, key)
     finite = jnp.isfinite(values[0])
     for p in jax.tree.leaves(moved.params):
         finite &= jnp.isfinite(p).all()
     return moved, finite
 
 
-def _batch(plan: Plan, data: Any, i: Any, size: int) -> Any:
-    begin = i * plan.batch_size
-    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, begin, size), data)
-
-
-def find(plan: Plan, carry: Carry, data: Any) -> tuple[Fault | None, Carry]:
-    """The first step of this epoch that fails, and the carry before it."""
-    n = length(data)
-    data, key = jax.jit(shuffled, static_argnums=0)(plan, carry, data)
-    moving = start(plan, carry)
-    for i in range(-(-n // plan.batch_size)):
-        size = min(plan.batch_size, n - i * plan.batch_size)
-        moved, finite = _one(plan, moving, data, jnp.int32(i), key, size)
-        if not finite:
-            before = carry._replace(
-                params=moving.params, state=moving.state, opt_state=moving.opt_state,
-                scaling=moving.scaling, steps=carry.steps + i,
-            )  # fmt: skip
-            place = _place(plan, moving, _batch(plan, data, i, size))
-            return Fault(int(carry.steps) + i + 1, place), before
-        moving = moved
-    return None, carry
-
-
 def _place(plan: Plan, moving: Moving, batch: Any) -> str:
     """The first layer whose output is not finite, else the loss, else the last gradient."""
-    x, t = batch
+    x, t, *_ = batch
     if not _finite(x) or not _finite(t):
         return "the data"
     if not _finite(moving.params):

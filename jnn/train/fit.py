@@ -1,40 +1,25 @@
 """`fit`: trains a network, an epoch a call of one compiled program."""
 
-import contextlib
-import dataclasses
 import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from jnn import errors
 from jnn.layers.layer import Layer
-from jnn.train import fault
-from jnn.train.arguments import check, key_of, pair
-from jnn.train.checkpoints import Checkpoints, checkpoints_of, same_key
+from jnn.train.arguments import USUAL, batch_of, check, check_solver, key_of, pair
+from jnn.train.checkpoints import Checkpoints, checkpoints_of
 from jnn.train.devices import mesh_of, place
-from jnn.train.epoch import begin, column, columns, epoch
-from jnn.train.history import History, collect
-from jnn.train.plan import (
-    CALLED,
-    DONE,
-    INTERRUPTED,
-    MESSAGES,
-    NOT_FINITE,
-    RUNNING,
-    WORDS,
-    Carry,
-    Plan,
-    metrics_of,
-)
+from jnn.train.epoch import EVALUATED, begin, column, columns, length
+from jnn.train.epochs import Resident, Streamed
+from jnn.train.history import History
+from jnn.train.loop import Loop, Report
+from jnn.train.plan import MESSAGES, WORDS, Plan, metrics_of
 from jnn.train.precision import Precision
-from jnn.train.progress import Progress, progress_of
+from jnn.train.progress import progress_of
 from jnn.train.stopping import Patience, Rule
+from jnn.train.stream import Reader, Stream, stream_of
 
 
 class Fit(NamedTuple):
@@ -70,19 +55,6 @@ class Fit(NamedTuple):
         return self.status in ("done", "patience", "still", "called")
 
 
-class Report(NamedTuple):
-    """What a callback is given after an epoch.
-
-    The arrays in `params` and `state` serve the next epoch: copy what is to be kept.
-    """
-
-    epoch: int
-    steps: int
-    values: dict[str, float]
-    params: Any
-    state: Any
-
-
 def fit(
     net: Layer,
     loss: Callable[[Any, Any], Any],
@@ -91,7 +63,7 @@ def fit(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     key: jax.Array | int = 0,
     validation: Any = None,
     metrics: Any = (),
@@ -114,18 +86,23 @@ def fit(
     order there, and pass through a scan whose body is forward, backward and update; validation,
     history and the rules of `stop` are in the same program. The last batch of an epoch may be
     shorter. The same key gives the same result, bit for bit; a second run with the same network,
-    loss and optimizer compiles nothing.
+    loss and optimizer compiles nothing. Data that do not fit on the device are a stream: some
+    batches are one call, and a thread reads the next ones meanwhile.
 
     Args:
       net: a layer.
       loss: `loss(prediction, target)`, one value a sample; the objective is their mean.
-      optimizer: any pair `(init, update)`, ours or one of optax.
-      data: inputs and targets, arrays or trees of arrays with the samples first.
+      optimizer: any pair `(init, update)`, ours or one of optax; or a solver such as `jnn.lbfgs()`,
+        of which each epoch is one step over all data, whose loss is the one after the step.
+      data: inputs and targets, arrays or trees of arrays with the samples first. Memory-mapped
+        arrays are read while training goes on, and so is any iterable of batches, or a function
+        from the epoch to one: see `jnn.train.Stream`.
       epochs: how often every sample is seen.
       steps: instead of `epochs`, how many batches.
-      batch_size: samples a step.
+      batch_size: samples a step, by default 32; an iterable's batches are taken as they come. A
+        solver's step is of all samples, and this is how many are computed at a time.
       key: a random key, or an integer to make one from.
-      validation: inputs and targets to measure on after each epoch.
+      validation: inputs and targets to measure on after each epoch; a stream too.
       metrics: functions of (prediction, target), "accuracy", or several, also by name in a
         dictionary; measured on the way in training, and on the validation data.
       params: parameters to begin with, instead of the network's own.
@@ -153,165 +130,57 @@ def fit(
     ('All epochs were run.', np.True_)
     """
     check("fit", net, loss, epochs, steps, batch_size, not_finite)
-    samples = pair("fit", "data", data)
-    held_out = None if validation is None else pair("fit", "validation", validation)
-    n = len(jax.tree.leaves(samples)[0])
+    check_solver(optimizer, augment=augment, precision=precision)
+    mesh, flow = mesh_of(sharding), stream_of("fit", "data", data)
+    held = stream_of("fit", "validation", validation)
+    if held and not flow:  # Both are read, where one does not fit.
+        flow = Stream(pair("fit", "data", data))
+    if flow:
+        check_solver(optimizer, data=flow)
+    reader = Reader(flow, batch_size or USUAL, mesh, shuffle) if flow else None
+    samples = reader.example if reader else pair("fit", "data", data)
+    held_out: Any = Reader(held, EVALUATED, mesh, False) if held else None
+    if held_out and held_out.once is not None:
+        remedy = "Give a list, or a function of the epoch."
+        errors.fail("fit", "validation", "one that can be read again", "an iterator", remedy)
+    if validation is not None and not held:
+        held_out = place(mesh, pair("fit", "validation", validation))
     rules = tuple(stop) if isinstance(stop, Sequence) else (stop,)
-    measures = metrics_of(metrics)
-    plan = Plan(net, loss, optimizer, min(batch_size, n), measures, augment, shuffle, rules,
-                not_finite, precision, mesh_of(sharding))  # fmt: skip
+    size = length(samples) if reader else batch_of(batch_size, optimizer, length(samples))
+    plan = Plan(net, loss, optimizer, size, metrics_of(metrics), augment, shuffle, rules,
+                not_finite, precision, mesh)  # fmt: skip
     names = columns(plan, held_out is not None)
     for rule in rules:
         if isinstance(rule, Patience):
             column(plan, rule.on, held_out is not None)
     given = (params, state, opt_state)
-    samples, held_out, key, given = place(plan.mesh, (samples, held_out, key_of(key), given))
+    samples, key, given = place(mesh, (samples, key_of(key), given))
     carry = begin(plan, key, samples, given)
-    run = _Run(plan, carry, names, progress_of(progress), _callbacks(callbacks),
-               checkpoints_of(checkpoint))  # fmt: skip
-    per_epoch = -(-n // plan.batch_size)
-    last = epochs if steps is None else -(-steps // per_epoch)
-    assert last is not None
-    extra = 0 if steps is None else steps % per_epoch
-    run.loop(samples, held_out, last, extra)
-    return run.result()
+    loop = Loop(plan, carry, names, progress_of(progress), _callbacks(callbacks),
+                checkpoints_of(checkpoint))  # fmt: skip
+    if reader is None:
+        loop.go(Resident(plan, samples, held_out, epochs, steps))
+    else:
+        streamed = Streamed(plan, reader, held_out, epochs, steps)
+        try:
+            loop.go(streamed)
+        finally:
+            streamed.close()
+    return _result(loop)
 
 
-class _Run:
-    """The loop over epochs on the host: it dispatches one ahead of what it reads."""
-
-    def __init__(
-        self, plan: Plan, carry: Carry, names: tuple[str, ...], progress: Progress,
-        callbacks: Sequence[Callable[[Report], Any]], checkpoints: Checkpoints | None,
-    ):  # fmt: skip
-        self.plan, self.carry, self.names = plan, carry, names
-        self.progress, self.callbacks = progress, callbacks
-        self.rows: list[Any] = []
-        self.seconds: list[float] = []
-        self.before: dict[str, np.ndarray] = {}
-        self.checkpoints = checkpoints
-        found = None if checkpoints is None else checkpoints.restore(carry, plan.mesh)
-        if found:
-            if not same_key(found[0].key, carry.key):
-                expected = "that of the run in the folder"
-                errors.fail("fit", "key", expected, carry.key, "Give it, or another folder.")
-            self.carry, self.before = found
-        self.stored = len(self.before.get("loss", ()))
-        self.status, self.note = int(self.carry.status), ""
-
-    def loop(self, data: Any, validation: Any, last: int, extra: int) -> None:
-        """Runs epochs up to `last`, of which the last may have `extra` steps only."""
-        first = int(self.carry.epoch)
-        done = first
-        self.progress.begin(last, first, len(jax.tree.leaves(data)[0]))
-        limited = dataclasses.replace(self.plan, limit=extra) if extra else self.plan
-        self.began = time.perf_counter()
-        with interruptible() as interrupted:
-            for number in range(first, last if self.status == RUNNING else first):
-                plan = limited if number == last - 1 else self.plan
-                self.carry, row = epoch(plan, self.carry, data, validation)
-                self.rows.append(row)
-                due = self._due(number + 1) and plan.limit is None
-                # What the device has not finished is read an epoch later, unless someone asks.
-                ready = len(self.rows) - (0 if self.callbacks or due else 1)
-                while done - first < ready and self.status == RUNNING:
-                    self._look(done - first)
-                    done += 1
-                if due:
-                    self._store()
-                if self.status != RUNNING or interrupted():
-                    break
-            while done - first < len(self.rows) and self.status == RUNNING:
-                self._look(done - first)
-                done += 1
-            if self.status == RUNNING:
-                self.status = DONE if done == last else INTERRUPTED
-        del self.rows[done - first :]
-        if self.status != DONE or not extra:
-            self._store()
-        if self.status == NOT_FINITE and self.plan.not_finite == "stop":
-            self._blame(data)
-        if self.rows:
-            self.progress.end(done, self.names, self.rows[-1])
-
-    def _look(self, i: int) -> None:
-        """Reads the row of an epoch, which waits for it to end."""
-        row = self.rows[i] = np.asarray(self.rows[i])
-        now = time.perf_counter()
-        self.seconds.append(now - self.began)
-        self.began = now
-        self.status = int(row[-1])
-        number = int(self.carry.epoch) if self.callbacks else 0
-        if self.progress.due():
-            self.progress.show(self.progress.first + i + 1, self.names, row)
-        for callback in self.callbacks:
-            values = dict(zip(self.names, row.tolist(), strict=False))
-            carry = self.carry
-            report = Report(number, int(carry.steps), values, carry.params, carry.state)
-            if callback(report) is True and self.status == RUNNING:
-                self.status = CALLED
-
-    def _due(self, number: int) -> bool:
-        return self.checkpoints is not None and number % self.checkpoints.every == 0
-
-    def _store(self) -> None:
-        """Saves what was reached, unless it was saved before or is not finite."""
-        number = len(self.rows) + len(self.before.get("loss", ()))
-        if self.checkpoints is None or self.status == NOT_FINITE or number == self.stored:
-            return
-        rules = [rule for rule in self.plan.stop if isinstance(rule, Patience)]
-        rule = rules[0] if rules else None
-        validated = len(self.names) > len(self.plan.names)
-        watched = self.names[column(self.plan, rule and rule.on, validated)]
-        history = self.history()
-        values = history[watched] * (-1 if rule and rule.larger else 1)
-        best = bool(np.isfinite(values[-1]) and values[-1] <= np.nanmin(values))
-        self.checkpoints.store(self.carry, history, best)
-        self.stored = number
-
-    def history(self) -> History:
-        """The history up to now."""
-        return collect(self.names, self.rows, self.seconds, self.before)
-
-    def _blame(self, data: Any) -> None:
-        """Finds the step that failed, and goes back to before it."""
-        found, self.carry = fault.find(self.plan, self.carry, data)
-        if found:
-            self.note = f" It was step {found.step}, in {found.place}."
-
-    def result(self) -> Fit:
-        """What was reached."""
-        carry = self.carry
-        params, state = carry.params, carry.state
-        rules = [rule for rule in self.plan.stop if isinstance(rule, Patience)]
-        for rule, best in zip(rules, carry.watched, strict=True):
-            if rule.restore and int(best.epoch):
-                params, state = best.params, best.state
-        message = MESSAGES[self.status] + self.note
-        return Fit(params, state, carry.opt_state, self.history(), int(carry.epoch),
-                   int(carry.steps), int(carry.skipped), WORDS[self.status], message,
-                   carry.key)  # fmt: skip
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C ends the loop after the epoch; a second one ends it at once."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
-        return
-
-    def press(number: int, frame: Any) -> None:
-        del number, frame
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
-
-    former = signal.signal(signal.SIGINT, press)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, former)
+def _result(loop: Loop) -> Fit:
+    """What was reached."""
+    carry = loop.carry
+    params, state = carry.params, carry.state
+    rules = [rule for rule in loop.plan.stop if isinstance(rule, Patience)]
+    for rule, best in zip(rules, carry.watched, strict=True):
+        if rule.restore and int(best.epoch):
+            params, state = best.params, best.state
+    message = MESSAGES[loop.status] + loop.note
+    return Fit(params, state, carry.opt_state, loop.history(), int(carry.epoch),
+               int(carry.steps), int(carry.skipped), WORDS[loop.status], message,
+               carry.key)  # fmt: skip
 
 
 def _callbacks(callbacks: Any) -> tuple[Callable[[Report], Any], ...]:

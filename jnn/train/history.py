@@ -13,9 +13,13 @@ import numpy as np
 from jnn import errors
 from jnn.files import whole
 
+UNITS = ("seconds", "evaluations")  # Columns that tell the effort.
+
 
 class History(dict[str, np.ndarray]):
     """Columns by name: "loss", the metrics, the same with "validation_" before, "seconds".
+
+    A solver's history has the "evaluations" up to the end of each epoch too.
 
     >>> history = jnn.train.History({"loss": np.array([0.5, 0.25]), "seconds": np.ones(2)})
     >>> history["loss"][-1].item(), history["seconds"].sum().item()
@@ -55,7 +59,7 @@ class History(dict[str, np.ndarray]):
         >>> list(jnn.train.History({"loss": np.ones(2), "validation_loss": np.ones(2)}).panels())
         ['loss']
         """
-        names = [n for n in self if n != "seconds" and not n.startswith("validation_")]
+        names = [n for n in self if n not in UNITS and not n.startswith("validation_")]
         curves = {}
         for name in names:
             kinds = {"training": name, "validation": f"validation_{name}"}

@@ -1,7 +1,7 @@
 """`fit_many`: an ensemble, trained side by side in one program."""
 
-import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,12 +11,26 @@ import numpy as np
 
 from jnn import errors
 from jnn.layers.layer import Layer
-from jnn.train.arguments import check, key_of, pair
+from jnn.train.arguments import batch_of, check, check_solver, key_of, pair
+from jnn.train.checkpoints import Checkpoints, checkpoints_of, same_key
 from jnn.train.devices import place
 from jnn.train.epoch import column, columns, first, one
-from jnn.train.plan import DONE, RUNNING, WORDS, Carry, Plan, metrics_of
+from jnn.train.fault import find
+from jnn.train.loop import interruptible
+from jnn.train.plan import (
+    DONE,
+    INTERRUPTED,
+    MESSAGES,
+    NOT_FINITE,
+    RUNNING,
+    WORDS,
+    Carry,
+    Plan,
+    metrics_of,
+    with_setting,
+)
 from jnn.train.precision import Precision
-from jnn.train.progress import progress_of
+from jnn.train.progress import Progress, progress_of
 from jnn.train.stopping import Patience, Rule
 
 
@@ -31,6 +45,7 @@ class Fits(NamedTuple):
       epochs: how many each has run.
       steps: how many each has run in all.
       status: a word for each on how it ended.
+      messages: a sentence for each on how it ended.
     """
 
     params: Any
@@ -40,6 +55,7 @@ class Fits(NamedTuple):
     epochs: np.ndarray
     steps: np.ndarray
     status: tuple[str, ...]
+    messages: tuple[str, ...]
 
     def member(self, i: int) -> tuple[Any, Any]:
         """Parameters and state of one member."""
@@ -57,7 +73,7 @@ def fit_many(
     members: int | None = None,
     settings: Any = None,
     same: bool = False,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     validation: Any = None,
     metrics: Any = (),
     shuffle: bool = True,
@@ -66,6 +82,7 @@ def fit_many(
     not_finite: str | None = "stop",
     precision: Precision | None = None,
     progress: Any = "auto",
+    checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
 ) -> Fits:
     """Trains many networks at once: other seeds, other learning rates, or both.
 
@@ -88,9 +105,11 @@ def fit_many(
       shuffle: as in `fit`.
       augment: as in `fit`.
       stop: as in `fit`.
-      not_finite: as in `fit`; the step is not looked for.
+      not_finite: as in `fit`: each member stops or skips by itself, and its message names the step
+        and the layer.
       precision: as in `fit`.
       progress: as in `fit`; what is shown are means over the members that run.
+      checkpoint: as in `fit`: the members are saved together, and go on together.
 
     >>> net, data = jnn.models.mlp([8, 2]), jnn.data.two_moons(200)
     >>> rates = jnp.array([1e-4, 1e-2, 1.0])
@@ -103,10 +122,11 @@ def fit_many(
     samples = pair("fit_many", "data", data)
     held_out = None if validation is None else pair("fit_many", "validation", validation)
     settings, count = _settings(settings, members)
+    check_solver(optimizer, augment=augment, precision=precision)
     rules = tuple(stop) if isinstance(stop, Sequence) else (stop,)
     n = len(jax.tree.leaves(samples)[0])
-    plan = Plan(net, loss, optimizer, min(batch_size, n), metrics_of(metrics), augment, shuffle,
-                rules, not_finite, precision)  # fmt: skip
+    plan = Plan(net, loss, optimizer, batch_of(batch_size, optimizer, n), metrics_of(metrics),
+                augment, shuffle, rules, not_finite, precision)  # fmt: skip
     names = columns(plan, held_out is not None)
     for rule in rules:
         if isinstance(rule, Patience):
@@ -115,22 +135,65 @@ def fit_many(
     numbers = jnp.zeros(count, int) if same else jnp.arange(count)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
     samples, held_out = place(None, (samples, held_out))
-    carry = _begin(plan, keys, settings, samples)
-    shown, rows = progress_of(progress), []
-    shown.begin(epochs, 0, n * count)
-    for number in range(epochs):
-        carry, row = _epoch(plan, carry, settings, samples, held_out)
-        rows.append(row)
-        if number:  # One is dispatched ahead of what is read.
-            rows[-2] = np.asarray(rows[-2])
-            if (rows[-2][:, -1] != RUNNING).all():
-                rows.pop()
-                break
-            if shown.due():
-                shown.show(number, names, _mean(rows[-2]))
+    carry, rows = _begin(plan, keys, settings, samples), []
+    saved = checkpoints_of(checkpoint)
+    if saved and (found := saved.restore(carry)):
+        if not same_key(found[0].key, carry.key):
+            expected = "that of the run in the folder"
+            errors.fail("fit_many", "key", expected, key, "Give it, or another folder.")
+        carry, rows = found[0], list(found[1]["rows"])
+    run = functools.partial(_epoch, plan, settings=settings, data=samples, validation=held_out)
+    shown = progress_of(progress)
+    shown.begin(epochs, len(rows), n * count)
+    carry = _loop(run, carry, rows, names, epochs, shown, saved)
     table = np.stack([np.asarray(row) for row in rows], 1)
-    shown.end(len(rows), names, _mean(table[:, -1]))
-    return _result(plan, carry, names, table)
+    over = DONE if len(rows) == epochs else INTERRUPTED
+    status = [over if s == RUNNING else int(s) for s in np.asarray(carry.status)]
+    notes = [""] * count
+    for i in np.flatnonzero(np.array(status) == NOT_FINITE) if not_finite == "stop" else ():
+        member, setting = jax.tree.map(lambda a, i=i: a[i], (carry, settings))
+        fault, member = find(plan, member, samples, setting)
+        if fault:
+            notes[i] = f" It was step {fault.step}, in {fault.place}."
+            carry = jax.tree.map(lambda a, b, i=i: a.at[i].set(b), carry, member)
+    params, state = _kept(plan, carry)
+    history = {name: table[:, :, i] for i, name in enumerate(names)}
+    words = tuple(WORDS[s] for s in status)
+    messages = tuple(MESSAGES[s] + note for s, note in zip(status, notes, strict=True))
+    return Fits(params, state, carry.opt_state, history, np.asarray(carry.epoch),
+                np.asarray(carry.steps), words, messages)  # fmt: skip
+
+
+def _loop(
+    run: Callable[..., tuple[Carry, jax.Array]], carry: Carry, rows: list[Any],
+    names: Sequence[str], epochs: int, shown: Progress, saved: Checkpoints | None,
+) -> Carry:  # fmt: skip
+    """Adds a row an epoch, while a member runs; one is dispatched ahead of what is read."""
+    stored = len(rows)
+    with interruptible() as interrupted:
+        while len(rows) < epochs:
+            carry, row = run(carry)
+            rows.append(row)
+            if len(rows) > 1:
+                last = rows[-2] = np.asarray(rows[-2])
+                if (last[:, -1] != RUNNING).all():
+                    rows.pop()
+                    break
+                if shown.due():
+                    shown.show(len(rows) - 1, names, _mean(last))
+            if saved and len(rows) % saved.every == 0:
+                stored = _store(saved, carry, rows)
+            if interrupted():
+                break
+    if saved and len(rows) > stored:
+        _store(saved, carry, rows)
+    shown.end(len(rows), names, _mean(np.asarray(rows[-1])))
+    return carry
+
+
+def _store(saved: Checkpoints, carry: Carry, rows: Sequence[Any]) -> int:
+    saved.store(carry, {"rows": np.stack([np.asarray(row) for row in rows])}, False)
+    return len(rows)
 
 
 def _settings(settings: Any, members: int | None) -> tuple[Any, int]:
@@ -148,17 +211,10 @@ def _settings(settings: Any, members: int | None) -> tuple[Any, int]:
     return settings, sizes.pop()
 
 
-def _with(plan: Plan, setting: Any) -> Plan:
-    """The plan of one member."""
-    if setting is None:
-        return plan
-    return dataclasses.replace(plan, optimizer=plan.optimizer(setting))
-
-
 @functools.partial(jax.jit, static_argnames="plan")
 def _begin(plan: Plan, keys: jax.Array, settings: Any, data: Any) -> Carry:
     def member(key: jax.Array, setting: Any) -> Carry:
-        return first(_with(plan, setting), key, data, (None, None, None))
+        return first(with_setting(plan, setting), key, data, (None, None, None))
 
     return jax.vmap(member)(keys, settings)
 
@@ -168,7 +224,7 @@ def _epoch(
     plan: Plan, carry: Carry, settings: Any, data: Any, validation: Any
 ) -> tuple[Carry, jax.Array]:
     def member(carry: Carry, setting: Any) -> tuple[Carry, jax.Array]:
-        return one(_with(plan, setting), carry, data, validation)
+        return one(with_setting(plan, setting), carry, data, validation)
 
     return jax.vmap(member)(carry, settings)
 
@@ -179,7 +235,8 @@ def _mean(row: np.ndarray) -> np.ndarray:
     return np.where(there, row, 0).sum(0) / np.maximum(there.sum(0), 1)
 
 
-def _result(plan: Plan, carry: Carry, names: tuple[str, ...], table: np.ndarray) -> Fits:
+def _kept(plan: Plan, carry: Carry) -> tuple[Any, Any]:
+    """Parameters and states: for each member the best, where a rule restores them."""
     params, state = carry.params, carry.state
     rules = [rule for rule in plan.stop if isinstance(rule, Patience)]
     for rule, best in zip(rules, carry.watched, strict=True):
@@ -189,7 +246,4 @@ def _result(plan: Plan, carry: Carry, names: tuple[str, ...], table: np.ndarray)
                 return jnp.where(found.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
             params, state = jax.tree.map(pick, (best.params, best.state), (params, state))
-    status = [DONE if s == RUNNING else int(s) for s in np.asarray(carry.status)]
-    history = {name: table[:, :, i] for i, name in enumerate(names)}
-    return Fits(params, state, carry.opt_state, history, np.asarray(carry.epoch),
-                np.asarray(carry.steps), tuple(WORDS[s] for s in status))  # fmt: skip
+    return params, state

@@ -4,6 +4,7 @@ A plan is hashable and goes into `jit` as a static argument, so that a second ru
 network, loss and optimizer compiles nothing.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,13 +14,18 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.layers.layer import Layer
+from jnn.solve.drive import Solver
 from jnn.train.precision import Precision, Scaling
 from jnn.train.stopping import Rule, Watched
 
 Measure = Callable[[Any, Any], Any]
 
-RUNNING, DONE, PATIENCE, STILL, NOT_FINITE, INTERRUPTED, CALLED = range(7)
-WORDS = ("running", "done", "patience", "still", "not finite", "interrupted", "called")
+RUNNING, DONE, PATIENCE, STILL, NOT_FINITE, INTERRUPTED, CALLED, OUT_OF_DATA = range(8)
+CONVERGED, STALLED = 8, 9
+WORDS = (
+    "running", "done", "patience", "still", "not finite", "interrupted", "called", "out of data",
+    "converged", "stalled",
+)  # fmt: skip
 MESSAGES = {
     RUNNING: "It is still running.",
     DONE: "All epochs were run.",
@@ -28,7 +34,12 @@ MESSAGES = {
     NOT_FINITE: "A loss or a gradient was not finite.",
     INTERRUPTED: "It was interrupted.",
     CALLED: "A callback asked to stop.",
+    OUT_OF_DATA: "The data ended before the run.",
+    CONVERGED: "The solver has nothing left to do.",
+    STALLED: "The solver finds no lower value in this precision.",
 }
+
+TAKEN = ("loss", "seconds", "evaluations")  # Columns that are no metrics.
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class Plan:
     """The settings of a run, as `fit` takes them.
 
     Attributes:
+      batch_size: samples a step; of a solver, samples that are computed at a time.
       limit: how many steps of an epoch are run, None for all: the last epoch of a run by steps.
     """
 
@@ -56,6 +68,16 @@ class Plan:
     def names(self) -> tuple[str, ...]:
         """The columns of the history that come from training."""
         return ("loss", *(name for name, _ in self.metrics))
+
+    @property
+    def solves(self) -> bool:
+        """Whether the optimizer is a solver, which takes all data at each step."""
+        return isinstance(self.optimizer, Solver)
+
+    def measure(self, y: Any, t: Any, weights: Any = None) -> tuple[jax.Array, ...]:
+        """The means of the loss and the metrics over a batch."""
+        measures = (("loss", self.loss), *self.metrics)
+        return tuple(mean(name, f(y, t), t, weights) for name, f in measures)
 
 
 class Carry(NamedTuple):
@@ -83,6 +105,30 @@ class Carry(NamedTuple):
     watched: tuple[Watched, ...]
 
 
+def mean(name: str, values: Any, t: Any, weights: Any = None) -> jax.Array:
+    """The mean of a loss or a metric over a batch, in float32 at least; weighted, where asked."""
+    n = len(jax.tree.leaves(t)[0])
+    single = jnp.ndim(values) == 0
+    if (single and weights is not None) or (not single and jnp.shape(values)[0] != n):
+        expected = "a function that returns one value a sample"
+        expected += ", or their mean" if weights is None else ""
+        errors.fail("fit", name, expected, errors.describe(values))
+    values = jnp.asarray(values)
+    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    if weights is None:
+        return values.mean()
+    each = values.reshape(n, -1).mean(1)
+    count = jnp.maximum(weights.sum(), 1).astype(each.dtype)
+    return (each * weights.astype(each.dtype)).sum() / count
+
+
+def with_setting(plan: Plan, setting: Any) -> Plan:
+    """The plan of one member of an ensemble, whose optimizer is made of its setting."""
+    if setting is None:
+        return plan
+    return dataclasses.replace(plan, optimizer=plan.optimizer(setting))
+
+
 def metrics_of(metrics: Any) -> tuple[tuple[str, Measure], ...]:
     """Metrics as pairs of name and function, from functions, names, a sequence or a mapping."""
     if isinstance(metrics, Mapping):
@@ -96,7 +142,7 @@ def metrics_of(metrics: Any) -> tuple[tuple[str, Measure], ...]:
         if isinstance(measure, str):
             errors.choice("fit", "metrics", measure, known)
             measure = known[measure]
-        if not callable(measure) or not name or name in ("loss", "seconds", *dict(found)):
+        if not callable(measure) or not name or name in (*TAKEN, *dict(found)):
             expected = "functions of (prediction, target), each of another name"
             errors.fail("fit", "metrics", expected, repr(metrics))
         found.append((name, measure))

@@ -18,8 +18,11 @@ BAR, LINES = 0.1, 2.0  # Seconds between two looks.
 class Progress:
     """Shows nothing."""
 
-    def begin(self, epochs: int, first: int, samples: int) -> None:
-        """Before the first epoch; `first` were run before, `samples` are in an epoch."""
+    def begin(self, epochs: int | None, first: int, samples: int) -> None:
+        """Before the first epoch; `first` were run before, `samples` are in an epoch.
+
+        Of a stream neither may be known: then they are None and 0.
+        """
         self.epochs, self.first, self.samples = epochs, first, samples
         self.started = self.shown = time.perf_counter()
         self.last = first  # The epoch shown last.
@@ -28,8 +31,14 @@ class Progress:
         """Whether it is time to show something."""
         return False
 
-    def show(self, epoch: int, names: Sequence[str], row: Any) -> None:
-        """After an epoch."""
+    def show(self, epoch: int, names: Sequence[str], row: Any, seen: int = 0) -> None:
+        """After an epoch, and `seen` samples of the next."""
+
+    def of(self, epoch: int) -> str:
+        """The epoch, of how many."""
+        if self.epochs is None:
+            return f"epoch {epoch}"
+        return f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}"
 
     def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
         """After the last epoch that was run."""
@@ -45,15 +54,17 @@ class Lines(Progress):
         """Whether it is time to show something."""
         return time.perf_counter() - self.shown >= self.every
 
-    def show(self, epoch: int, names: Sequence[str], row: Any) -> None:
+    def show(self, epoch: int, names: Sequence[str], row: Any, seen: int = 0) -> None:
         """Writes a line."""
-        self.shown, self.last = time.perf_counter(), epoch
-        taken = self.shown - self.started
-        rate = (epoch - self.first) * self.samples / max(taken, 1e-9)
-        left = taken / max(epoch - self.first, 1) * (self.epochs - epoch)
+        self.shown, self.last = time.perf_counter(), epoch if seen == 0 else self.last
+        samples = (epoch - self.first) * self.samples + seen
+        rate = samples / max(self.shown - self.started, 1e-9)
         values = "  ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=False))
-        count = f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}"
-        self.write(f"{count}  {values}  {rate:,.0f} samples/s  {clock(left)} left")
+        line = f"{self.of(epoch)}  {values}  {rate:,.0f} samples/s"
+        if self.epochs is not None and self.samples:
+            rest = (self.epochs - self.first) * self.samples - samples
+            line += f"  {clock(rest / max(rate, 1e-9))} left"
+        self.write(line)
 
     def write(self, line: str) -> None:
         """Puts the line out."""
@@ -94,19 +105,20 @@ class Bar(Progress):
         """Whether it is time to show something."""
         return time.perf_counter() - self.shown >= self.every
 
-    def show(self, epoch: int, names: Sequence[str], row: Any) -> None:
+    def show(self, epoch: int, names: Sequence[str], row: Any, seen: int = 0) -> None:
         """Moves the bar."""
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=self.epochs * self.samples, initial=self.first * self.samples,
+            total = (self.epochs or 0) * self.samples
+            self.bar = tqdm(total=total or None, initial=self.first * self.samples,
                             unit=" samples", unit_scale=True, file=self.stream or sys.stderr,
                             mininterval=0)  # fmt: skip
             self.bar.start_t -= time.perf_counter() - self.started  # It began with the run.
         values = {n: f"{v:.4g}" for n, v in zip(names, row, strict=False)}
-        self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+        self.bar.set_description(self.of(epoch), refresh=False)
         self.bar.set_postfix(values, refresh=False)
-        self.bar.update(epoch * self.samples - self.bar.n)
+        self.bar.update(epoch * self.samples + seen - self.bar.n)
         self.shown = time.perf_counter()
 
     def end(self, epoch: int, names: Sequence[str], row: Any) -> None:

@@ -1,5 +1,6 @@
 """Several devices and several processes train the same model as one."""
 
+import itertools
 import os
 import socket
 import subprocess
@@ -9,8 +10,9 @@ import jax
 import numpy as np
 import pytest
 
+from jnn.train import Stream
 from jnn.train import epoch as program
-from tests.train.test_fit import EPOCH, HELD, close, run
+from tests.train.test_fit import ADAM, EPOCH, HELD, NET, X, Y, close, gradient, run
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_the_work_is_spread(mesh, monkeypatch):
         found.append((args[0], *jax.tree.map(jax.typeof, args[1:])))
         return program.epoch(*args)
 
-    monkeypatch.setattr(sys.modules["jnn.train.fit"], "epoch", spy)
+    monkeypatch.setattr(sys.modules["jnn.train.epochs"], "epoch", spy)
     run(sharding=mesh, epochs=1)
     text = str(program.epoch.lower(*found[0]).compile().as_text())
     assert "all-reduce" in text
@@ -82,3 +84,27 @@ def test_two_processes_train_the_same_model_as_one(tmp_path):
                 np.testing.assert_allclose(found[f"arr_{k}"], leaf, rtol=1e-5, atol=1e-5)
             assert found["devices"] == 4
     assert (tmp_path / "checkpoints" / "epoch-00000004.safetensors").exists()
+    # Of uneven parts, each process' own, a batch is what both have.
+    params, _ = NET.init(jax.random.fold_in(jax.random.key(0), 2**32 - 1), X)
+    state, losses = ADAM.init(params), []
+    for i in 2 * list(range(0, 40, 5)):
+        rows = np.r_[i : i + 5, min(40 + i, 70) : min(45 + i, 70)]
+        value, grads = gradient(params, X[rows], Y[rows])
+        updates, state = ADAM.update(grads, state, params)
+        params = jax.tree.map(lambda p, u: p + u, params, updates)
+        losses.append(len(rows) * float(value) / 70)
+    for i, name in itertools.product((0, 1), ("arrays", "batches")):
+        with np.load(tmp_path / f"{name}{i}.npz") as found:
+            for k, leaf in enumerate(jax.tree.leaves(params)):
+                np.testing.assert_allclose(found[f"arr_{k}"], leaf, rtol=1e-5, atol=1e-5)
+            expected = np.reshape(losses, (2, 8)).sum(1)
+            np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_stream_is_spread_over_devices(mesh):
+    """Batches of 16 in 8 shards, the last one whole on each device."""
+    streamed = run(sharding=mesh, data=Stream((X, Y), chunk=2))
+    close(streamed.params, run().params, atol=1e-5)
+    own = run(sharding=mesh, data=Stream((X, Y), chunk=2, shard=True), shuffle=False)
+    close(own.params, run(shuffle=False).params, atol=1e-5)  # With weights.
