@@ -108,9 +108,12 @@ def public() -> dict[str, object]:
     found: dict[str, object] = {}
     seen: set[int] = set()
     rooms = [jnn, *(getattr(jnn, name, None) for name in ROOMS if name != "errors")]
+    rooms += [jnn.initialisers, jnn.schedules]  # Public too, with what they define.
     for namespace in filter(inspect.ismodule, rooms):
+        deep = namespace.__name__.count(".") > 1
         for name, value in vars(namespace).items():
-            ours = getattr(value, "__module__", "").split(".")[0] == "jnn"
+            home = getattr(value, "__module__", None) or ""
+            ours = home == namespace.__name__ if deep else home.split(".")[0] == "jnn"
             if not name.startswith("_") and ours and id(value) not in seen:
                 seen.add(id(value))
                 found[f"{namespace.__name__}.{name}"] = value

@@ -1,11 +1,11 @@
 """Every public name: where it is defined, how it is called, what its docstring says."""
 
 import ast
+import dataclasses
 import functools
 import importlib
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,7 +36,7 @@ def exists(path: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Name:
     """A public object.
 
@@ -81,7 +81,7 @@ def rooms() -> dict[str, tuple[str, list[Name]]]:
     found = {}
     for module in [*modules, jnn]:  # What only jnn itself offers comes last.
         text = inspect.getsource(module)
-        names = [replace(describe(path, value), alias=aliases.get(id(value), ""))
+        names = [dataclasses.replace(describe(path, value), alias=aliases.get(id(value), ""))
                  for path, value in public(module, seen)]  # fmt: skip
         names.sort(key=lambda name: (text.find(f"from {name.home[0]} "), name.home, name.line))
         found[module.__name__] = (inspect.getdoc(module) or "", names)
@@ -119,7 +119,8 @@ def describe(path: str, value: Any) -> Name:
         kind, signature = "rule", called(name, function)
     elif inspect.isclass(value):
         methods = tuple(_methods(path, value, home))
-        return Name(path, "class", f"class {name}", doc, home, file, line, methods=methods)
+        made = f"class {constructed(name, function)}"
+        return Name(path, "class", made, doc, home, file, line, methods=methods)
     elif inspect.signature(value).return_annotation is jnn.Layer:
         kind, signature = "layer", called(name, function, "Layer")
         if lifted:  # From a rule, whose settings it takes.
@@ -165,11 +166,12 @@ def source(function: Any) -> tuple[str, int]:
 
 
 @functools.cache
-def _definitions(path: str) -> tuple[str, dict[int, ast.FunctionDef]]:
-    """A file's text, and its functions by the line where they begin, decorators included."""
+def _definitions(path: str) -> tuple[str, dict[int, Any]]:
+    """A file's text, and its functions and classes by the line where they begin."""
     text = Path(path).read_text(encoding="utf-8")
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
-    return text, {min(n.lineno for n in (f, *f.decorator_list)): f for f in functions}
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds)]
+    return text, {min(n.lineno for n in (f, *f.decorator_list)): f for f in found}
 
 
 def called(name: str, function: Any, returns: str = "", skip: int = 0) -> str:
@@ -178,11 +180,25 @@ def called(name: str, function: Any, returns: str = "", skip: int = 0) -> str:
     node = functions[inspect.getsourcelines(function)[1]]
     parameters = list(_parameters(text, node.args))[skip:]
     returned = returns or (ast.get_source_segment(text, node.returns) if node.returns else "")
-    arrow = f" -> {returned}" if returned else ""
+    return _wrapped(name, parameters, f" -> {returned}" if returned else "")
+
+
+def _wrapped(name: str, parameters: list[str], arrow: str) -> str:
     line = f"{name}({', '.join(parameters)}){arrow}"
     if len(line) <= 88:
         return line
     return "\n".join([f"{name}(", *(f"    {p}," for p in parameters), f"){arrow}"])
+
+
+def constructed(name: str, made: type) -> str:
+    """The call of a class: with its fields, or as its `__init__` is written."""
+    if not (hasattr(made, "_fields") or dataclasses.is_dataclass(made)):
+        init = vars(made).get("__init__")
+        return called(name, init).removesuffix(" -> None") if init else name
+    text, definitions = _definitions(inspect.getsourcefile(made) or "")
+    body = definitions[inspect.getsourcelines(made)[1]].body
+    fields = [ast.get_source_segment(text, f) for f in body if isinstance(f, ast.AnnAssign)]
+    return _wrapped(name, [field for field in fields if field], "")
 
 
 def _parameters(text: str, of: ast.arguments) -> Iterator[str]:

@@ -16,7 +16,12 @@ from jnn.rules.rule import Rule
 
 
 class DenseParams(NamedTuple):
-    """Weights w (in, out) and biases b (out,), or None for a layer without."""
+    """Weights w (in, out) and biases b (out,), or None for a layer without.
+
+    >>> params = jnn.layers.DenseParams(2 * jnp.eye(3), None)
+    >>> jnn.dense(3)(params, jnp.arange(3.0)).tolist()
+    [0.0, 2.0, 4.0]
+    """
 
     w: jax.Array
     b: jax.Array | None

@@ -26,7 +26,11 @@ Initialiser = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
 
 def zeros(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """All zero: for biases. Weights would stay equal to each other for ever."""
+    """All zero: for biases. Weights would stay equal to each other for ever.
+
+    >>> jnn.initialisers.zeros(jax.random.key(0), (2,)).tolist()
+    [0.0, 0.0]
+    """
     return jnp.zeros(shape, dtype)
 
 
@@ -44,7 +48,12 @@ def constant(value: float) -> Initialiser:
 
 
 def uniform(bound: float) -> Initialiser:
-    """Uniform in [-bound, bound): mean 0, variance `bound^2 / 3`."""
+    """Uniform in [-bound, bound): mean 0, variance `bound^2 / 3`.
+
+    >>> w = jnn.initialisers.uniform(0.1)(jax.random.key(0), (200, 100), jnp.float32)
+    >>> round(float(abs(w).max()), 2)
+    0.1
+    """
     errors.number("uniform", "bound", bound, low=0)
 
     def uniform(key, shape, dtype=jnp.float32):
@@ -54,7 +63,12 @@ def uniform(bound: float) -> Initialiser:
 
 
 def normal(deviation: float) -> Initialiser:
-    """Normal with mean 0 and the given standard deviation, not truncated."""
+    """Normal with mean 0 and the given standard deviation, not truncated.
+
+    >>> w = jnn.initialisers.normal(0.1)(jax.random.key(0), (200, 100), jnp.float32)
+    >>> round(float(w.std()), 2)
+    0.1
+    """
     errors.number("normal", "deviation", deviation, low=0)
 
     def normal(key, shape, dtype=jnp.float32):
@@ -64,7 +78,12 @@ def normal(deviation: float) -> Initialiser:
 
 
 def lecun_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Uniform with variance `1 / fan_in`; see `lecun_normal`."""
+    """Uniform with variance `1 / fan_in`; see `lecun_normal`.
+
+    >>> w = jnn.initialisers.lecun_uniform(jax.random.key(0), (400, 100), jnp.float32)
+    >>> round(float(w.std()), 2)
+    0.05
+    """
     return uniform(math.sqrt(3 / _fans("lecun_uniform", shape)[0]))(key, shape, dtype)
 
 
@@ -72,12 +91,21 @@ def lecun_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float3
     """Normal with variance `1 / fan_in`, which keeps the variance of the signal on its way forward.
 
     For activations that are the identity near 0 (tanh), and for selu.
+
+    >>> w = jnn.initialisers.lecun_normal(jax.random.key(0), (400, 100), jnp.float32)
+    >>> round(float(w.std()), 2)
+    0.05
     """
     return normal(math.sqrt(1 / _fans("lecun_normal", shape)[0]))(key, shape, dtype)
 
 
 def he_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Uniform with variance `2 / fan_in`; see `he_normal`."""
+    """Uniform with variance `2 / fan_in`; see `he_normal`.
+
+    >>> w = jnn.initialisers.he_uniform(jax.random.key(0), (400, 100), jnp.float32)
+    >>> round(float(w.std()), 2)
+    0.07
+    """
     return uniform(math.sqrt(6 / _fans("he_uniform", shape)[0]))(key, shape, dtype)
 
 
@@ -85,6 +113,10 @@ def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) 
     """Normal with variance `2 / fan_in`, which keeps the signal's mean square through relu.
 
     A rectifier halves the mean square of what is symmetric about 0; the 2 restores it.
+
+    >>> w = jnn.initialisers.he_normal(jax.random.key(0), (400, 400), jnp.float32)
+    >>> round(float((jax.nn.relu(jnp.ones(400) @ w) ** 2).mean()))
+    1
     """
     return normal(math.sqrt(2 / _fans("he_normal", shape)[0]))(key, shape, dtype)
 
@@ -104,6 +136,10 @@ def glorot_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float
 
     Forward wants `1 / fan_in`, backward `1 / fan_out`; this is their harmonic mean, which keeps
     both, for activations that are the identity near 0, where the two fans are equal.
+
+    >>> w = jnn.initialisers.glorot_normal(jax.random.key(0), (300, 500), jnp.float32)
+    >>> round(float(w.std()), 2)
+    0.05
     """
     return normal(math.sqrt(2 / sum(_fans("glorot_normal", shape))))(key, shape, dtype)
 
@@ -133,7 +169,13 @@ def orthogonal(gain: float = 1.0) -> Initialiser:
 
 
 def check(function: str, **initialisers: Any) -> None:
-    """Each is callable; `function` takes them, and errors name it."""
+    """Each is callable; `function` takes them, and errors name it.
+
+    >>> jnn.initialisers.check("dense", weights=0.1)
+    Traceback (most recent call last):
+    ...
+    TypeError: dense: `weights` must be an initialiser (key, shape, dtype) -> array, got 0.1. ...
+    """
     for argument, initialiser in initialisers.items():
         if not callable(initialiser):
             expected = "an initialiser (key, shape, dtype) -> array"

@@ -39,9 +39,12 @@ class Parts(NamedTuple):
 
 
 class Example:
-    """Arguments and settings to try a rule on, e.g. `Example(x, w, slope=0.1)`.
+    """Arguments and settings to try a rule on.
 
     Floating arrays are float64; whoever uses the example casts them.
+
+    >>> jnn.rules.Example(np.ones((4, 3)), slope=0.1)
+    Example('float64[4,3]',) {'slope': 0.1}
     """
 
     def __init__(self, *args: Any, **settings: Any):
