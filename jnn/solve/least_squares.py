@@ -133,10 +133,13 @@ def search(
     def weigh(residuals: jax.Array) -> tuple[jax.Array, jax.Array]:
         return cost(residuals, loss, scale)
 
+    def products(x: jax.Array) -> tuple[Callable, Callable]:
+        return linear_maps(lambda x: flat(x)[0], x)
+
     jacobian = make_jacobian(lambda x: flat(x)[0], x)
     no = no_value
     objective = Objective(
-        no, no, no, jax.jit(flat), jax.jit(jacobian), weigh, box, loss is not None
+        no, no, no, jax.jit(flat), jax.jit(jacobian), products, weigh, box, loss is not None
     )
     report = reporter(callback, progress, unravel)
     run = drive(solver, objective, x, tolerances, watched, max_steps, report, history)
@@ -164,14 +167,19 @@ def make_jacobian(flat: Callable, x: jax.Array) -> Callable[[jax.Array], jax.Arr
         return transposed_columns(flat)
 
 
+def linear_maps(flat: Callable, x: jax.Array) -> tuple[Callable, Callable]:
+    """The products with the Jacobian at x and with its transpose, from one backward."""
+    residuals, pull = jax.vjp(flat, x)
+    push = jax.linear_transpose(lambda u: pull(u)[0], residuals)
+    return lambda v: push(v)[0], lambda u: pull(u)[0]
+
+
 def transposed_columns(flat: Callable) -> Callable[[jax.Array], jax.Array]:
     """The Jacobian by tangents that are transposes of the backward."""
 
     def jacobian(x: jax.Array) -> jax.Array:
-        residuals, pull = jax.vjp(flat, x)
-        push = jax.linear_transpose(lambda u: pull(u)[0], residuals)
-        eye = jnp.eye(x.size, dtype=x.dtype)
-        return jax.vmap(lambda v: push(v)[0], out_axes=1)(eye)
+        push, _ = linear_maps(flat, x)
+        return jax.vmap(push, out_axes=1)(jnp.eye(x.size, dtype=x.dtype))
 
     return jacobian
 

@@ -9,6 +9,7 @@ from jax import lax
 
 from jnn import errors, tree
 from jnn.solve import result as r
+from jnn.solve.damped import damped
 from jnn.solve.drive import Solver, State
 from jnn.solve.objective import Objective
 
@@ -130,7 +131,11 @@ def svd_solve(a: jax.Array, b: jax.Array, *, cutoff: float | None = None) -> jax
 
 @cache
 def levenberg_marquardt(
-    *, radius: float = 1.0, geodesic: bool = False, cutoff: float | None = None
+    *,
+    linear: str = "svd",
+    radius: float = 1.0,
+    geodesic: bool = False,
+    cutoff: float | None = None,
 ) -> Solver:
     """Levenberg-Marquardt: damped Gauss-Newton steps, `(J^T J + lambda D^2) step = -J^T r` (H-108).
 
@@ -145,6 +150,11 @@ def levenberg_marquardt(
     show, or by the tolerances of `least_squares`.
 
     Args:
+      linear: how the linear systems are solved. "svd" as above; "cholesky" by the normal equations,
+        cheaper where residuals are many, with half the digits where J is ill-conditioned; "cg" by
+        conjugate gradients with products of J alone, which is never formed, for many parameters.
+        The last two have a lambda that follows the gain (Nielsen) instead of a radius, heed no
+        bounds and take no other argument; "cg" has D = 1.
       radius: the first one, relative to `|D x|`.
       geodesic: adds the second-order correction of Transtrum and Sethna, for one more evaluation
         of the residuals a step.
@@ -156,7 +166,12 @@ def levenberg_marquardt(
     >>> fit.params.round(3).tolist()
     [1.0, 1.0]
     """
+    errors.choice("levenberg_marquardt", "linear", linear, ("svd", "cholesky", "cg"))
     errors.number("levenberg_marquardt", "radius", radius, 0)
+    if linear != "svd":
+        if (radius, geodesic, cutoff) != (1.0, False, None):
+            errors.fail("levenberg_marquardt", "linear", "'svd' with the other arguments", linear)
+        return damped(linear)
     return make(radius, geodesic, cutoff, "levenberg_marquardt")
 
 

@@ -210,7 +210,7 @@ def make_objective(
         return jax.jvp(lambda x: jax.grad(flat, has_aux=True)(x)[0], (x,), (v,))[1]
 
     no = no_residual
-    return Objective(jax.jit(flat), gradient, product, no, no, no, box)
+    return Objective(jax.jit(flat), gradient, product, no, no, no, no, box)
 
 
 def no_residual(*_: Any) -> Any:

@@ -24,6 +24,7 @@ class Objective(NamedTuple):
     product: Callable[[jax.Array, jax.Array], jax.Array]  # x, v -> Hessian times v
     residual: Callable[[jax.Array], Any]  # x -> (residuals, aux)
     jacobian: Callable[[jax.Array], jax.Array]  # x -> their Jacobian
+    products: Callable[[jax.Array], Any]  # x -> (v -> Jacobian v, u -> its transpose times u)
     weigh: Callable[[jax.Array], Any]  # residuals -> (value, root of each one's weight)
     box: Box | None = None
     robust: bool = False  # Whether the weights are not all 1.

@@ -117,3 +117,28 @@ def test_every_certified_fit_from_both_starts(dtype):
         assert evaluations.max() <= 400
     else:
         assert np.mean(digits >= 4) >= 0.8
+
+
+@pytest.mark.parametrize("linear", ["cholesky", "cg"])
+def test_the_normal_equations_and_products_alone_reach_the_same_fit(linear):
+    solver = jnn.levenberg_marquardt(linear=linear)
+    with jax.enable_x64(True):
+        plain = jnn.least_squares(decay, START)
+        other = jnn.least_squares(decay, START, solver)
+        assert other.success, other.message
+        np.testing.assert_allclose(other.params["b"], plain.params["b"], rtol=1e-7)
+        robust = [jnn.least_squares(decay, START, s, loss="cauchy", scale=0.01)
+                  for s in (solver, None)]  # fmt: skip
+        np.testing.assert_allclose(robust[0].params["b"], robust[1].params["b"], rtol=1e-4)
+    with pytest.raises(ValueError, match="heeds bounds"):
+        jnn.least_squares(decay, START, solver, bounds=(0.0, 1.0))
+
+
+def test_products_alone_fit_more_parameters_than_a_jacobian_has_room_for():
+    n = 20_000  # The Jacobian would have 4e8 entries.
+    target = jnp.cos(jnp.arange(n, dtype=jnp.float32))
+    f = lambda x: jnp.concatenate([x**3 + x - target, 0.1 * jnp.diff(x)])  # noqa: E731
+    fit = jnn.least_squares(f, jnp.zeros(n), jnn.levenberg_marquardt(linear="cg"))
+    slope = jax.grad(lambda x: jnp.sum(f(x) ** 2) / 2)(fit.params)
+    assert jnp.max(jnp.abs(slope)) < 1e-5
+    assert fit.steps < 20
