@@ -5,6 +5,7 @@ published minimum, relative to the height of the start; the count holds all eval
 
 All problems are branches of one function of 100 unknowns, of which each uses the first few: the
 others have no slope, stay 0 and change no sum, so that one compilation of a solver serves all.
+NIST's certified regressions are fitted with the default settings to the end instead.
 `python -m tests.problems.counts` prints the counts, `--write` stores them in counts.json.
 """
 
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jnn
+from tests.problems import nist
 from tests.problems.mgh import PROBLEMS, Problem
 
 TABLE = Path(__file__).with_name("counts.json")
@@ -91,6 +93,19 @@ def steps(solver: jnn.solve.Solver, problem: Problem, dtype: Any) -> int | None:
     return int(solved[0]) if len(solved) else None
 
 
+def certified(dtype: Any) -> dict[str, list[float]]:
+    """Of each NIST regression and start, the evaluations and the digits of the worst parameter."""
+    found = {}
+    with jax.enable_x64(dtype == jnp.float64):
+        for name in nist.available():
+            problem = nist.load(name)
+            fit = jax.jit(lambda b, problem=problem: jnn.least_squares(problem.residual, b)[:5])
+            for i, start in enumerate(problem.starts, 1):
+                params, _, _, _, evaluations = fit(jnp.asarray(start, dtype))
+                found[f"{name} {i}"] = [int(evaluations), round(problem.digits(params), 1)]
+    return found
+
+
 SOLVERS: dict[str, tuple[Any, int]] = {
     "lbfgs": (jnn.lbfgs, 1500),
     "cg": (jnn.nonlinear_cg, 3000),
@@ -108,8 +123,8 @@ def counts(name: str, dtype: Any) -> dict[str, int | None]:
 
 
 def main() -> None:
-    """Prints the counts of all solvers in both precisions."""
-    table = {
+    """Prints the counts of all solvers in both precisions, and the fits of NIST's data."""
+    table: dict[str, Any] = {
         f"{name} {jnp.dtype(dtype).name}": counts(name, dtype)
         for name in (*SOLVERS, "lm")
         for dtype in (jnp.float64, jnp.float32)
@@ -120,6 +135,14 @@ def main() -> None:
     solved = {key: [n for n in row.values() if n is not None] for key, row in table.items()}
     print(f"{'solved':24}", *(f"{len(row):>14}" for row in solved.values()))
     print(f"{'evaluations':24}", *(f"{sum(row):>14}" for row in solved.values()))
+    fits = {f"nist {jnp.dtype(d).name}": certified(d) for d in (jnp.float64, jnp.float32)}
+    for key, row in fits.items():
+        work, digits = np.array(list(row.values())).reshape(-1, 2).T
+        print(
+            f"{key}: {len(row)} fits, {sum(digits >= 8)} with 8 digits, {sum(digits >= 4)} with 4, "
+            f"{digits.mean():.1f} in the mean; {np.median(work)} evaluations in the median"
+        )
+    table |= fits
     if "--write" in sys.argv:
         TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 

@@ -3,9 +3,10 @@
 import json
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from tests.problems import counts
+from tests.problems import counts, nist
 
 TABLE = json.loads(counts.TABLE.read_text(encoding="utf-8"))
 # What SciPy's CG does not solve within as many evaluations as all others need together.
@@ -27,6 +28,15 @@ def test_the_table_keeps_the_promises():
     assert single["cg"] >= 35
 
 
+def test_the_table_keeps_the_promises_on_certified_fits():
+    work, digits = np.array(list(TABLE["nist float64"].values())).T
+    assert digits.min() >= 8
+    assert digits.mean() >= 9.6
+    assert np.median(work) <= 20
+    _, single = np.array(list(TABLE["nist float32"].values())).T
+    assert np.mean(single >= 4) >= 5 / 6
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*counts.SOLVERS, "lm"])
 def test_the_counts_are_those_of_the_table(name):
@@ -37,3 +47,17 @@ def test_the_counts_are_those_of_the_table(name):
         assert n is not None, problem
         assert n <= stored[problem] + slack, problem
     assert total(found, HARD) <= 1.1 * total(stored, HARD)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not nist.available(), reason=f"NIST's data files are not in {nist.FOLDER}")
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_the_certified_fits_are_those_of_the_table(dtype):
+    stored = TABLE[f"nist {jnp.dtype(dtype).name}"]
+    found = counts.certified(dtype)
+    for fit, (work, digits) in found.items():
+        if dtype == jnp.float64:
+            assert work <= stored[fit][0] + max(3, stored[fit][0] // 3), fit
+            assert digits >= min(stored[fit][1], 9) - 1, fit
+    good = [digits >= 4 for _, digits in found.values()]
+    assert np.mean(good) >= np.mean([stored[fit][1] >= 4 for fit in found]) - 0.06

@@ -103,22 +103,6 @@ def test_a_few_certified_fits():
                 assert evaluations <= 40, name
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not AVAILABLE, reason=f"NIST's data files are not in {nist.FOLDER}")
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
-def test_every_certified_fit_from_both_starts(dtype):
-    with jax.enable_x64(dtype == jnp.float64):
-        results = [result for name in AVAILABLE for result in fit(name, dtype)]
-    digits, evaluations = map(np.array, zip(*results, strict=True))
-    if dtype == jnp.float64:
-        assert digits.min() >= 8
-        assert digits.mean() >= 9.6
-        assert np.median(evaluations) <= 20
-        assert evaluations.max() <= 400
-    else:
-        assert np.mean(digits >= 4) >= 0.8
-
-
 @pytest.mark.parametrize("linear", ["cholesky", "cg"])
 def test_the_normal_equations_and_products_alone_reach_the_same_fit(linear):
     solver = jnn.levenberg_marquardt(linear=linear)
