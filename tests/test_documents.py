@@ -128,6 +128,19 @@ def test_x10_prints_the_functions_of_the_mirrored_argument():
     assert sigmoid(3.0 - 3.0) == 0.5  # Figure 6: sigma(x - 3) has b = -3, and is 1/2 at x = -b
 
 
+def test_the_likelihood_of_logistic_regression_is_a_product_under_a_logarithm(random):
+    p = random.uniform(size=6)
+    y = np.array([0.0, 1, 1, 0, 1, 0])
+    chances = np.where(y == 1, p, 1 - p)
+    close(chances, (1 - p) * (1 - y) + p * y)  # The alternative form of a chance
+    close(chances, p**y * (1 - p) ** (1 - y))  # and X-26's
+    entropy = jnn.binary_cross_entropy(p, y)
+    close(entropy, -np.log(chances.prod()))  # X-35 prints the product alone
+    apart(entropy, -chances.prod())
+    logits = np.log(p / (1 - p))
+    close(jnn.sigmoid_cross_entropy(logits, y), entropy)
+
+
 def test_the_steps_and_the_parameters_of_a_convolution():
     image = jax.ShapeDtypeStruct((1, 5, 5, 1), jnp.float32)
     params = jax.eval_shape(jnn.conv(1, 3).init, jax.random.key(0), image)[0]
