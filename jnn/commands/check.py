@@ -2,6 +2,10 @@
 
 RULE is the name of a rule, e.g. affine, or of one's own as PACKAGE.MODULE:NAME. Without one, every
 rule of the library is checked. The exit status is 1 if anything was found.
+
+Examples:
+  python -m jnn check affine tanh
+  python -m jnn check mypackage.rules:gated --suite differences --seeds 10
 """
 
 import argparse
@@ -10,7 +14,8 @@ import sys
 
 import jax
 
-from jnn.commands.names import found
+from jnn.commands.names import count, found
+from jnn.commands.plain import as_json
 from jnn.rules import Rule, registry
 from jnn.verify.check import SUITES, check
 
@@ -25,8 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"run only this one of {', '.join(SUITES)}; may be given several times",
     )  # fmt: skip
     parser.add_argument(
-        "--seeds", type=int, default=3, metavar="N", help="examples to draw of each rule (3)"
+        "--seeds", type=count, default=3, metavar="N", help="examples to draw of each rule (3)"
     )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,10 +40,15 @@ def run(options: argparse.Namespace) -> int:
     _two_devices()
     rules = options.rules or list(registry.values())
     width = max(len(r.name) for r in rules)
-    print(_line(width, *HEAD), flush=True)
-    wrong = []
+    if not options.json:
+        print(_line(width, *HEAD), flush=True)
+    wrong, told = [], []
     for r in rules:
         report = check(r, suites=options.suites, seeds=options.seeds)
+        wrong += [] if report else [r.name]
+        if options.json:
+            told.append({"ok": report.ok, **vars(report)})
+            continue
         error = report.worst.get("agreement")
         print(
             _line(
@@ -50,8 +61,9 @@ def run(options: argparse.Namespace) -> int:
         for sentence in report.findings:
             print(f"  {sentence}")
         sys.stdout.flush()
-        wrong += [] if report else [r.name]
-    if wrong:
+    if options.json:
+        print(as_json({"rules": told, "wrong": wrong}))
+    elif wrong:
         print(f"\nwrong: {', '.join(wrong)}")
     return 1 if wrong else 0
 

@@ -6,38 +6,53 @@ NAME is a rule, e.g. affine or softmax_cross_entropy, or a model:
   lenet    28x28: 5x5x32, pool, 5x5x64, pool, dense 256, 10
   vgg6     32x32x3: pairs of 3x3 with 32, 64 and 128 maps, a pool behind each, dense 256, 10
 
-each trained on the softmax cross-entropy.
+each trained on the softmax cross-entropy; or one's own as PACKAGE.MODULE:NAME, a rule, or a
+function of the batch size that returns a function and its arguments.
+
+Examples:
+  python -m jnn compare gelu --batch 1024
+  python -m jnn compare lenet --plot lenet.png
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from jnn.commands.names import MODELS, count
-from jnn.rules import registry
+from jnn.commands.names import MODELS, count, found, positive
+from jnn.commands.page import numbers
+from jnn.commands.plain import as_json
+from jnn.rules import Rule, registry
 from jnn.verify.compare import compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("name", metavar="NAME", choices=[*registry, *MODELS], help="rule or model")
+    parser.add_argument("name", metavar="NAME", type=known, help="rule or model")
     parser.add_argument("--batch", type=count, default=256, metavar="N", help="samples (256)")
     parser.add_argument(
-        "--seconds", type=float, default=2.0, metavar="S", help="time to spend on timing (2)"
+        "--seconds", type=positive, default=2.0, metavar="S", help="time to spend on timing (2)"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture too")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the comparison, and for a model the ledger of what each layer saves."""
-    if options.name in MODELS:
-        function, args = MODELS[options.name](options.batch)
-        result = compare(function, *args, budget=options.seconds)
-        print(result, result.ledger, sep="\n\n")
+    if isinstance(options.name, Rule):
+        result = compare(options.name, batch=options.batch, budget=options.seconds)
+        text = str(result)
     else:
-        rule = registry[options.name]
-        result = compare(rule, batch=options.batch, budget=options.seconds)
-        print(result)
+        function, args = options.name(options.batch)
+        result = compare(function, *args, budget=options.seconds)
+        text = f"{result}\n\n{result.ledger}"
     if options.plot is not None:
         result.plot(options.plot)
-        print(f"picture: {options.plot}")
+        text += f"\npicture: {options.plot}"
+    told = {"name": result.name} | numbers(result) | {"plot": options.plot}
+    print(as_json(told) if options.json else text)
     return 0
+
+
+def known(word: str) -> Any:
+    """The rule, or what makes the model, of that name."""
+    return found(word, "name", {**registry, **MODELS})

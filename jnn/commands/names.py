@@ -50,6 +50,21 @@ def count(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> float:
+    """A number above zero.
+
+    >>> positive("1e-3")
+    0.001
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return number
+
+
 def mlp(batch: int) -> Made:
     """784-512-512-10 with relu, trained on the softmax cross-entropy."""
     return _classifier("mlp", models.mlp([512, 512, 10], activation="relu"), (batch, 784))

@@ -3,6 +3,11 @@
 PROBLEM is rosenbrock, beale, himmelblau, powell or wood, or one's own as PACKAGE.MODULE:NAME, a
 function of one array that returns a number; then --start is needed. The exit status is 1 if no
 tolerance was met.
+
+Examples:
+  python -m jnn solve rosenbrock --plot path.png
+  python -m jnn solve wood --method bfgs --float32
+  python -m jnn solve mypackage.problems:energy --start 1 0 2 --json
 """
 
 import argparse
@@ -14,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn.commands.names import found
+from jnn.commands.names import count, found, positive
+from jnn.commands.plain import as_json
 from jnn.solve.minimize import METHODS, minimize
 from jnn.solve.result import Progress, show
 
@@ -69,10 +75,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("problem", metavar="PROBLEM", type=problem, help="what to minimise")
     parser.add_argument("--method", default="lbfgs", choices=METHODS, help="the solver (lbfgs)")
     parser.add_argument("--start", type=float, nargs="+", metavar="X", help="the first point")
-    parser.add_argument("--tol", type=float, help="on the gradient's largest entry")
-    parser.add_argument("--max-steps", type=int, default=1000, metavar="N", help="at most (1000)")
+    parser.add_argument("--tol", type=positive, help="on the gradient's largest entry")
+    parser.add_argument("--max-steps", type=count, default=1000, metavar="N", help="at most (1000)")
     parser.add_argument("--float32", action="store_true", help="in single precision")
     parser.add_argument("--plot", metavar="FILE", help="draw the path (2-D) or the curves to FILE")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -83,7 +90,8 @@ def run(options: argparse.Namespace) -> int:
     told: list[Progress] = []
 
     def tell(progress: Progress) -> None:
-        show(progress)
+        if not options.json:
+            show(progress)
         told.append(jax.tree.map(np.asarray, progress))
 
     with jax.enable_x64(not options.float32):
@@ -94,11 +102,18 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
         jax.block_until_ready(result.params)
         jax.effects_barrier()
-        print(result.message)
-        print(f"value {float(result.value):.8g} at {np.asarray(result.params)}")
-        print(f"{int(result.steps)} steps, {int(result.evaluations)} evaluations")
         if options.plot:
             draw(options.problem.f, start, told, options.plot)
+        if options.json:
+            names = ("message", "success", "value", "params", "gradient_norm", "steps",
+                     "evaluations")  # fmt: skip
+            print(as_json({name: getattr(result, name) for name in names}))
+        else:
+            print(result.message)
+            print(f"value {float(result.value):.8g} at {np.asarray(result.params)}")
+            print(f"{int(result.steps)} steps, {int(result.evaluations)} evaluations")
+            if options.plot:
+                print(f"picture: {options.plot}")
     return 0 if result.success else 1
 
 
@@ -115,7 +130,6 @@ def draw(f: Callable, start: jax.Array, told: list[Progress], path: str) -> None
             "gradient": [float(p.gradient_norm) for p in told],
         }
         plots.history(curves, path)
-    print(f"drawn to {path}")
 
 
 def problem(name: str) -> Problem:

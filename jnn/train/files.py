@@ -22,6 +22,7 @@ from jnn import errors
 from jnn.files import whole
 
 VERSION = 1
+RESERVED = {"format", "version", "crc32", "keys"}
 LONGEST_HEADER = 100_000_000  # The limit of other readers.
 MOST_AXES = 64  # NumPy's limit.
 NAMES = {
@@ -38,7 +39,7 @@ class DamagedError(ValueError):
     """A file that is no whole file of this format."""
 
 
-def save(path: str | os.PathLike[str], tree: Any) -> None:
+def save(path: str | os.PathLike[str], tree: Any, about: Mapping[str, str] | None = None) -> None:
     """Writes a tree of arrays to a file, which appears whole or not at all.
 
     Leaves are arrays of any kind, bfloat16 and random keys included, and Python numbers. The file
@@ -56,11 +57,15 @@ def save(path: str | os.PathLike[str], tree: Any) -> None:
     Args:
       path: where to; a file of that name is replaced.
       tree: a pytree.
+      about: texts by name, to stand in the file's metadata.
     """
+    about = dict(about or {})
+    if taken := about.keys() & RESERVED:
+        errors.fail("save", "about", "of other names", f"'{min(taken)}', which the format uses")
     leaves = named("save", tree)
     keys = {name: str(jax.random.key_impl(x)) for name, x in leaves.items() if is_key(x)}
     metadata = {"keys": json.dumps(keys)} if keys else {}
-    write(path, {name: _numbers(name, x) for name, x in leaves.items()}, metadata)
+    write(path, {name: _numbers(name, x) for name, x in leaves.items()}, about | metadata)
 
 
 def load(path: str | os.PathLike[str], like: Any = None) -> Any:
@@ -183,7 +188,7 @@ def write(
         dtype = NAMES[array.dtype.name]
         entries[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [begin, end]}
         begin = end
-    checksum = _checksum(entries)
+    checksum = _checksum(entries, metadata)
     for name in order:
         checksum = zlib.crc32(_bytes(arrays[name]), checksum)
     about = {**metadata, "format": "jnn", "version": str(VERSION), "crc32": f"{checksum:08x}"}
@@ -204,7 +209,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         if ours:
             _check_version(path, metadata)
         places = _places(path, entries, size - start)
-        checksum = _checksum(entries)
+        checksum = _checksum(entries, metadata)
         arrays = {}
         for name, (dtype, shape, begin, end) in places.items():
             file.seek(start + begin)
@@ -292,8 +297,11 @@ def _refuse(path: object, fault: str) -> NoReturn:
     errors.fail("load", "path", expected, f"'{path}': {fault}", DAMAGED, DamagedError)
 
 
-def _checksum(entries: dict) -> int:
-    return zlib.crc32(json.dumps(entries, sort_keys=True).encode())
+def _checksum(entries: Mapping[str, Any], metadata: Mapping[str, str]) -> int:
+    """Of the header: its entries, and what the metadata say in names that are not the format's."""
+    checksum = zlib.crc32(json.dumps(entries, sort_keys=True).encode())
+    about = {name: text for name, text in metadata.items() if name not in RESERVED}
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode(), checksum) if about else checksum
 
 
 def _bytes(array: np.ndarray) -> memoryview:

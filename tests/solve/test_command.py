@@ -1,5 +1,7 @@
 """`python -m jnn solve`: the trace, the statuses and the pictures."""
 
+import json
+
 import pytest
 
 from jnn.__main__ import main
@@ -21,6 +23,13 @@ def test_curves_and_a_failure(capsys, tmp_path):
     assert main(["solve", "wood", *few, "--plot", str(picture)]) == 1
     assert "the steps are used up" in capsys.readouterr().out
     assert picture.exists()
+
+
+def test_json(capsys):
+    assert main(["solve", "beale", "--json", "--tol", "1e-6"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["success"] is True
+    assert told["params"] == pytest.approx([3, 0.5], abs=1e-5)
 
 
 def test_a_problem_of_ones_own(capsys):

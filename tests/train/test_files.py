@@ -122,9 +122,17 @@ def test_a_device_stays_one():
     assert not os.path.isfile(os.devnull)
 
 
+def test_texts_stand_in_the_metadata(tmp_path):
+    path = tmp_path / "a"
+    jnn.save(path, {"a": jnp.ones(2), "key": jax.random.key(1)}, {"what": "two ones"})
+    assert files.read(path)[1]["what"] == "two ones"
+    with pytest.raises(ValueError, match="got 'crc32', which the format uses"):
+        jnn.save(path, {}, {"crc32": "0"})
+
+
 def test_no_flipped_bit_and_no_shortened_file_passes(tmp_path, random):
     path = tmp_path / "a"
-    jnn.save(path, {"a": random.standard_normal(4), "b": np.arange(3)})
+    jnn.save(path, {"a": random.standard_normal(4), "b": np.arange(3)}, {"what": "numbers"})
     whole = path.read_bytes()
     padding = range(whole.index(b"}}") + 2, 8 + int.from_bytes(whole[:8], "little"))
     for place in range(len(whole)):

@@ -1,6 +1,7 @@
 """`python -m jnn tune`: a table on the screen and in a file, which applies."""
 
 import argparse
+import json
 import sys
 import types
 
@@ -33,6 +34,10 @@ def test_a_model_of_ones_own(model, toy, tmp_path, capsys):
     assert "wrong" in out
     assert "by default" in out.splitlines()[-2]
     assert out.splitlines()[-1] == f"saved: {path}"
+    assert run(model, "--batch", 2, "--seconds", 0.01, "--out", path, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["choices"]) == 2
+    assert told["choices"][0]["call"] == "toy.value float32[2,3] scale=1.0"
     loaded = jnn.Choices.load(path)
     assert [row.product for row in loaded.rows] == ["toy.value", "toy.slope"]
 

@@ -196,7 +196,7 @@ def test_the_command_compares_a_model(capsys):
 def test_the_command_says_what_it_knows(capsys):
     with pytest.raises(SystemExit):
         run("tan")
-    assert "'tanh'" in capsys.readouterr().err
+    assert "there is no name 'tan'. Names: " in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run("tanh", "--batch", "0")
     assert "must be a positive integer, got 0" in capsys.readouterr().err

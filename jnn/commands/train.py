@@ -1,0 +1,324 @@
+"""Train a network on data, say how good it is, and save it.
+
+{sources}
+
+Targets of text, or of at most 100 different whole numbers, are classes; others are numbers to be
+predicted. Columns of a table are standardised. Where the data hold back nothing to test on, a fifth
+of the samples is held back here. Ctrl-C ends the run after the epoch, and keeps what was reached.
+
+Examples:
+  python -m jnn train digits
+  python -m jnn train digits --model vgg --epochs 10 --save digits.safetensors --plot digits.png
+  python -m jnn train fashion-mnist/ --model lenet5 --optimizer momentum --rate 0.05
+  python -m jnn train iris.csv --target species --model logistic --optimizer lbfgs --json
+  python -m jnn train houses.csv --target price --task regression --hidden 64,64 --patience 20
+  python -m jnn train pixels.csv --target label --image 28x28 --model lenet5
+
+The exit status is 0; 1 if the loss became infinite; 2 if something is wrong with what was asked
+for; 130 after Ctrl-C.
+"""
+
+import argparse
+import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnn import data, errors, models, optim, rules, solve, train
+from jnn.commands import sources
+from jnn.commands.names import count, positive
+from jnn.commands.networks import NETWORKS, Recipe, network
+from jnn.commands.plain import as_json
+from jnn.commands.scores import confusion, confusion_text, of_classes, of_numbers, scores_text
+from jnn.commands.sources import Reading, Samples, read
+from jnn.commands.targets import TASKS, classes_of, numbered, numbers
+from jnn.commands.trained import Trained
+from jnn.rules.activation import ACTIVATIONS
+
+__doc__ = __doc__.format(sources=sources.__doc__.partition("\n\n")[2].strip())  # pyright: ignore[reportOptionalMemberAccess]
+
+# Each with a rate that is often good, where it has none of its own.
+OPTIMIZERS: dict[str, tuple[Callable[..., Any], float | None]] = {
+    "gd": (optim.gd, 0.1),
+    "momentum": (optim.momentum, 0.05),
+    "heavy_ball": (optim.heavy_ball, 0.05),
+    "nesterov": (optim.nesterov, 0.05),
+    "adagrad": (optim.adagrad, 0.01),
+    "rmsprop": (optim.rmsprop, 0.001),
+    "adam": (optim.adam, None),
+    "adamw": (optim.adamw, None),
+    "adamax": (optim.adamax, None),
+    "amsgrad": (optim.amsgrad, None),
+    "nadam": (optim.nadam, None),
+    "radam": (optim.radam, None),
+    "lion": (optim.lion, None),
+    "lamb": (optim.lamb, None),
+    "muon": (optim.muon, None),
+}
+
+
+# An epoch is one step of these, over all samples.
+SOLVERS: dict[str, Callable[..., Any]] = {
+    "lbfgs": solve.lbfgs,
+    "bfgs": solve.bfgs,
+    "cg": solve.nonlinear_cg,
+    "newton_cg": solve.newton_cg,
+    "steepest_descent": solve.steepest_descent,
+}
+
+
+class Part(NamedTuple):
+    """Samples as `fit` takes them, the inputs not yet scaled."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("data", metavar="DATA", help="digits, a folder or a file, see above")
+    parser.add_argument("--model", default="mlp", choices=NETWORKS, help="the network (mlp)")
+    parser.add_argument("--hidden", type=sizes, default=(128,), metavar="N,N",
+                        help="units of mlp's hidden layers, centres of rbf (128)")  # fmt: skip
+    parser.add_argument("--activation", default="relu", choices=ACTIVATIONS, metavar="NAME",
+                        help=f"mlp's, of (relu): {', '.join(ACTIVATIONS)}")  # fmt: skip
+    parser.add_argument("--optimizer", default="adam", choices=[*OPTIMIZERS, *SOLVERS],
+                        metavar="NAME", help=f"of (adam): {', '.join(OPTIMIZERS)}; or a solver, "
+                        f"whose step is of all samples: {', '.join(SOLVERS)}")  # fmt: skip
+    parser.add_argument("--rate", type=positive, metavar="R", help="the optimizer's step size")
+    parser.add_argument("--epochs", type=count, default=20, metavar="N", help="(20)")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="samples a step (32)")
+    parser.add_argument("--patience", type=count, metavar="N",
+                        help="stop after N epochs without gain, and keep the best")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all chance (0)")
+    parser.add_argument("--validation", default="0.2", metavar="SHARE|DATA",
+                        help="what to test on where DATA do not say (0.2)")  # fmt: skip
+    reading(parser)
+    parser.add_argument("--target", type=words, default=(), metavar="COLUMN,...",
+                        help="the target's columns, by name or number (the last)")  # fmt: skip
+    parser.add_argument("--task", default="auto", choices=TASKS, help="(auto)")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the network to FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves to FILE")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def reading(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how DATA are read, which `predict` has too."""
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="labels of a file of images")
+    parser.add_argument("--header", choices=("yes", "no"),
+                        help="whether a table's first line names its columns")  # fmt: skip
+    parser.add_argument("--image", type=shape, default=(), metavar="HxW[xC]",
+                        help="each row of the table is an image of that size")  # fmt: skip
+
+
+def how_of(options: argparse.Namespace, target: tuple[str, ...]) -> Reading:
+    """How the options of `reading` say that data are read."""
+    header = None if options.header is None else options.header == "yes"
+    return Reading(target, options.labels, header, options.image)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trains, reports and saves."""
+    optimizer, how = chosen(options), how_of(options, options.target)
+    for path in filter(None, (options.save, options.plot)):  # Now rather than after the training.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            errors.fail("train", "--save and --plot", "files", f"'{path}', a folder")
+    if options.plot:
+        importlib.import_module("jnn.plots")  # Needs matplotlib, which the rest does not.
+    given, held = divided(options, how)
+    assert given.y is not None
+    classes = classes_of(given.y, options.task)
+    part = encoded(given, classes)
+    test = None if held is None else encoded(held, classes)
+    trained, loss = begun(options, given, part, classes)
+    told = {"data": options.data, "samples": len(part.x), "tested": 0 if test is None else
+            len(test.x), "input": list(part.x.shape[1:]), "classes": list(classes),
+            "model": options.model, "optimizer": options.optimizer, "network": repr(trained.net),
+            "parameters": sum(p.size for p in jax.tree.leaves(trained.params))}  # fmt: skip
+    if not options.json:
+        print(introduction(told), flush=True)
+
+    started = time.perf_counter()
+    fit = train.fit(
+        trained.net, loss, optimizer,
+        targeted(trained, part), epochs=options.epochs, batch_size=options.batch_size,
+        key=options.seed, params=trained.params, state=trained.state,
+        validation=None if test is None else targeted(trained, test),
+        metrics="accuracy" if classes else (),
+        stop=train.patience(options.patience) if options.patience else (),
+        progress=None if options.quiet else "auto",
+    )  # fmt: skip
+    trained = trained._replace(params=fit.params, state=fit.state)
+    parts = {"training": part} | ({} if test is None else {"test": test})
+    found = {name: measured(trained, one) for name, one in parts.items()}
+    told |= {"status": fit.status, "message": fit.message, "epochs": fit.epochs,
+             "steps": fit.steps, "seconds": round(time.perf_counter() - started, 3),
+             "scores": found}  # fmt: skip
+    if not options.json:
+        print(conclusion(told))
+    if options.save:
+        trained.save(options.save)
+    if options.plot:
+        from jnn import plots
+
+        plots.history(fit.history, options.plot)
+    if options.json:
+        told |= {"history": dict(fit.history), "saved": options.save, "plot": options.plot}
+        print(as_json(told))
+    else:
+        written = [("saved", options.save), ("picture", options.plot)]
+        print("".join(f"\n{what}: {path}" for what, path in written if path))
+    return {"interrupted": 130, "not finite": 1}.get(fit.status, 0)
+
+
+def chosen(options: argparse.Namespace) -> Any:
+    """The optimizer or the solver."""
+    if options.optimizer in SOLVERS:
+        if options.rate is not None:
+            remedy = "It searches its step sizes itself."
+            errors.fail("train", "--rate", "left out for a solver", options.rate, remedy)
+        return SOLVERS[options.optimizer]()
+    constructor, rate = OPTIMIZERS[options.optimizer]
+    rate = options.rate or rate
+    return constructor() if rate is None else constructor(rate)
+
+
+def divided(options: argparse.Namespace, how: Reading) -> tuple[Samples, Samples | None]:
+    """What to train on, and what to test on."""
+    source = read(options.data, how)
+    given, held = source.train or source.test, source.test if source.train else None
+    assert given is not None
+    assert given.y is not None
+    try:
+        share = float(options.validation)
+    except ValueError:
+        how = how._replace(columns=given.columns, inputs=int(np.prod(given.x.shape[1:])))
+        other = read(options.validation, how)
+        return given, other.test or other.train
+    if not 0 <= share < 1:
+        errors.fail("train", "--validation", "a share from 0 to below 1, or DATA", share)
+    if held is not None or not share:
+        return given, held
+    alike = None if not classes_of(given.y, options.task) else given.y
+    if alike is not None:
+        alike = np.unique(alike, return_inverse=True)[1].reshape(-1)
+    (x, y), (test_x, test_y) = data.split((given.x, given.y), share, key=options.seed, labels=alike)
+    if not len(test_x) or not len(x):
+        got = f"{share:g} of {len(given.x)} samples"
+        errors.fail("train", "--validation", "a share that leaves samples on both sides", got)
+    return given._replace(x=x, y=y), given._replace(x=test_x, y=test_y)
+
+
+def encoded(samples: Samples, classes: tuple[str, ...]) -> Part:
+    """Targets as numbers: places of classes, or values."""
+    assert samples.y is not None
+    if not classes:
+        return Part(samples.x, numbers(samples.y))
+    y = numbered(samples.y, classes)
+    if (y < 0).any():
+        unknown = samples.y.reshape(-1)[np.flatnonzero(y < 0)[0]]
+        expected = f"of the classes {', '.join(classes)}"
+        errors.fail("train", "--validation", expected, f"a sample of the class {unknown}")
+    return Part(samples.x, y)
+
+
+def begun(
+    options: argparse.Namespace, given: Samples, part: Part, classes: tuple[str, ...]
+) -> tuple[Trained, Callable[[Any, Any], Any]]:
+    """The network before the first step, and its loss."""
+    if options.model == "logistic" and not classes:
+        errors.fail("train", "--model", "linear, mlp or rbf for numbers", "logistic")
+    if options.model == "linear" and classes:
+        errors.fail("train", "--model", "logistic, mlp or rbf for classes", "linear")
+    outputs = len(classes) or part.y.shape[1]
+    recipe = Recipe(options.model, part.x.shape[1:], outputs, options.hidden, options.activation)
+    net = network(recipe)
+    scale = data.standardise(part.x)[-1] if part.x.ndim == 2 else None
+    target_scale = None if classes else data.standardise(part.y)[-1]
+    x = part.x if scale is None else scale(part.x)
+    draw, centre = jax.random.split(jax.random.key(options.seed))
+    params, state = net.init(draw, jax.ShapeDtypeStruct(x.shape, x.dtype))
+    if options.model == "rbf":
+        if len(x) < options.hidden[0]:
+            expected = f"at most the number of samples, {len(x)}"
+            errors.fail("train", "--hidden", expected, options.hidden[0])
+        skipped = len(params) - 2  # `flatten`, which has no parameters.
+        inner = models.rbf_network(options.hidden[0], outputs)
+        found = models.centred(inner, params[skipped:], centre, jnp.asarray(x.reshape(len(x), -1)))
+        params = (*params[:skipped], *found)
+    trained = Trained(recipe, net, params, state, classes, given.columns, scale, target_scale)
+    return trained, rules.softmax_cross_entropy if classes else rules.squared_error
+
+
+def targeted(trained: Trained, part: Part) -> Part:
+    """The samples in the units that the network works in."""
+    y = part.y if trained.target_scale is None else trained.target_scale(part.y)
+    return Part(trained.prepared(part.x), y)
+
+
+def measured(trained: Trained, part: Part) -> dict[str, Any]:
+    """Scores; of classes the confusion matrix too."""
+    outputs = trained.outputs(part.x)
+    if not trained.classes:
+        return of_numbers(outputs, part.y)
+    counts = confusion(outputs.argmax(-1), part.y, len(trained.classes))
+    return of_classes(outputs, part.y) | {"confusion": counts.tolist()}
+
+
+def introduction(told: dict[str, Any]) -> str:
+    """What is trained on what."""
+    shape = " x ".join(map(str, told["input"]))
+    kind = f"{len(told['classes'])} classes" if told["classes"] else "numbers to predict"
+    return (
+        f"{told['data']}: {told['samples']:,} samples of {shape} to train on, "
+        f"{told['tested'] or 'none'} to test on; {kind}\n"
+        f"{told['model']}: {told['parameters']:,} parameters\n  {told['network']}"
+    )
+
+
+def conclusion(told: dict[str, Any]) -> str:
+    """How it ended and how good it is."""
+    scores = {name: {k: v for k, v in part.items() if k != "confusion"}
+              for name, part in told["scores"].items()}  # fmt: skip
+    lines = [f"{told['message']} {told['epochs']} epochs, {told['steps']:,} steps, "
+             f"{told['seconds']:.1f} s.", "", scores_text(scores)]  # fmt: skip
+    if told["status"] == "not finite" and told["optimizer"] in OPTIMIZERS:
+        lines.insert(1, "A smaller --rate often helps.")
+    last = list(told["scores"])[-1]
+    if told["classes"]:
+        counts = np.array(told["scores"][last]["confusion"])
+        lines += ["", f"{last}:", confusion_text(counts, told["classes"])]
+    return "\n".join(lines)
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Positive integers with commas between.
+
+    >>> sizes("64,32")
+    (64, 32)
+    """
+    return tuple(count(part) for part in text.split(","))
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """The shape of an image; one channel unless told.
+
+    >>> shape("28x28"), shape("32x32x3")
+    ((28, 28, 1), (32, 32, 3))
+    """
+    numbers = tuple(count(part) for part in text.split("x"))
+    if len(numbers) not in (2, 3):
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS: {text}")
+    return numbers if len(numbers) == 3 else (*numbers, 1)
+
+
+def words(text: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(part.strip() for part in text.split(","))
