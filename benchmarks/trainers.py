@@ -1,4 +1,4 @@
-"""Trainers of multilayer perceptrons, ours and others', each as its users would write it.
+"""Trainers of multilayer perceptrons and of LeNet, ours and others', as their users write them.
 
 Each takes a `Task` and returns a function that trains from new parameters and returns the accuracy
 on the data that were held out. None is returned where a package is missing.
@@ -11,14 +11,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 import jnn
 
 Trainer = Callable[[], float]
+CONVOLUTIONS = ((1, 32), (32, 64))  # In and out of filters of 5 x 5, a pool of 2 x 2 behind each.
 
 
 class Task(NamedTuple):
-    """What is trained: layers' sizes with the input's, data, and how long."""
+    """What is trained: layers' sizes with the input's, data, and how long.
+
+    Of LeNet the sizes are those of the dense layers; its convolutions are `CONVOLUTIONS`.
+    """
 
     name: str
     sizes: tuple[int, ...]
@@ -27,6 +32,16 @@ class Task(NamedTuple):
     epochs: int
     batch: int
     rate: float = 1e-3
+
+    @property
+    def images(self) -> bool:
+        """Whether it is LeNet that is trained."""
+        return self.train[0].ndim == 4
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """In and out of each dense layer."""
+        return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
 
     @property
     def steps(self) -> int:
@@ -40,7 +55,8 @@ class Task(NamedTuple):
 
 def ours(task: Task) -> Trainer:
     """`jnn.fit`."""
-    net = jnn.models.mlp(task.sizes[1:], activation="relu")
+    mlp = jnn.models.mlp(task.sizes[1:], activation="relu")
+    net = jnn.models.modern_lenet() if task.images else mlp
     optimizer = jnn.adam(task.rate)
     predict = jax.jit(lambda params, x: net(params, x).argmax(-1))
 
@@ -63,7 +79,13 @@ def with_optax(task: Task) -> Trainer | None:
     def apply(params: Any, x: Any) -> Any:
         *hidden, (w, b) = params
         for v, c in hidden:
-            x = jax.nn.relu(x @ v + c)
+            if v.ndim == 4:
+                axes = ("NHWC", "HWIO", "NHWC")
+                x = lax.conv_general_dilated(x, v, (1, 1), "VALID", dimension_numbers=axes)
+                pool = (1, 2, 2, 1)
+                x = lax.reduce_window(jax.nn.relu(x + c), -jnp.inf, lax.max, pool, pool, "VALID")
+            else:
+                x = jax.nn.relu(x.reshape(len(x), -1) @ v + c)
         return x @ w + b
 
     def loss(params: Any, x: Any, t: Any) -> Any:
@@ -80,10 +102,11 @@ def with_optax(task: Task) -> Trainer | None:
 
     def run() -> float:
         params = []
-        for i, (n, m) in enumerate(zip(task.sizes[:-1], task.sizes[1:], strict=True)):
-            limit = np.sqrt(6 / (n + m))
-            w = np.random.default_rng(i).uniform(-limit, limit, (n, m))
-            params.append((jnp.asarray(w, jnp.float32), jnp.zeros(m)))
+        shapes = [(5, 5, n, m) for n, m in CONVOLUTIONS if task.images] + task.pairs
+        for i, shape in enumerate(shapes):
+            limit = np.sqrt(6 / (sum(shape[-2:]) * np.prod(shape[:-2])))
+            w = np.random.default_rng(i).uniform(-limit, limit, shape)
+            params.append((jnp.asarray(w, jnp.float32), jnp.zeros(shape[-1])))
         state = optimizer.init(params)
         for _ in range(task.epochs):
             order = random.permutation(len(x))
@@ -103,12 +126,18 @@ def with_nnx(task: Task) -> Trainer | None:
     except ImportError:
         return None
 
-    class MLP(nnx.Module):
+    class Net(nnx.Module):
         def __init__(self, rngs: Any):
-            pairs = zip(task.sizes[:-1], task.sizes[1:], strict=True)
-            self.layers = nnx.List([nnx.Linear(n, m, rngs=rngs) for n, m in pairs])
+            maps = CONVOLUTIONS if task.images else ()
+            self.convs = nnx.List(
+                [nnx.Conv(n, m, (5, 5), padding="VALID", rngs=rngs) for n, m in maps]
+            )
+            self.layers = nnx.List([nnx.Linear(n, m, rngs=rngs) for n, m in task.pairs])
 
         def __call__(self, x: Any) -> Any:
+            for conv in self.convs:
+                x = nnx.max_pool(nnx.relu(conv(x)), (2, 2), (2, 2))
+            x = x.reshape(len(x), -1)
             for layer in self.layers[:-1]:
                 x = nnx.relu(layer(x))
             return self.layers[-1](x)
@@ -126,7 +155,7 @@ def with_nnx(task: Task) -> Trainer | None:
     (x, t), random = task.train, np.random.default_rng(0)
 
     def run() -> float:
-        model = MLP(nnx.Rngs(0))
+        model = Net(nnx.Rngs(0))
         optimizer = nnx.Optimizer(model, optax.adam(task.rate), wrt=nnx.Param)
         for _ in range(task.epochs):
             order = random.permutation(len(x))
@@ -144,15 +173,19 @@ def with_torch(task: Task, threads: int) -> Trainer | None:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    x, t = torch.tensor(task.train[0]), torch.tensor(task.train[1], dtype=torch.long)
-    held = torch.tensor(task.test[0])
+    first = (0, 3, 1, 2) if task.images else (0, 1)  # Channels first.
+    x, held = (torch.tensor(part[0].transpose(first)) for part in (task.train, task.test))
+    t = torch.tensor(task.train[1], dtype=torch.long)
 
     def run() -> float:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         layers: list[Any] = []
-        for n, m in zip(task.sizes[:-1], task.sizes[1:], strict=True):
+        for n, m in CONVOLUTIONS if task.images else ():
+            layers += [torch.nn.Conv2d(n, m, 5), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+        layers.append(torch.nn.Flatten())
+        for n, m in task.pairs:
             layers += [torch.nn.Linear(n, m), torch.nn.ReLU()]
         net = torch.nn.Sequential(*layers[:-1])
         optimizer = torch.optim.Adam(net.parameters(), task.rate)
@@ -173,7 +206,9 @@ def with_torch(task: Task, threads: int) -> Trainer | None:
 
 
 def with_sklearn(task: Task) -> Trainer | None:
-    """scikit-learn's `MLPClassifier`."""
+    """scikit-learn's `MLPClassifier`, which knows no convolutions."""
+    if task.images:
+        return None
     try:
         from sklearn.neural_network import MLPClassifier
     except ImportError:

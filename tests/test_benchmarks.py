@@ -42,7 +42,7 @@ def test_a_rule_that_does_not_exist(capsys):
         (solvers.main, ("jnn lbfgs", "SciPy L-BFGS-B", "under vmap")),
         (least_squares.main, ("NIST, float64", "jnn", "SciPy lm, tightest", "start")),
         (maps.main, ("full 4 -> 8", "single 4 -> 4", "and backward")),
-        (training.main, ("digits: 64-64-10", "tiny", "jnn.fit", "scikit-learn")),
+        (training.main, ("digits: 64-64-10", "lenet", "tiny", "jnn.fit", "scikit-learn")),
         (update.main, ("adamw", "1,000 arrays", "optax")),
     ],
 )

@@ -108,8 +108,10 @@ class Loop:
             if self.status == RUNNING:
                 over = DONE if done == last else INTERRUPTED
                 self.status = over if epochs.ending == RUNNING else epochs.ending
+        # What was dispatched after the end has changed nothing.
+        whole = epochs.whole or done - first < len(self.rows)
         del self.rows[done - first :]
-        if epochs.whole:
+        if whole:
             self._store()
         if self.status == NOT_FINITE and self.plan.not_finite == "stop":
             found, self.carry = epochs.blame(self.carry)

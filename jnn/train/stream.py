@@ -3,7 +3,7 @@
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -71,7 +71,8 @@ def stream_of(function: str, argument: str, data: Any) -> Stream | None:
     if isinstance(data, tuple) or (isinstance(data, list) and len(data) == 2):
         mapped = any(isinstance(leaf, np.memmap) for leaf in jax.tree.leaves(data))
         return Stream(pair(function, argument, data)) if mapped else None
-    if callable(data) or (isinstance(data, Iterable) and not hasattr(data, "shape")):
+    no_batches = hasattr(data, "shape") or isinstance(data, Mapping | str)
+    if callable(data) or (isinstance(data, Iterable) and not no_batches):
         return Stream(data)
     pair(function, argument, data)  # Which refuses it.
     return None
@@ -98,7 +99,7 @@ class Reader:
         self.stream, self.mesh, self.shuffle = stream, mesh, shuffle
         source, self.arrays, self.once = stream.source, None, None
         if isinstance(source, tuple) or (isinstance(source, list) and len(source) == 2):
-            self.arrays = pair("fit", "data", source)
+            self.arrays = jax.tree.map(np.asarray, pair("fit", "data", source))
             size = min(size, length(self.arrays))
         elif not callable(source):
             if not isinstance(source, Iterable):

@@ -51,6 +51,13 @@ def test_an_interrupted_run_is_saved_where_it_was(tmp_path):
     assert fit.status == "called"
 
 
+def test_a_run_by_steps_that_a_rule_ends_is_saved(tmp_path):
+    """The last epoch, a part of one, was dispatched already, and changed nothing."""
+    stops = Checkpoints(tmp_path, every=10)
+    fit = run(steps=7, checkpoint=stops, stop=jnn.train.still(1e9))
+    assert (fit.status, fit.epochs, list(stops.epochs())) == ("still", 1, [1])
+
+
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
     run(epochs=3, checkpoint=tmp_path)
     last = tmp_path / "epoch-00000003.safetensors"

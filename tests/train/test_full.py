@@ -81,3 +81,12 @@ def test_what_a_solver_cannot_have():
     ):  # fmt: skip
         with pytest.raises(ValueError, match="left out for a solver, lbfgs"):
             solve(**settings)
+
+
+@pytest.mark.slow
+def test_devices_share_the_samples():
+    if len(jax.devices()) < 2:
+        pytest.skip("needs two devices: XLA_FLAGS=--xla_force_host_platform_device_count=8")
+    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
+    spread = solve(epochs=3, sharding=mesh)
+    np.testing.assert_allclose(spread.history["loss"], solve(epochs=3).history["loss"], rtol=1e-4)

@@ -1,6 +1,8 @@
 """Streams: what is read while training goes on gives what data on the device would give."""
 
 import itertools
+import os
+import signal
 import threading
 import time
 
@@ -125,6 +127,29 @@ def test_rules_and_callbacks_end_a_stream():
     fit = run(data=PAIRS, epochs=50, callbacks=lambda report: report.epoch == 2)
     assert (fit.status, fit.epochs, fit.steps) == ("called", 2, 10)
     assert not [t for t in threading.enumerate() if t.name == "jnn-prefetch"]
+
+
+def test_ctrl_c_ends_a_stream_within_its_epoch():
+    def pressed(epoch):
+        for i in itertools.count():
+            if epoch == 1 and i == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+            if epoch == 0 and i == 5:
+                return
+            yield PAIRS[i % 4]
+
+    fit = run(data=Stream(pressed, chunk=1))
+    assert (fit.status, fit.epochs, len(fit.history["loss"])) == ("interrupted", 1, 1)
+    assert fit.steps > 5
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fit.params))
+
+
+def test_a_loader_of_pytorch_is_a_source():
+    torch = pytest.importorskip("torch", reason="PyTorch is a peer: pip install 'jnn[bench]'")
+    from torch.utils.data import DataLoader, TensorDataset  # pyright: ignore
+
+    loader = DataLoader(TensorDataset(torch.tensor(X), torch.tensor(Y)), batch_size=16)
+    equal(run(data=loader).params, run(data=PAIRS).params)
 
 
 def test_an_error_of_the_source_is_raised_and_the_thread_ends():
