@@ -95,26 +95,22 @@ class Overwritten(Lines):
             print(file=self.stream or sys.stderr, flush=True)
 
 
-class Bar(Progress):
-    """tqdm's bar, made when the run has taken long enough to be looked at."""
+class Bar(Lines):
+    """tqdm's bar, made when the run has taken long enough to be looked at; else a line."""
 
     def __init__(self, stream: TextIO | None = None, every: float = BAR):
-        self.stream, self.every, self.bar = stream, every, None
-
-    def due(self) -> bool:
-        """Whether it is time to show something."""
-        return time.perf_counter() - self.shown >= self.every
+        super().__init__(stream, every)
+        self.bar = None
 
     def show(self, epoch: int, names: Sequence[str], row: Any, seen: int = 0) -> None:
         """Moves the bar."""
         if self.bar is None:
             from tqdm import tqdm
 
-            total = (self.epochs or 0) * self.samples
-            self.bar = tqdm(total=total or None, initial=self.first * self.samples,
-                            unit=" samples", unit_scale=True, file=self.stream or sys.stderr,
-                            mininterval=0)  # fmt: skip
+            self.bar = tqdm(initial=self.first * self.samples, unit=" samples", unit_scale=True,
+                            file=self.stream or sys.stderr, mininterval=0)  # fmt: skip
             self.bar.start_t -= time.perf_counter() - self.started  # It began with the run.
+        self.bar.total = (self.epochs or 0) * self.samples or None
         values = {n: f"{v:.4g}" for n, v in zip(names, row, strict=False)}
         self.bar.set_description(self.of(epoch), refresh=False)
         self.bar.set_postfix(values, refresh=False)
@@ -123,10 +119,11 @@ class Bar(Progress):
 
     def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
         """Leaves the bar as it ended."""
-        if epoch > self.first:
-            self.show(epoch, names, row)
         if self.bar is not None:
+            self.show(epoch, names, row)
             self.bar.close()
+        elif epoch > self.first:
+            super().show(epoch, names, row)  # A bar would take longer than the run.
 
 
 def progress_of(kind: Any) -> Progress:

@@ -105,13 +105,14 @@ class Reader:
             if not isinstance(source, Iterable):
                 expected = "arrays, an iterable of batches, or a function of the epoch"
                 errors.fail("Stream", "source", expected, errors.describe(source), kind=TypeError)
-            iterator = iter(source)
-            self.once = iterator if iterator is source else None
-        self.size, self.steps = size, stream.length
+            self.once = source if isinstance(source, Iterator) else None
+        self.size, self.steps, self.count = size, stream.length, stream.length
         if stream.shard:
             self._agree()
+            self.count = self.steps
         elif self.arrays:
-            self.steps = min(stream.length or 2**62, -(-length(self.arrays) // size))
+            n, most = length(self.arrays), stream.length or 2**62
+            self.steps, self.count = min(most, -(-n // size)), min(most, n // size)
         self.ready: tuple[int, Iterator[Any]] | None = None
         self.example = self._peek()
 
@@ -183,7 +184,7 @@ class Reader:
             left = None if steps is None else steps - done
             batches = itertools.islice(self._epoch(number, key, self.shuffle), left)
             taken = 0
-            for group in grouped(self._padded(batches, left), self.stream.chunk):
+            for group in grouped(self._padded(batches, left), self.stream.chunk, self.count):
                 taken += len(group)
                 yield self._placed(group)
             done += taken
@@ -226,24 +227,37 @@ def _batch(batch: Any) -> Any:
     return jax.tree.map(np.asarray, pair("fit", "data", batch))
 
 
-def grouped(batches: Iterator[Any], most: int | None) -> Iterator[list[Any]]:
-    """Chunks of as many batches of one form; what is left over comes one by one.
+def grouped(batches: Iterator[Any], most: int | None, count: int | None) -> Iterator[list[Any]]:
+    """Chunks of batches of one form, of equal size; what is left over comes by eights and ones.
 
-    So few programs are compiled: for a chunk, for a batch, and for a shorter one.
+    So few programs are compiled. `count` says of how many batches the chunks are to be alike.
     """
     waiting, size = [], 1
     for batch in batches:
         if waiting and _form(batch) != _form(waiting[0]):
-            yield from ([b] for b in waiting)
+            yield from _rest(waiting)
             waiting = []
         if not waiting:
-            bytes_ = sum(a.nbytes for a in jax.tree.leaves(batch))
-            size = most or min(MOST, max(1, CHUNK // max(bytes_, 1)))
+            size = most or _usual(batch, count)
         waiting.append(batch)
         if len(waiting) == size:
             yield waiting
             waiting = []
-    yield from ([b] for b in waiting)
+    yield from _rest(waiting)
+
+
+def _usual(batch: Any, count: int | None) -> int:
+    """As many batches as the memory of a chunk holds; or fewer, so that chunks divide `count`."""
+    bytes_ = sum(a.nbytes for a in jax.tree.leaves(batch))
+    size = min(MOST, max(1, CHUNK // max(bytes_, 1)))
+    return max(1, count // -(-count // size)) if count else size
+
+
+def _rest(waiting: list[Any]) -> Iterator[list[Any]]:
+    while waiting:
+        size = 8 if len(waiting) >= 8 else 1
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
 def _form(batch: Any) -> Any:
