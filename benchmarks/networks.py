@@ -136,13 +136,19 @@ def ours(network: Network) -> Callable[..., jax.Array]:
     """The network by this library's rules: `(params, x) -> logits`."""
 
     def run(steps: Sequence[Any], params: Iterator[Affine], x: jax.Array) -> jax.Array:
-        for step in steps:
+        while steps:
+            step, *steps = steps
             if isinstance(step, Residual):
                 main = run(step.main, params, x)
                 x = jnn.rules.relu(main + run(step.shortcut, params, x))
             elif isinstance(step, Conv):
-                x = jnn.rules.conv(x, *next(params), stride=step.stride, padding=step.padding,
-                                   fit="floor")  # fmt: skip
+                window: Any = {"stride": step.stride, "padding": step.padding, "fit": "floor"}
+                if steps[:1] == [RELU]:  # With what follows in one rule, as `jnn.conv` has it.
+                    pool = 2 if steps[1:2] == [POOL] else 1
+                    steps = steps[pool:]
+                    x = jnn.rules.rectified_conv(x, *next(params), pool=pool, **window)
+                else:
+                    x = jnn.rules.conv(x, *next(params), **window)
             elif isinstance(step, Dense):
                 x = jnn.rules.affine(x, *next(params))
             elif step == POOL:

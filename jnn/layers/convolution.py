@@ -40,6 +40,7 @@ def conv(
     connections: Table | None = None,
     shared: bool = False,
     activation: str | Rule | None = None,
+    pool: Setting = 1,
     bias: bool = True,
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
@@ -63,6 +64,8 @@ def conv(
       connections: a table, (input maps, n) booleans; filters are then one a link.
       shared: with a table, one filter an output map, laid on each map that it reads.
       activation: the name of an elementwise rule, or the rule; None for none.
+      pool: windows of so many pixels, of which the largest is kept behind the activation. Between
+        a convolution, "relu" and this no image is stored: see `jnn.rules.rectified_conv`.
       bias: whether there are biases.
       weights: initialiser of the filters. Where maps read a few others, their fans count those
         alone (with a table, as many as a map reads on average).
@@ -85,29 +88,26 @@ def conv(
         if connections.table.shape[1] != n:
             errors.fail("conv", "connections", f"a table to {n} maps", repr(connections))
 
-    def init(key: jax.Array, x: Any) -> tuple[ConvParams, tuple[()]]:
-        maps, dtype = _fed_by("conv", x)
-        window = per_axis("conv", "size", size, len(x.shape) - 2)
-        for_weights, for_biases = jax.random.split(key)
+    window: dict[str, Any] = {"stride": stride, "padding": padding, "fit": fit,
+                              "dilation": dilation}  # fmt: skip
+
+    def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
         table = canonical("conv", connections, maps)
         if table is None:
-            w = _grouped("conv", for_weights, weights, window, maps, n, groups, dtype)
-        elif shared:
-            w = weights(for_weights, (*window, 1, n), dtype)
-        else:
-            read = -(-table.links // n)
-            w = weights(for_weights, (*window, read, n), dtype)
-            w = w.reshape(*window, read * n)[..., : table.links]
-        return ConvParams(w, biases(for_biases, (n,), dtype) if bias else None), ()
+            return _grouped("conv", key, weights, window, maps, n, groups, dtype)
+        if shared:
+            return weights(key, (*window, 1, n), dtype)
+        read = -(-table.links // n)
+        return weights(key, (*window, read, n), dtype).reshape(*window, -1)[..., : table.links]
 
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
         _expect("conv", params)
-        return step(rules.conv(
-            x, *params, stride=stride, padding=padding, fit=fit, dilation=dilation, groups=groups,
-            connections=connections,
-        ))  # fmt: skip
+        if step is rules.relu and connections is None:
+            return rules.rectified_conv(x, *params, pool=pool, groups=groups, **window)
+        y = step(rules.conv(x, *params, groups=groups, connections=connections, **window))
+        return y if pool == 1 else rules.max_pool(y, window=pool)
 
-    return init, pure(apply)
+    return _init("conv", size, draw, biases if bias else None, n), pure(apply)
 
 
 @layer
@@ -135,20 +135,16 @@ def depthwise_conv(
     check("depthwise_conv", weights=weights, biases=biases)
     step = chosen("depthwise_conv", "identity" if activation is None else activation)
 
-    def init(key: jax.Array, x: Any) -> tuple[ConvParams, tuple[()]]:
-        maps, dtype = _fed_by("depthwise_conv", x)
-        window = per_axis("depthwise_conv", "size", size, len(x.shape) - 2)
-        for_weights, for_biases = jax.random.split(key)
+    def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
         n = multiplier * maps
-        w = _grouped("depthwise_conv", for_weights, weights, window, maps, n, maps, dtype)
-        return ConvParams(w, biases(for_biases, (n,), dtype) if bias else None), ()
+        return _grouped("depthwise_conv", key, weights, window, maps, n, maps, dtype)
 
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
         _expect("depthwise_conv", params)
         return step(rules.conv(x, *params, stride=stride, padding=padding, fit=fit,
                                dilation=dilation, groups=x.shape[-1]))  # fmt: skip
 
-    return init, pure(apply)
+    return _init("depthwise_conv", size, draw, biases if bias else None), pure(apply)
 
 
 def separable_conv(
@@ -197,26 +193,32 @@ def conv_transpose(
     check("conv_transpose", weights=weights, biases=biases)
     step = chosen("conv_transpose", "identity" if activation is None else activation)
 
-    def init(key: jax.Array, x: Any) -> tuple[ConvParams, tuple[()]]:
-        maps, dtype = _fed_by("conv_transpose", x)
-        window = per_axis("conv_transpose", "size", size, len(x.shape) - 2)
-        for_weights, for_biases = jax.random.split(key)
-        w = _grouped("conv_transpose", for_weights, weights, window, maps, n, groups, dtype,
-                     turned=True)  # fmt: skip
-        return ConvParams(w, biases(for_biases, (n,), dtype) if bias else None), ()
+    def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
+        turned = True
+        return _grouped("conv_transpose", key, weights, window, maps, n, groups, dtype, turned)
 
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
         _expect("conv_transpose", params)
         return step(rules.conv_transpose(x, *params, stride=stride, padding=padding,
                                          dilation=dilation, groups=groups))  # fmt: skip
 
-    return init, pure(apply)
+    return _init("conv_transpose", size, draw, biases if bias else None, n), pure(apply)
 
 
-def _fed_by(function: str, x: Any) -> tuple[int, Any]:
-    maps, dtype = fed_by(function, x)
-    errors.rank(function, "x", x, 3, 4, 5)
-    return maps, dtype
+def _init(
+    function: str, size: Setting, draw: Any, biases: Initialiser | None, n: int | None = None
+) -> Init:
+    """Filters by `draw(key, window, maps, dtype)`, and biases, as many as outputs: n, if given."""
+
+    def init(key: jax.Array, x: Any) -> tuple[ConvParams, tuple[()]]:
+        maps, dtype = fed_by(function, x)
+        errors.rank(function, "x", x, 3, 4, 5)
+        for_weights, for_biases = jax.random.split(key)
+        w = draw(for_weights, per_axis(function, "size", size, len(x.shape) - 2), maps, dtype)
+        b = None if biases is None else biases(for_biases, (n or w.shape[-1],), dtype)
+        return ConvParams(w, b), ()
+
+    return init
 
 
 def _grouped(

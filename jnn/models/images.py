@@ -10,7 +10,7 @@ from jnn.layers.dense import dense
 from jnn.layers.flatten import flatten
 from jnn.layers.initialisers import Initialiser, glorot_uniform, he_normal
 from jnn.layers.layer import Layer
-from jnn.layers.pooling import global_mean_pool, max_pool, weighted_subsample
+from jnn.layers.pooling import global_mean_pool, weighted_subsample
 from jnn.rules.connections import Connections
 from jnn.rules.rule import Rule
 
@@ -48,13 +48,12 @@ def modern_lenet(
 ) -> Layer:
     """LeNet as one would build it now: wider, rectified, pooled by maxima, all maps connected.
 
-    >>> jnn.models.modern_lenet().spec.layers[:3]
-    (conv(32, 5, weights=he_normal), relu(), max_pool(2))
+    >>> jnn.models.modern_lenet().spec.layers[0]
+    conv(32, 5, activation='relu', pool=2, weights=he_normal)
     """
     errors.positive_integer("modern_lenet", "classes", classes)
     return serial(
-        conv(widths[0], 5, weights=he_normal), relu(), max_pool(2),
-        conv(widths[1], 5, weights=he_normal), relu(), max_pool(2),
+        *(conv(n, 5, activation="relu", pool=2, weights=he_normal) for n in widths),
         flatten(), dense(hidden, weights=he_normal), relu(), dense(classes),
     )  # fmt: skip
 
@@ -86,9 +85,11 @@ def vgg(
     errors.positive_integer("vgg", "classes", classes)
     layers = []
     for maps, count in blocks:
-        for _ in range(count):
-            layers += [conv(maps, 3, padding="same", weights=weights), relu()]
-        layers.append(max_pool(2))
+        pools = (*(1,) * (count - 1), 2)
+        layers += [
+            conv(maps, 3, padding="same", activation="relu", pool=pool, weights=weights)
+            for pool in pools
+        ]
     layers.append(flatten())
     for units in hidden:
         layers += [dense(units, weights=weights), relu()]

@@ -20,6 +20,7 @@ from jnn.rules.activation import tanh as tanh
 from jnn.rules.affine import affine as affine
 from jnn.rules.connections import Connections as Connections
 from jnn.rules.convolution import conv as conv
+from jnn.rules.convolution_rectified import rectified_conv as rectified_conv
 from jnn.rules.convolution_transpose import conv_transpose as conv_transpose
 from jnn.rules.cross_entropy import binary_cross_entropy as binary_cross_entropy
 from jnn.rules.cross_entropy import cross_entropy as cross_entropy

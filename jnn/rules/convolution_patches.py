@@ -59,7 +59,7 @@ def rows(x: jax.Array, window: Sizes, places: Sizes, stride: Sizes, dilation: Si
 
 def over_samples(function: Callable[[jax.Array], jax.Array], x: jax.Array, each: int) -> jax.Array:
     """`function` of the samples, so many at a time that patches of `each` numbers fit the cache."""
-    return over_chunks(function, x, samples(len(x), each * x.dtype.itemsize))
+    return over_chunks(function, (x,), samples(len(x), each * x.dtype.itemsize))
 
 
 @value.implementation("im2col", one_group)
@@ -200,7 +200,7 @@ def filter_im2col(
         return _against(seen, delta)
 
     each = math.prod(places) * math.prod(size) * x.shape[-1] * x.dtype.itemsize
-    dw = sum_over_chunks(of_samples, x, delta, samples(len(x), each))
+    dw = sum_over_chunks(of_samples, (x, delta), samples(len(x), each))
     return dw.reshape(*size, x.shape[-1], -1).astype(x.dtype)
 
 
@@ -219,7 +219,7 @@ def filter_rows(
         return jnp.stack([_against(v, delta) for v in seen])
 
     each = _row_size(x, places, room) * size[-1] * x.shape[-1] * x.dtype.itemsize
-    dw = sum_over_chunks(of_samples, x, delta, samples(len(x), each))
+    dw = sum_over_chunks(of_samples, (x, delta), samples(len(x), each))
     return dw.reshape(*size, x.shape[-1], -1).astype(x.dtype)
 
 
@@ -242,11 +242,16 @@ def filter_wide_delta(
         return jnp.stack([_against(v, wide) for v in seen])
 
     each = math.prod(places) * size[-1] * maps * x.dtype.itemsize
-    dw = sum_over_chunks(of_samples, x, delta, samples(len(x), each))
+    dw = sum_over_chunks(of_samples, (x, delta), samples(len(x), each))
     dw = dw.reshape(*size[:-1], x.shape[-1], size[-1], maps)
     return jnp.moveaxis(dw, -2, -3).astype(x.dtype)
 
 
 def _against(seen: jax.Array, delta: jax.Array) -> jax.Array:
-    """`sum seen delta'` over samples and places as one axis; over several, XLA is slower."""
-    return mixed(widen(seen.reshape(-1, seen.shape[-1])), widen(delta.reshape(-1, delta.shape[-1])))
+    """`sum seen delta'` over samples and places as one axis; over several, XLA is slower.
+
+    It is faster, too, where the first factor is the narrower one.
+    """
+    seen, delta = (widen(a.reshape(-1, a.shape[-1])) for a in (seen, delta))
+    wide = seen.shape[-1] > delta.shape[-1]
+    return mixed(delta, seen).T if wide else mixed(seen, delta)

@@ -71,7 +71,7 @@ def filter_shifted(
         delta = widen(delta)
         return jnp.stack([(v * delta).sum((0, 1)) for v in seen])
 
-    dw = sum_over_chunks(of_samples, x, delta, 1)
+    dw = sum_over_chunks(of_samples, (x, delta), 1)
     dw = dw.sum(range(1, dw.ndim - 1))
     return dw.reshape(*size, 1, outputs).astype(x.dtype)
 

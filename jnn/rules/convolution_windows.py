@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,29 +51,59 @@ def samples(batch: int, size: int) -> int:
     return even[0] if even else most
 
 
-def over_chunks(function: Callable[[jax.Array], jax.Array], x: jax.Array, chunk: int) -> jax.Array:
-    """`function(x)`, computed on so many samples at a time: what it keeps then stays small."""
-    if len(x) <= chunk:
-        return function(x)
-    whole = len(x) // chunk * chunk
-    y = lax.map(function, x[:whole].reshape(-1, chunk, *x.shape[1:]))
-    y = y.reshape(whole, *y.shape[2:])
-    return y if whole == len(x) else jnp.concatenate([y, function(x[whole:])])
+def over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
+    """`function(*arrays)`, of so many samples at a time: what it keeps then stays small."""
+    if len(arrays[0]) <= chunk:
+        return function(*arrays)
+    parts, rest = _split(arrays, chunk)
+    like, spread = _results(function, parts)
+    # XLA would make zeros for the results when the program starts, and keep them until now; so they
+    # start as a number of the last array, all of which is overwritten.
+    first = parts[-1][(0,) * parts[-1].ndim]
+    count = len(parts[0])
+    room = jax.tree.map(lambda a: spread(jnp.full((count, *a.shape), first.astype(a.dtype))), like)
+
+    def put(room: Any, part: Any) -> tuple[Any, None]:
+        i, arrays = part
+        each = lax.dynamic_update_index_in_dim
+        return jax.tree.map(lambda a, y: each(a, y, i, 0), room, function(*arrays)), None
+
+    y, _ = lax.scan(put, room, (jnp.arange(count), parts))
+    y = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), y)
+    if not len(rest[0]):
+        return y
+    return jax.tree.map(lambda *both: jnp.concatenate(both), y, function(*rest))
 
 
-def sum_over_chunks(
-    function: Callable[[jax.Array, jax.Array], jax.Array],
-    x: jax.Array, delta: jax.Array, chunk: int,
-) -> jax.Array:  # fmt: skip
-    """`function(x, delta)`, a sum over samples, added up over so many of them at a time."""
-    if len(x) <= chunk:
-        return function(x, delta)
-    whole = len(x) // chunk * chunk
-    parts = tuple(a[:whole].reshape(-1, chunk, *a.shape[1:]) for a in (x, delta))
+def sum_over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
+    """`function(*arrays)`, sums over samples, added up over so many of them at a time."""
+    if len(arrays[0]) <= chunk:
+        return function(*arrays)
+    parts, rest = _split(arrays, chunk)
+    like, spread = _results(function, parts)
+
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, function(*part)), None
+
+    zeros = jax.tree.map(lambda a: spread(jnp.zeros(a.shape, a.dtype)), like)
+    total, _ = lax.scan(add, zeros, parts)
+    return jax.tree.map(jnp.add, total, function(*rest)) if len(rest[0]) else total
+
+
+def _results(function: Callable[..., Any], parts: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+    """The types of a chunk's results, and how a loop's first value is given them in shard_map."""
     like = jax.eval_shape(function, *(jax.typeof(a[0]) for a in parts))
-    zeros = jnp.zeros(like.shape, like.dtype)
     devices = frozenset().union(*(jax.typeof(a).manual_axis_type.varying for a in parts))
-    if devices:  # Inside shard_map each device adds up its own.
-        zeros = lax.pcast(zeros, tuple(sorted(devices)), to="varying")
-    total, _ = lax.scan(lambda total, part: (total + function(*part), None), zeros, parts)
-    return total if whole == len(x) else total + function(x[whole:], delta[whole:])
+
+    def spread(a: jax.Array) -> jax.Array:  # Each device has its own.
+        missing = devices - jax.typeof(a).manual_axis_type.varying
+        return lax.pcast(a, tuple(sorted(missing)), to="varying") if missing else a
+
+    return like, spread
+
+
+def _split(arrays: tuple[jax.Array, ...], chunk: int) -> tuple[Any, Any]:
+    """All whole chunks, an axis of them in front, and the samples behind the last."""
+    whole = len(arrays[0]) // chunk * chunk
+    parts = tuple(a[:whole].reshape(-1, chunk, *a.shape[1:]) for a in arrays)
+    return parts, tuple(a[whole:] for a in arrays)

@@ -116,7 +116,7 @@ def value_winograd(
         ]
         return joined(both_axes(OUTPUT, products))[:, : places[0], : places[1]]
 
-    return over_chunks(of_samples, x, _at_a_time(x, count, x.shape[-1] + w.shape[-1]))
+    return over_chunks(of_samples, (x,), _at_a_time(x, count, x.shape[-1] + w.shape[-1]))
 
 
 @input_delta.implementation("winograd", three_by_three)
@@ -150,6 +150,6 @@ def filter_winograd(
         ])  # fmt: skip
 
     each = _at_a_time(x, count, x.shape[-1] + delta.shape[-1])
-    u = sum_over_chunks(of_samples, x, delta, each)
+    u = sum_over_chunks(of_samples, (x, delta), each)
     dw = both_axes(FILTER.T, [list(row) for row in u])
     return jnp.stack([jnp.stack(row) for row in dw])

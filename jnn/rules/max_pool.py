@@ -82,12 +82,7 @@ def max_pool_forward(x, *, window, stride, padding, ties):
 def max_pool_backward(saved, delta, *, window, stride, padding, ties):
     seen, saved = saved
     if ties == "first":
-
-        def given(place, winner, delta):  # H-99, H-100: delta for the winner, else 0
-            code = _code(seen, place).astype(winner.dtype)
-            return jnp.where(winner == code, delta, jnp.zeros_like(delta))
-
-        return (seen.back(given, saved, delta),)
+        return (returned(saved, delta, seen),)
     x, y = saved
     if ties == "split":
         delta = delta / _ties(x, y, seen)
@@ -98,6 +93,16 @@ def max_pool_backward(saved, delta, *, window, stride, padding, ties):
         return jnp.where(won, delta, jnp.zeros_like(delta))
 
     return (seen.back(term, y, delta),)
+
+
+def returned(winner: jax.Array, delta: jax.Array, seen: Windows) -> jax.Array:
+    """On the image, the delta of each window at its winner."""
+
+    def given(place, winner, delta):  # H-99, H-100: delta for the winner, else 0
+        code = _code(seen, place).astype(winner.dtype)
+        return jnp.where(winner == code, delta, jnp.zeros_like(delta))
+
+    return seen.back(given, winner, delta)
 
 
 @max_pool.tangent

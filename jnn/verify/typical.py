@@ -135,6 +135,7 @@ _MAKERS: dict[str, Maker] = {
     "l2": _parameters,
     "conv": _convolution(3, padding="same"),
     "conv_transpose": _convolution(2, stride=2),
+    "rectified_conv": _convolution(3, padding="same", pool=2),
     "max_pool": _image(window=2),
     "mean_pool": _image(window=2),
     "subsample": _image(factor=2),
