@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from benchmarks.report import agree, command, destination, markdown, options, publish
+from jnn.rules import conv_transpose
 from jnn.rules.product import Call, products
 from jnn.rules.spatial import output_size, pairs, reach
 from jnn.verify.measure import Clock, Program, Race, program, race
@@ -29,10 +30,12 @@ class Shape(NamedTuple):
     padding: Any = "same"
     stride: int = 1
     groups: int = 1
+    transposed: bool = False  # Whether a transposed convolution is meant, which leads back.
 
     def __str__(self) -> str:
         extra = f" stride {self.stride}" * (self.stride > 1) + f" {self.padding}"
         kind = f" in {self.groups} groups" * (self.groups > 1)
+        kind += " transposed" * self.transposed
         return (f"{self.batch}x{self.size}x{self.size}x{self.maps[0]} by {self.window}x"
                 f"{self.window} to {self.maps[1]}{kind}{extra}")  # fmt: skip
 
@@ -65,6 +68,9 @@ GROUPS = {
     "strided": (Shape(32, 32, (32, 64), 3, stride=2), Shape(32, 32, (32, 64), 1, stride=2),
                 Shape(32, 32, (16, 32), 4, "valid", stride=2)),
     "groups": (Shape(32, 16, (64, 64), 3, groups=2), Shape(32, 16, (64, 64), 3, groups=8)),
+    "transposed": (Shape(64, 33, (16, 32), 3, "valid", stride=2, transposed=True),
+                   Shape(32, 32, (32, 64), 4, stride=2, transposed=True),
+                   Shape(32, 16, (64, 64), 3, transposed=True)),
     "depthwise": (Shape(64, 32, (32, 32), 3, groups=32), Shape(32, 16, (128, 128), 5, groups=128)),
     "large": (Shape(16, 32, (16, 16), 9), Shape(4, 64, (8, 8), 15)),
 }  # fmt: skip
@@ -102,6 +108,18 @@ HEAD = ("convolution", "product", "autodiff, ms", "default, ms", "times faster",
 def autodiff(shape: Shape, name: str) -> Any:
     """What JAX makes of the same product."""
     settings = shape.settings
+    image, kernel = (np.zeros(s, np.float32) for s, _ in shape.call("conv.value").arrays)
+    if shape.transposed:  # Its value is "conv.input", its images are the other's deltas.
+
+        def back(delta: Any, w: Any) -> Any:
+            return conv_transpose.parts.definition(delta, w, **settings)
+
+        delta = np.zeros(shape.call("conv.input").arrays[0][0], np.float32)
+        return {
+            "conv.input": back,
+            "conv.value": lambda x, w: jax.vjp(lambda d: back(d, w), delta)[1](x)[0],
+            "conv.filter": lambda x, d: jax.vjp(lambda w: back(d, w), kernel)[1](x)[0],
+        }[name]
 
     def value(x: Any, w: Any) -> Any:
         return lax.conv_general_dilated(
@@ -109,7 +127,6 @@ def autodiff(shape: Shape, name: str) -> Any:
             dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=shape.groups,
         )  # fmt: skip
 
-    image, kernel = (np.zeros(s, np.float32) for s, _ in shape.call("conv.value").arrays)
     if name == "conv.value":
         return value
     if name == "conv.input":
@@ -138,14 +155,14 @@ def _with(function: Any, settings: dict[str, Any]) -> Any:
 NOTES = """\
 Float32, compiled, medians of interleaved rounds. Autodiff is `jax.vjp` of XLA's convolution. The
 input's delta of a strided convolution is the value of a transposed one, and its filter gradient
-the transposed one's too."""
+the transposed one's too: rows called so have autodiff's of the transposed one beside them."""
 
 
 def rows(names: Sequence[str], chosen: Any) -> Iterator[Row]:
     """Each product of each shape."""
     for group in names:
         for shape in GROUPS[group][: 1 if chosen.quick else None]:
-            small = shape._replace(batch=2, size=max(6, shape.window)) if chosen.quick else shape
+            small = shape._replace(batch=2, size=max(7, shape.window)) if chosen.quick else shape
             for name in NAMES:
                 yield measure(small, name, chosen.seconds, chosen.clock)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import cnn, fused, least_squares, maps, mlp, rules, solvers, training, update
+from benchmarks import cnn, conv, fused, least_squares, maps, mlp, rules, solvers, training, update
 from benchmarks.networks import NETWORKS, Affine, initial, ours
 from benchmarks.peers_cnn import channels_first, channels_last
 from benchmarks.report import RESULTS, agree, destination, markdown, publish_section
@@ -53,6 +53,15 @@ def test_the_other_pages(benchmark_main, words, tmp_path):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
         assert benchmark_main([*QUICK, "--out", str(page)]) == 0
     assert all(word in page.read_text() for word in words)
+
+
+def test_products_of_a_convolution(tmp_path):
+    """Autodiff of a transposed one agrees with products by another name."""
+    page = tmp_path / "conv.md"
+    assert conv.main(["transposed", *QUICK, "--out", str(page)]) == 0
+    rows = [line.split("|")[1:4] for line in page.read_text().splitlines() if "by 3x3" in line]
+    assert [row[1].strip() for row in rows] == ["value", "input", "filter"]
+    assert all("transposed stride 2" in row[0] for row in rows)
 
 
 def test_a_quick_or_partial_run_leaves_the_results_alone():

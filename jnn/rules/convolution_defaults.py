@@ -31,16 +31,18 @@ def default(call: Call, backend: str) -> str:
             return "rows"
         wide = unit and window == (3, 3) and min(call.shape(1)[1:-1]) >= 16
         return "wide_delta" if wide else "im2col"
+    fewer, more, forward = *sorted((inputs, outputs)), call.product == "conv.value"
     if not unit:
-        return "im2col" if call.product == "conv.value" else "lax"
-    fewer, least = min(inputs, outputs), 64 if call.product == "conv.value" else 32
-    if window == (3, 3) and least <= fewer < 128:
+        if forward:
+            return "im2col" if inputs < 32 or math.prod(window) == 1 else "lax"
+        return "phases" if inputs <= 16 and max(window) > 1 else "lax"
+    if window == (3, 3) and 32 <= fewer < 128 and more >= 64 and (fewer >= 64 or not forward):
         return "winograd"
-    if fewer >= 128 or inputs <= (1 if call.product == "conv.value" else 4):
+    if fewer >= 128 or inputs <= (1 if forward else 4):
         return "lax"
     if any(before for before, _ in call.setting("padding")):
-        return "overrun"
-    return "im2col" if call.product == "conv.value" else "spread"
+        return "overrun" if outputs >= 32 or not forward else "lax"
+    return "im2col" if forward else "spread"
 
 
 def _filter(call: Call) -> tuple[tuple[int, ...], int, int]:

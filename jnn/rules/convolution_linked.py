@@ -1,12 +1,14 @@
 """Convolution over a connection table: its three products, from those of smaller convolutions.
 
-The table is divided into blocks: output maps that read the same input maps, each block an ordinary
-convolution, so that what the table leaves out is not computed. Convolutions of few maps run far
-below a machine's rate, however: LeNet-5's table as 16 blocks took 8 times as long as all of it at
-once, with zeros for the filters that are not there. So it is divided where that pays.
+The table is divided into blocks of output maps, each an ordinary convolution of the input maps that
+they read between them, so that most of what the table leaves out is not computed. Convolutions of
+few maps run far below a machine's rate, however: LeNet-5's table as 16 blocks took 8 times as long
+as all of it at once, with zeros for the filters that are not there. So outputs that read much alike
+share a block, as long as that is cheaper, and a table that no division makes cheaper is one.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -28,12 +30,15 @@ class Block(NamedTuple):
 
 MOST = 32  # Blocks; each is compiled.
 SPARE = 16  # Maps, in and out, whose work a block wastes: what a vector holds.
+PICK = 128  # Multiplications that take as long as to fetch a number of one map.
 
 
 @functools.lru_cache(maxsize=256)
-def blocks(connections: Connections) -> tuple[Block, ...]:
-    """The blocks in which a table is computed; links that are not there are zeros in a block."""
-    inputs, outputs = connections.table.shape
+def blocks(connections: Connections, entries: int) -> tuple[Block, ...]:
+    """The blocks in which a table is computed, of filters of so many entries.
+
+    Links that are not there are zeros in a block.
+    """
     together: dict[tuple[int, ...], list[int]] = {}
     for output, read in enumerate(connections.inputs):
         together.setdefault(read, []).append(output)
@@ -43,23 +48,77 @@ def blocks(connections: Connections) -> tuple[Block, ...]:
         read = tuple(i for b in found for i in b.inputs)
         fed = tuple(o for b in found for o in b.outputs)
         return (Block(read, fed, len(found)),)
-    apart = sum((len(b.inputs) + SPARE) * (len(b.outputs) + SPARE) for b in found)
-    if len(found) > MOST or apart > (inputs + SPARE) * (outputs + SPARE):
+    inputs, outputs = connections.table.shape
+    found = _merged(connections.table, found, entries)
+    apart = sum(_cost(len(b.inputs), len(b.outputs), _fetched(b, inputs), entries) for b in found)
+    if apart > _cost(inputs, outputs, 0, entries):
         return (Block(tuple(range(inputs)), tuple(range(outputs))),)
     return tuple(found)
+
+
+def _cost(inputs: Any, outputs: Any, fetched: Any, entries: int) -> Any:
+    """Of blocks, all three products, a place of the image, in multiplications."""
+    return 3 * entries * (inputs + SPARE) * (outputs + SPARE) + PICK * fetched
+
+
+def _fetched(block: Block, maps: int) -> int:
+    """How many numbers a place a block's products fetch: none of maps that follow each other.
+
+    Value and filter gradient fetch its inputs, two products its deltas; the input's delta is put
+    among all maps.
+    """
+    apart = [x[-1] - x[0] + 1 > len(x) for x in (block.inputs, block.outputs)]
+    return apart[0] * (2 * len(block.inputs) + maps) + apart[1] * 2 * len(block.outputs)
+
+
+def _merged(table: np.ndarray, found: list[Block], entries: int) -> list[Block]:
+    """Blocks, two at a time, as one, those first of which that saves most, until none saves.
+
+    Where there are too many, those are merged that lose least.
+    """
+    reads = np.array([table[:, b.outputs[0]] for b in found], np.float32)
+    fed = [list(b.outputs) for b in found]
+
+    def saved(i: int) -> np.ndarray:
+        """By the i-th and each other block as one."""
+        sizes, counts = reads.sum(1), np.array(list(map(len, fed)))
+        union = sizes + sizes[i] - reads @ reads[i]
+
+        def cost(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+            return _cost(inputs, outputs, 2 * inputs + 2 * outputs + len(table), entries)
+
+        apart = cost(sizes, counts)
+        gain = apart + apart[i] - cost(union, counts + counts[i])
+        gain[[i, *(k for k, outputs in enumerate(fed) if not outputs)]] = -np.inf
+        return gain
+
+    gains = np.stack([saved(i) for i in range(len(fed))])
+    for left in range(len(fed), 1, -1):
+        i, j = divmod(int(gains.argmax()), len(fed))
+        if gains[i, j] <= 0 and left <= MOST:
+            break
+        reads[i], fed[i], fed[j] = np.maximum(reads[i], reads[j]), fed[i] + fed[j], []
+        gains[j] = gains[:, j] = -np.inf
+        gains[i] = gains[:, i] = saved(i)
+    return [
+        Block(tuple(np.flatnonzero(read).tolist()), tuple(sorted(outputs)))
+        for read, outputs in zip(reads, fed, strict=True)
+        if outputs
+    ]
 
 
 def value(x: jax.Array, w: jax.Array, connections: Connections, **window: Any) -> jax.Array:
     """H-60, H-61: block by block, maps then in their order."""
     kernels, _ = per_link(w, connections, x.ndim - 2)
+    division = blocks(connections, math.prod(kernels.shape[:-1]))
     parts = [
         products.value(
             pick(x, block.inputs), kernel(kernels, connections, block),
             **window | {"groups": block.groups},
         )
-        for block in blocks(connections)
+        for block in division
     ]  # fmt: skip
-    order = [o for block in blocks(connections) for o in block.outputs]
+    order = [o for block in division for o in block.outputs]
     return pick(jnp.concatenate(parts, -1), np.argsort(order).tolist())
 
 
@@ -69,7 +128,7 @@ def input_delta(
     """H-63..74: what each block hands back, added up where maps are shared, that is over C_j."""
     kernels, _ = per_link(w, connections, delta.ndim - 2)
     total = 0.0
-    for block in blocks(connections):
+    for block in blocks(connections, math.prod(kernels.shape[:-1])):
         part = products.input_delta(
             pick(delta, block.outputs), kernel(kernels, connections, block),
             **window | {"groups": block.groups},
@@ -84,14 +143,14 @@ def filter_delta(
     """H-76..79, one filter a link; of one filter a map, their sum over D_i (H-80)."""
     size = shape[: x.ndim - 2]
     parts, places = [], {}
-    for block in blocks(connections):
+    for block in blocks(connections, math.prod(size)):
         part = products.filter_delta(
             pick(x, block.inputs), pick(delta, block.outputs), size=size,
             **window | {"groups": block.groups},
         )  # fmt: skip
         start = sum(p.shape[-1] for p in parts)
         for place, link in enumerate(links(connections, block).ravel()):
-            places[int(link)] = start + place
+            places[int(link)] = start + place  # That of no link is never asked for.
         parts.append(part.reshape(*size, -1))
     order = [places[link] for link in range(connections.links)]
     dw = pick(jnp.concatenate(parts, -1), order)
