@@ -30,7 +30,7 @@ class Block(NamedTuple):
 
 MOST = 32  # Blocks; each is compiled.
 SPARE = 16  # Maps, in and out, whose work a block wastes: what a vector holds.
-PICK = 128  # Multiplications that take as long as to fetch a number of one map.
+PICK = 256  # Multiplications that take as long as to fetch a number of one map.
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,5 +1,7 @@
 """A convolution rectified and pooled in one: its parts' values and slopes, and less memory."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,7 +60,7 @@ def test_nothing_between_its_parts_is_stored():
             y = f(f(x, w, None, pool=2), w, None, pool=2)
             return jnp.square(y).sum()
 
-        memory = jax.jit(jax.grad(step, argnums=1)).lower(x, w).compile().memory_analysis()
+        memory: Any = jax.jit(jax.grad(step, argnums=1)).lower(x, w).compile().memory_analysis()
         return memory.temp_size_in_bytes / 2**20
 
     assert temporaries(rectified_conv) < 32 < 64 < temporaries(apart)
@@ -69,7 +71,8 @@ def test_a_first_layer_hands_nothing_to_the_images():
 
     def count(argnums):
         function = jax.grad(lambda x, w: rectified_conv(x, w, pool=2).sum(), argnums)
-        return jax.jit(function).lower(x, w).compile().cost_analysis()["flops"]
+        cost: Any = jax.jit(function).lower(x, w).compile().cost_analysis()
+        return cost["flops"]
 
     assert count(1) < 0.8 * count((0, 1))
 
