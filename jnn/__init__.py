@@ -1,6 +1,7 @@
 """jnn: neural networks in JAX in which every derivative is written by hand."""
 
 from jnn import data as data
+from jnn import estimators as estimators
 from jnn import layers as layers
 from jnn import linesearch as linesearch
 from jnn import models as models

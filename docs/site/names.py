@@ -16,8 +16,8 @@ from jnn.rules import Rule
 PACKAGE = Path(jnn.__file__).parent
 LIFTED = inspect.unwrap(jnn.relu).__code__
 ROOMS = (
-    "rules", "layers", "models", "optim", "train", "solve", "linesearch", "verify", "tuning",
-    "data", "tree", "plots",
+    "rules", "layers", "models", "optim", "train", "estimators", "solve", "linesearch", "verify",
+    "tuning", "data", "tree", "plots",
 )  # fmt: skip
 
 

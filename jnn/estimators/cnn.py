@@ -1,0 +1,81 @@
+"""Convolutional networks with scikit-learn's face."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isqrt, prod
+
+import numpy as np
+
+from jnn import data, errors
+from jnn.estimators.network import NetworkClassifier, built
+from jnn.layers.activation import relu
+from jnn.layers.combinators import serial
+from jnn.layers.convolution import conv
+from jnn.layers.dense import dense
+from jnn.layers.flatten import flatten
+from jnn.layers.initialisers import he_normal
+from jnn.layers.layer import Layer
+from jnn.layers.pooling import max_pool
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class CNNClassifier(NetworkClassifier):
+    """A convolutional network: rectified convolutions, each pooled by maxima, then dense layers.
+
+    >>> jnn.estimators.CNNClassifier(maps=(8, 16), shape=(28, 28, 1))
+    CNNClassifier(maps=(8, 16), shape=(28, 28, 1))
+    >>> model = jnn.estimators.CNNClassifier(net=jnn.models.lenet5, epochs=5)
+
+    Args:
+      maps: of each convolution, how many maps it makes.
+      size: of the filters, in pixels.
+      hidden: the units of the dense layers before the output.
+      shape: (height, width, channels) of images that come as rows of numbers; None where they
+        come as images (m, height, width[, channels]), or as rows of a square's pixels.
+      net: a function of the number of classes that makes another network, as `jnn.models.vgg`.
+      solver: as all other settings, see `MLPClassifier`.
+    """
+
+    maps: Sequence[int] = (16, 32)
+    size: int = 3
+    hidden: Sequence[int] = (64,)
+    shape: tuple[int, int, int] | None = None
+    net: Callable[[int], Layer] | None = None
+    epochs: int = 20
+
+    _images = True
+
+    def _net(self, outputs: int) -> Layer:
+        if self.net is not None:
+            return built(self.net, outputs)
+        return built(_convolutions, tuple(self.maps), self.size, tuple(self.hidden), outputs)
+
+    def _example(self, given: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of an image, (height, width, channels)."""
+        side = isqrt(given[0]) if len(given) == 1 else 0
+        if self.shape is not None:
+            shape = tuple(self.shape)
+        elif len(given) == 1 and side * side == given[0]:
+            shape = (side, side, 1)
+        else:
+            shape = (*given, 1) if len(given) == 2 else given
+        if len(shape) != 3 or prod(shape) != prod(given):
+            expected = "given, (height, width, channels) of an image"
+            got = f"{self.shape} for samples of shape {given}"
+            errors.fail("CNNClassifier", "shape", expected, got)
+        return shape
+
+    def _scale(self, x: np.ndarray) -> data.Scale:
+        """One for all pixels, so that a pattern looks alike wherever it stands."""
+        mean, deviation = super()._scale(x.reshape(-1, 1))
+        return data.Scale(np.full(x.shape[1:], mean), np.full(x.shape[1:], deviation))
+
+
+def _convolutions(maps: tuple[int, ...], size: int, hidden: tuple[int, ...], outputs: int) -> Layer:
+    layers = []
+    for count in maps:
+        layers += [conv(count, size, padding="same", weights=he_normal), relu(), max_pool(2)]
+    layers.append(flatten())
+    for units in hidden:
+        layers += [dense(units, weights=he_normal), relu()]
+    return serial(*layers, dense(outputs))

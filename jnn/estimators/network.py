@@ -1,0 +1,261 @@
+"""Networks with scikit-learn's face: how any of them is trained, whatever its layers are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from typing import Any, ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnn import data, errors, optim
+from jnn.estimators import reading
+from jnn.estimators.estimator import Classifier, Estimator, Regressor
+from jnn.estimators.regressions import of_classes
+from jnn.layers.layer import Layer
+from jnn.rules.loss import half_squared_error
+from jnn.rules.penalty import l2 as penalty
+from jnn.rules.softmax import softmax
+from jnn.rules.softmax_cross_entropy import softmax_cross_entropy
+from jnn.solve.drive import Solver
+from jnn.solve.least_squares import least_squares
+from jnn.solve.minimize import minimize
+from jnn.train.fit import fit
+from jnn.train.plan import accuracy
+from jnn.train.stopping import patience
+
+Loss = Callable[[Any, Any], jax.Array]
+
+
+class Trained(NamedTuple):
+    """What a network has learned: its parameters, and the scales of its inputs and targets."""
+
+    net: Any
+    inputs: data.Scale
+    outputs: data.Scale
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Network(Estimator):
+    """A network that trains: the settings that all of them have."""
+
+    solver: Any = None
+    epochs: int = 200
+    batch_size: int = 32
+    l2: float = 0.0
+    validation: float = 0.0
+    patience: int | None = None
+    standardise: bool = True
+    key: int = 0
+    progress: str | None = None
+
+    _images: ClassVar[bool] = False  # Whether a sample may have more axes than one.
+
+    def _begin(self, x: Any) -> np.ndarray:
+        """The samples to learn from, as the network reads them."""
+        name = type(self).__name__
+        errors.positive_integer(name, "epochs", self.epochs)
+        errors.number(name, "l2", self.l2, low=0)
+        errors.number(name, "validation", self.validation, low=0, high=0.9)
+        x = reading.samples(name, x, images=self._images)
+        self._shape_ = self._example(x.shape[1:])
+        self.n_features_in_ = prod(self._shape_)
+        return x.reshape(len(x), *self._shape_)
+
+    def _example(self, given: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape in which the network reads a sample, from that in which it is given."""
+        return given
+
+    def _train(
+        self, x: np.ndarray, t: np.ndarray, scale: data.Scale, loss: Loss, weights: Any
+    ) -> Self:
+        """Learns; `t` are scaled targets, or class indices."""
+        inputs, net, key = self._scale(x), self._net(self._width), jax.random.key(self.key)
+        samples = inputs(x).astype(np.float32)
+        params = self._start(net, key, samples)
+        full = weights is not None
+        solver = self._default() if self.solver is None else self.solver
+        if isinstance(solver, Solver):
+            params = self._solve(net, solver, params, samples, t, loss, weights)
+        else:
+            shares = np.ones(len(x)) if weights is None else weights / weights.mean()
+            targets = (t, shares.astype(np.float32)) if full else t
+            params = self._descend(net, solver, params, (samples, targets), loss, full)
+        self.params_ = Trained(jax.tree.map(np.asarray, params), inputs, scale)
+        return self
+
+    def _descend(
+        self, net: Layer, solver: Any, params: Any, given: Any, loss: Loss, full: bool
+    ) -> Any:
+        """By `jnn.fit`, batch by batch."""
+        optimizer = _with_decay(float(self.l2), solver) if self.l2 else solver
+        held_out, stop = None, ()
+        if self.validation:
+            flat, structure = jax.tree.flatten(given)
+            classes = flat[1] if self._kind == "classifier" else None
+            parts = data.split(tuple(flat), float(self.validation), key=self.key, labels=classes)
+            given, held_out = (jax.tree.unflatten(structure, part) for part in parts)
+        if self.patience is not None:
+            stop = patience(self.patience)
+        metrics = {"accuracy": _accuracy(full)} if self._kind == "classifier" else ()
+        found = fit(
+            net, _weighted(loss) if full else loss, optimizer, given, epochs=self.epochs,
+            batch_size=self.batch_size, key=self.key, validation=held_out, metrics=metrics,
+            params=params, stop=stop, progress=self.progress,
+        )  # fmt: skip
+        self.history_, self.message_ = found.history, found.message
+        return found.params
+
+    def _solve(
+        self, net: Layer, solver: Solver, params: Any, x: Any, t: Any, loss: Loss, weights: Any
+    ) -> Any:
+        """By `jnn.minimize` or `jnn.least_squares`, on all samples at once."""
+        if self.validation or self.patience is not None:
+            got = f"validation={self.validation}, patience={self.patience}"
+            remedy = "A solver sees all samples and stops by itself; jnn.adam() can be stopped."
+            errors.fail(type(self).__name__, "solver", "an optimizer to stop early by validation",
+                        f"{solver.name} with {got}", remedy)  # fmt: skip
+        shares = np.ones(len(x)) if weights is None else weights
+        shares = jnp.asarray(shares / shares.sum(), jnp.float32)
+        given = (jnp.asarray(x), jnp.asarray(t), shares, jnp.float32(self.l2))
+        squares = solver.name in ("levenberg_marquardt", "gauss_newton")
+        if squares and loss is not half_squared_error:
+            expected = "a solver for a value, such as jnn.lbfgs()"
+            errors.fail(type(self).__name__, "solver", expected, solver.name)
+        find, f = (least_squares, _residual(net)) if squares else (minimize, _value(net, loss))
+        found = find(f, params, solver, args=given, max_steps=self.epochs)
+        self.message_ = found.message
+        return found.params
+
+    def _scale(self, x: np.ndarray) -> data.Scale:
+        """Of the inputs, feature by feature."""
+        if not self.standardise:
+            return data.Scale(np.zeros(x.shape[1:], np.float32), np.ones(x.shape[1:], np.float32))
+        mean, deviation = data.standardise(x)[-1]
+        return data.Scale(mean.astype(np.float32), deviation.astype(np.float32))
+
+    def _start(self, net: Layer, key: jax.Array, x: np.ndarray) -> Any:
+        """The parameters to begin with."""
+        return net.init(key, x)[0]
+
+    def _default(self) -> Any:
+        """The solver, where none is named."""
+        return _adam()
+
+    def _outputs(self, x: Any) -> jax.Array:
+        """What the network says."""
+        params = self._fitted()
+        x = reading.samples(type(self).__name__, x, self.n_features_in_, images=self._images)
+        samples = params.inputs(x.reshape(len(x), *self._shape_))
+        return _program(self._net(self._width))(params.net, samples)
+
+    def _like(self) -> Any:
+        scale = np.zeros(self._shape_, np.float32)
+        level = np.zeros(self._width if self._kind == "regressor" else 0, np.float32)
+        return Trained(super()._like(), data.Scale(scale, scale), data.Scale(level, level))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NetworkClassifier(Network, Classifier):
+    """A network whose softmax is a probability of classes."""
+
+    class_weight: dict[Any, float] | str | None = None
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learns from samples and their classes (m,); returns itself."""
+        name, x = type(self).__name__, self._begin(X)
+        classes, numbers = reading.labels(name, y, len(x))
+        weights = reading.weights(sample_weight, len(x))
+        weights = of_classes(name, self.class_weight, classes, numbers, weights)
+        counted = numbers if weights is None else numbers[weights > 0]
+        reading.several(name, classes[np.unique(counted)])
+        self.classes_ = classes
+        nothing = np.zeros(0, np.float32)
+        scale = data.Scale(nothing, nothing)
+        return self._train(x, numbers.astype(np.int32), scale, softmax_cross_entropy, weights)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, (m, classes), in the order of `classes_`."""
+        return np.asarray(softmax(self._outputs(X)))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NetworkRegressor(Network, Regressor):
+    """A network whose outputs are numbers."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learns from samples (m, n) and targets (m,) or (m, k); returns itself."""
+        name, x = type(self).__name__, self._begin(X)
+        y = reading.values(name, y, len(x))
+        weights = reading.weights(sample_weight, len(x))
+        self._outputs_ = y.shape[1] if y.ndim == 2 else None
+        t, scale = data.standardise(y.reshape(len(x), -1))
+        scale = data.Scale(*(a.astype(np.float32) for a in scale))
+        return self._train(x, t.astype(np.float32), scale, half_squared_error, weights)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The value, or values, of each sample."""
+        y = np.asarray(self._outputs(X))
+        y = self.params_.outputs.undo(y)
+        return y if self._outputs_ else y[:, 0]
+
+
+# Each is one function for the same arguments, so that a second fit compiles nothing.
+
+
+@cache
+def built(make: Callable[..., Layer], *settings: Any) -> Layer:
+    """The network of these settings."""
+    return make(*settings)
+
+
+@cache
+def _adam() -> Any:
+    return optim.adam(1e-3)
+
+
+@cache
+def _with_decay(l2: float, optimizer: Any) -> Any:
+    """The gradient of (l2 / 2) |w|^2 before the optimizer; biases are not shrunk."""
+    return optim.chain(optim.decay(l2, where=_is_matrix), optimizer)
+
+
+def _is_matrix(path: str, leaf: Any) -> bool:
+    del path
+    return leaf.ndim > 1
+
+
+@cache
+def _weighted(loss: Loss) -> Loss:
+    return lambda y, t: loss(y, t[0]) * t[1]
+
+
+@cache
+def _accuracy(full: bool) -> Loss:
+    return lambda y, t: accuracy(y, t[0] if full else t)
+
+
+@cache
+def _program(net: Layer) -> Callable[[Any, Any], jax.Array]:
+    return jax.jit(net)
+
+
+@cache
+def _value(net: Layer, loss: Loss) -> Callable[..., jax.Array]:
+    def value(params: Any, x: Any, t: Any, shares: jax.Array, l2: jax.Array) -> jax.Array:
+        return (loss(net(params, x), t) * shares).sum() + l2 * penalty(params, biases=False)
+
+    return value
+
+
+@cache
+def _residual(net: Layer) -> Callable[..., Any]:
+    def residual(params: Any, x: Any, t: Any, shares: jax.Array, l2: jax.Array) -> Any:
+        away = net(params, x) - t
+        weights = [w for w in jax.tree.leaves(params) if w.ndim > 1]
+        root = jnp.broadcast_to(jnp.sqrt(shares)[:, None], away.shape)
+        return root * away, [jnp.sqrt(l2) * w for w in weights]
+
+    return residual

@@ -1,0 +1,58 @@
+"""scikit-learn's own checks of estimators, with data of many kinds, good and bad."""
+
+import warnings
+
+import pytest
+
+from jnn.estimators import LinearRegression, LogisticRegression, MLPClassifier, MLPRegressor
+
+checks = pytest.importorskip("sklearn.utils.estimator_checks", reason="these are its checks")
+
+
+def failures(estimator, names=None):
+    """The checks that fail, with what they say."""
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of checks that scikit-learn skips without pandas.
+        for bound, check in checks.estimator_checks_generator(estimator):
+            name = check.func.__name__
+            if names is None or name in names:
+                try:
+                    check(bound)
+                except checks.SkipTest:
+                    pass
+                except Exception as error:
+                    found[name] = str(error)
+    return found
+
+
+@pytest.mark.slow
+def test_linear_regression_passes_all_checks():
+    assert not failures(LinearRegression())
+
+
+# Each data set of another shape is compiled anew where a loop is compiled; all pass these, and the
+# regressions all checks. A network trained in batches is none that a sample twice is one of weight
+# two, and its float32 predictions of a batch are those of its samples up to rounding.
+FACE = {
+    "check_estimator_cloneable", "check_estimator_repr", "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible", "check_get_params_invariance", "check_set_params",
+    "check_do_not_raise_errors_in_init_or_set_param", "check_estimators_unfitted",
+    "check_estimator_sparse_array", "check_estimators_empty_data_messages", "check_complex_data",
+    "check_requires_y_none", "check_fit1d", "check_classifiers_one_label",
+    "check_classifiers_regression_target", "check_n_features_in", "check_fit_score_takes_y",
+    "check_valid_tag_types", "check_supervised_y_no_nan", "check_estimators_overwrite_params",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(),
+        MLPClassifier(hidden=(), epochs=1),
+        MLPRegressor(hidden=(), epochs=1),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_the_face_is_what_scikit_learn_expects(estimator):
+    assert not failures(estimator, FACE)
