@@ -8,6 +8,8 @@ from jnn.plots.canvas import Canvas as Canvas
 from jnn.plots.canvas import figure as figure
 from jnn.plots.canvas import styled as styled
 from jnn.plots.check import check as check
+from jnn.plots.classes import confusion_matrix as confusion_matrix
+from jnn.plots.classes import decision_boundary as decision_boundary
 from jnn.plots.comparison import comparison as comparison
 from jnn.plots.curves import curves as curves
 from jnn.plots.deltas import deltas as deltas
@@ -18,6 +20,7 @@ from jnn.plots.images import feature_maps as feature_maps
 from jnn.plots.images import filters as filters
 from jnn.plots.images import images as images
 from jnn.plots.images import saliency as saliency
+from jnn.plots.l_curve import l_curve as l_curve
 from jnn.plots.paths import descent_path as descent_path
 from jnn.plots.paths import paths as paths
 from jnn.plots.stability import stability as stability
