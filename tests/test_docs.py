@@ -111,5 +111,11 @@ def test_links_and_commands_lead_somewhere(page):
         assert (ROOT / file).exists()
 
 
+def test_the_guide_has_an_index_of_all_its_pages():
+    linked = LINK.findall((ROOT / "docs" / "README.md").read_text(encoding="utf-8"))
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    assert pages - {"README.md"} <= set(linked)
+
+
 def shell(text: str) -> str:
     return "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))

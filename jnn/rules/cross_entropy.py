@@ -172,7 +172,7 @@ def sigmoid_cross_entropy(logits: jax.Array, t: jax.Array) -> jax.Array:
     """Binary cross-entropy of `y = sigmoid(logits)`, fused: stable and unguarded (H-26, T-9, X-29).
 
     `sum_i log(1 + e^x_i) - t_i x_i`, in terms that are never negative. With the cotangent v of its
-    sample, `dx = v (y - t)` (H-26 Remark 1, X-62, T-14) and `dt = -v x`. The difference y - t keeps
+    sample, `dx = v (y - t)` (H-26 Remark 1, X-61, T-14) and `dt = -v x`. The difference y - t keeps
     its digits where y is near 0 or 1.
 
     Saves: logits, t.
