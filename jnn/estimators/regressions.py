@@ -11,6 +11,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.estimators import reading
+from jnn.estimators.descending import descending
 from jnn.estimators.estimator import Classifier, Estimator, Regressor
 from jnn.layers.dense import DenseParams, dense
 from jnn.layers.layer import Layer
@@ -36,7 +37,7 @@ class _Linear(Estimator):
     l2: float = 0.0
     fit_intercept: bool = True
     features: Callable[[jax.Array], jax.Array] | None = None
-    solver: Solver | None = None
+    solver: Any = None
     tol: float = 1e-11
     max_steps: int = 1000
 
@@ -77,8 +78,10 @@ class _Linear(Estimator):
         start = jnp.zeros((x.shape[1], columns))
         bias = jnp.zeros(columns) if self.fit_intercept else None
         given = (scaled.x, t, weights, scaled.factor, jnp.asarray(self.l2, x.dtype))
+        solver = newton_cg() if self.solver is None else self.solver
         found = minimize(
-            _objective(kind), DenseParams(start, bias), self.solver or newton_cg(), args=given,
+            _objective(kind), DenseParams(start, bias),
+            solver if isinstance(solver, Solver) else descending(solver), args=given,
             tol=self.tol, max_steps=self.max_steps,
         )  # fmt: skip
         self.message_ = found.message
@@ -108,7 +111,7 @@ class LinearRegression(_Linear, Regressor):
       l2: the factor of half the squared weights; the bias is not shrunk.
       fit_intercept: whether there is a bias.
       features: a function of the samples to be linear in, as `jnn.models.monomials`.
-      solver: a solver of `jnn.minimize` to use instead.
+      solver: a solver of `jnn.minimize`, or an optimizer, to use instead.
       tol: of that solver, on the gradient.
       max_steps: of that solver.
     """
@@ -164,7 +167,7 @@ class LogisticRegression(_Linear, Classifier):
       l2: the factor of half the squared weights; the bias is not shrunk.
       fit_intercept: whether there is a bias.
       features: a function of the samples to be linear in, as `jnn.models.monomials`.
-      solver: a solver of `jnn.minimize`; `jnn.newton_cg()` by default.
+      solver: a solver of `jnn.minimize`, by default `jnn.newton_cg()`; or an optimizer.
       tol: of the solver, on the gradient.
       max_steps: of the solver.
       pinned: whether the last of several classes has no weights of its own (T, Remark 2).

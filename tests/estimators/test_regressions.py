@@ -31,10 +31,13 @@ def test_linear_coefficients_are_scikit_learns(alpha, random):
         np.testing.assert_allclose(ours.score(x, y, given), theirs.score(x, y, given), rtol=1e-9)
 
 
-def test_any_solver_finds_them():
+@pytest.mark.parametrize(
+    ("solver", "steps"), [(jnn.lbfgs(), 100), (jnn.heavy_ball(0.5, 0.9), 5000)]
+)
+def test_solvers_and_optimizers_find_them(solver, steps):
     x, y = load("diabetes")
-    exact = LinearRegression(l2=0.01).fit(x, y)
-    ours = LinearRegression(l2=0.01, solver=jnn.lbfgs()).fit(x, y)
+    exact = LinearRegression(l2=1e-3).fit(x, y)
+    ours = LinearRegression(l2=1e-3, solver=solver, tol=1e-8, max_steps=steps).fit(x, y)
     np.testing.assert_allclose(ours.coef_, exact.coef_, rtol=1e-6)
     assert ours.message_.startswith("Converged")
 
