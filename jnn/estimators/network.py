@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import prod
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -138,18 +138,18 @@ class Network(Estimator):
 
     def _start(self, net: Layer, key: jax.Array, x: np.ndarray) -> Any:
         """The parameters to begin with."""
-        return net.init(key, x)[0]
+        return _begun(net, key, jax.ShapeDtypeStruct(x.shape, x.dtype))
 
     def _default(self) -> Any:
         """The solver, where none is named."""
         return _adam()
 
     def _outputs(self, x: Any) -> jax.Array:
-        """What the network says."""
+        """What the network says; of classes, their probabilities."""
         params = self._fitted()
         x = reading.samples(type(self).__name__, x, self.n_features_in_, images=self._images)
         samples = params.inputs(x.reshape(len(x), *self._shape_))
-        return _program(self._net(self._width))(params.net, samples)
+        return _apply(self._net(self._width), params.net, samples, self._kind == "classifier")
 
     def _like(self) -> Any:
         scale = np.zeros(self._shape_, np.float32)
@@ -178,7 +178,7 @@ class NetworkClassifier(Network, Classifier):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (m, classes), in the order of `classes_`."""
-        return np.asarray(softmax(self._outputs(X)))
+        return np.asarray(self._outputs(X))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -211,6 +211,11 @@ def built(make: Callable[..., Layer], *settings: Any) -> Layer:
     return make(*settings)
 
 
+@partial(jax.jit, static_argnames=("net", "x"))
+def _begun(net: Layer, key: jax.Array, x: jax.ShapeDtypeStruct) -> Any:
+    return net.init(key, x)[0]
+
+
 @cache
 def _adam() -> Any:
     return optim.adam(1e-3)
@@ -237,9 +242,10 @@ def _accuracy(full: bool) -> Loss:
     return lambda y, t: accuracy(y, t[0] if full else t)
 
 
-@cache
-def _program(net: Layer) -> Callable[[Any, Any], jax.Array]:
-    return jax.jit(net)
+@partial(jax.jit, static_argnames=("net", "classes"))
+def _apply(net: Layer, params: Any, x: Any, classes: bool) -> jax.Array:
+    y = net(params, x)
+    return softmax(y) if classes else y
 
 
 @cache

@@ -2,10 +2,10 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor, built
@@ -30,7 +30,7 @@ class _RBF(Network):
         return x
 
     def _start(self, net: Layer, key: jax.Array, x: np.ndarray) -> Any:
-        return centred(net, super()._start(net, key, x), key, jnp.asarray(x))
+        return _centred(net, super()._start(net, key, x), key, x)
 
     def load(self, path: str | os.PathLike[str]) -> Self:
         """Takes what another of the same settings has saved, and returns itself."""
@@ -39,6 +39,11 @@ class _RBF(Network):
 
     def _default(self) -> Any:
         return lbfgs()
+
+
+@partial(jax.jit, static_argnames="net")
+def _centred(net: Layer, params: Any, key: jax.Array, x: Any) -> Any:
+    return centred(net, params, key, x)
 
 
 def _radial(units: int, outputs: int, kernel: str) -> Layer:

@@ -62,7 +62,7 @@ class _Linear(Estimator):
 
     def _mapped(self, x: np.ndarray) -> jax.Array:
         """The features of the samples, in float64."""
-        return jnp.asarray(x) if self.features is None else self.features(jnp.asarray(x))
+        return jnp.asarray(x) if self.features is None else _features(self.features, x)
 
     def _begin(self, x: Any) -> np.ndarray:
         errors.number(type(self).__name__, "l2", self.l2, low=0)
@@ -74,10 +74,11 @@ class _Linear(Estimator):
         self, kind: Regression, x: jax.Array, t: jax.Array, weights: jax.Array, columns: int
     ) -> DenseParams:
         """The parameters of the least objective, found in features of like curvature."""
-        scaled = _scaled(x, weights, self.l2, self.fit_intercept)
-        start = jnp.zeros((x.shape[1], columns))
-        bias = jnp.zeros(columns) if self.fit_intercept else None
-        given = (scaled.x, t, weights, scaled.factor, jnp.asarray(self.l2, x.dtype))
+        l2 = jnp.asarray(self.l2, x.dtype)
+        scaled = _scaled(x, weights, l2, self.fit_intercept)
+        start: Any = np.zeros((x.shape[1], columns))
+        bias: Any = np.zeros(columns) if self.fit_intercept else None
+        given = (scaled.x, t, weights, scaled.factor, l2)
         solver = newton_cg() if self.solver is None else self.solver
         found = minimize(
             _objective(kind), DenseParams(start, bias),
@@ -85,9 +86,9 @@ class _Linear(Estimator):
             tol=self.tol, max_steps=self.max_steps,
         )  # fmt: skip
         self.message_ = found.message
-        w, b = found.params
-        w = w * scaled.factor[:, None]
-        return DenseParams(w, None if b is None else b - scaled.mean @ w)
+        (w, b), mean, factor = jax.tree.map(np.asarray, (found.params, *scaled[1:]))
+        w = w * factor[:, None]
+        return DenseParams(w, None if b is None else b - mean @ w)
 
     def _keep(self, params: DenseParams) -> Self:
         self.params_ = jax.tree.map(np.asarray, params)
@@ -135,8 +136,8 @@ class LinearRegression(_Linear, Regressor):
         """The value, or values, of each sample."""
         params = self._fitted()
         with jax.enable_x64(True):
-            y = regression.linear.predict(params, self._mapped(self._read(X)))
-        return np.asarray(y if self._outputs_ else y[:, 0])
+            y = np.asarray(_predict(regression.linear, params, self._mapped(self._read(X))))
+        return y if self._outputs_ else y[:, 0]
 
     @property
     def coef_(self) -> np.ndarray:
@@ -196,14 +197,14 @@ class LogisticRegression(_Linear, Classifier):
         """The scores x w + b: (m,) of two classes, else (m, classes)."""
         params = self._fitted()
         with jax.enable_x64(True):
-            z = self._regression.scores(params, self._mapped(self._read(X)))
-        return np.asarray(z[:, 0] if len(self.classes_) == 2 else z)
+            z = np.asarray(_scores(self._regression, params, self._mapped(self._read(X))))
+        return z[:, 0] if len(self.classes_) == 2 else z
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (m, classes), in the order of `classes_`."""
         params = self._fitted()
         with jax.enable_x64(True):
-            p = np.asarray(self._regression.predict(params, self._mapped(self._read(X))))
+            p = np.asarray(_predict(self._regression, params, self._mapped(self._read(X))))
         return np.hstack([1 - p, p]) if len(self.classes_) == 2 else p
 
     @property
@@ -253,7 +254,23 @@ def _shares(weights: np.ndarray | None, count: int) -> jax.Array:
     return jnp.asarray(shares / shares.sum())
 
 
-def _scaled(x: jax.Array, shares: jax.Array, l2: float, centre: bool) -> Scaled:
+@partial(jax.jit, static_argnames="features")
+def _features(features: Callable[[jax.Array], jax.Array], x: Any) -> jax.Array:
+    return features(x)
+
+
+@partial(jax.jit, static_argnames="kind")
+def _scores(kind: Regression, params: DenseParams, x: jax.Array) -> jax.Array:
+    return kind.scores(params, x)
+
+
+@partial(jax.jit, static_argnames="kind")
+def _predict(kind: Regression, params: DenseParams, x: jax.Array) -> jax.Array:
+    return kind.predict(params, x)
+
+
+@partial(jax.jit, static_argnames="centre")
+def _scaled(x: jax.Array, shares: jax.Array, l2: jax.Array, centre: bool) -> Scaled:
     """Samples about their mean, and factors that bring the Hessian's diagonal near 1."""
     mean = shares @ x if centre else jnp.zeros(x.shape[1])
     away = x - mean[None]
