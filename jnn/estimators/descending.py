@@ -1,4 +1,4 @@
-"""An optimizer as a solver: its steps on all samples, until the gradient is small."""
+"""Solvers as settings: made when they are needed, and optimizers as solvers."""
 
 from functools import cache
 from typing import Any
@@ -12,9 +12,23 @@ from jnn.solve.objective import Objective
 from jnn.solve.result import RUNNING
 
 
+def made(solver: Any) -> Any:
+    """The optimizer or solver, where a function that makes it was given instead.
+
+    Solvers are records of functions made on the spot, which `pickle` refuses; `jnn.lbfgs` and
+    `functools.partial(jnn.adam, 0.01)` it takes.
+    """
+    return _made(solver) if callable(solver) and not hasattr(solver, "init") else solver
+
+
+@cache
+def _made(make: Any) -> Any:
+    return make()
+
+
 @cache
 def descending(optimizer: Any) -> Solver:
-    """The solver whose steps are the optimizer's; its last point need not be its best.
+    """The solver whose steps, on all samples, are the optimizer's; its last point may not be best.
 
     >>> from jnn.estimators.descending import descending
     >>> found = jnn.minimize(lambda x: ((x - 2) ** 2).sum(), jnp.zeros(2), descending(jnn.gd(0.1)))

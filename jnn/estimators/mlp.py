@@ -34,7 +34,8 @@ class MLPClassifier(_MLP, NetworkClassifier):
       hidden: the units of each hidden layer.
       activation: of the hidden layers, the name of an elementwise rule or the rule.
       solver: an optimizer for `jnn.fit`, by default `jnn.adam(1e-3)`; or a solver of
-        `jnn.minimize`, such as `jnn.lbfgs()`, for all samples at once.
+        `jnn.minimize`, such as `jnn.lbfgs()`, for all samples at once. A function that makes one,
+        as `jnn.lbfgs` or `functools.partial(jnn.adam, 0.01)`, can be pickled with the model.
       epochs: passes over the samples, or steps of a solver, at most.
       batch_size: samples a step of an optimizer.
       l2: the factor of half the squared weights; biases are not shrunk.

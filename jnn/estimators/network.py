@@ -12,6 +12,7 @@ import numpy as np
 
 from jnn import data, errors, optim
 from jnn.estimators import reading
+from jnn.estimators.descending import made
 from jnn.estimators.estimator import Classifier, Estimator, Regressor
 from jnn.estimators.regressions import of_classes
 from jnn.layers.layer import Layer
@@ -76,7 +77,7 @@ class Network(Estimator):
         samples = inputs(x).astype(np.float32)
         params = self._start(net, key, samples)
         full = weights is not None
-        solver = self._default() if self.solver is None else self.solver
+        solver = self._default() if self.solver is None else made(self.solver)
         if isinstance(solver, Solver):
             params = self._solve(net, solver, params, samples, t, loss, weights)
         else:
@@ -198,7 +199,7 @@ class NetworkRegressor(Network, Regressor):
     def predict(self, X: Any) -> np.ndarray:
         """The value, or values, of each sample."""
         y = np.asarray(self._outputs(X))
-        y = self.params_.outputs.undo(y)
+        y = self.params_.outputs.undo(y).astype(np.float64)
         return y if self._outputs_ else y[:, 0]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.estimators import reading
-from jnn.estimators.descending import descending
+from jnn.estimators.descending import descending, made
 from jnn.estimators.estimator import Classifier, Estimator, Regressor
 from jnn.layers.dense import DenseParams, dense
 from jnn.layers.layer import Layer
@@ -79,7 +79,7 @@ class _Linear(Estimator):
         start: Any = np.zeros((x.shape[1], columns))
         bias: Any = np.zeros(columns) if self.fit_intercept else None
         given = (scaled.x, t, weights, scaled.factor, l2)
-        solver = newton_cg() if self.solver is None else self.solver
+        solver = newton_cg() if self.solver is None else made(self.solver)
         found = minimize(
             _objective(kind), DenseParams(start, bias),
             solver if isinstance(solver, Solver) else descending(solver), args=given,

@@ -1,5 +1,8 @@
 """Networks with a face: what they learn on real data, how they stop, what they refuse."""
 
+import functools
+import pickle
+
 import numpy as np
 import pytest
 
@@ -77,6 +80,17 @@ def test_the_class_of_a_sample_of_weight_zero_does_not_matter(digits):
     right = model.fit(x, y, weights).predict_proba(x)
     np.testing.assert_array_equal(model.fit(x, wrong, weights).predict_proba(x), right)
     assert np.abs(model.fit(x, wrong, np.ones(200)).predict_proba(x) - right).max() > 0.1
+
+
+def test_a_model_is_pickled_with_a_function_that_makes_its_solver():
+    """So do processes that search a grid hand it on."""
+    x = np.linspace(-1, 1, 40)[:, None]
+    solver = functools.partial(jnn.levenberg_marquardt, radius=2.0)
+    model = MLPRegressor(hidden=(4,), activation="tanh", solver=solver).fit(x, x[:, 0] ** 2)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    assert again.predict(x).dtype == np.float64
+    assert again.fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.999
 
 
 def test_what_is_refused(digits, tmp_path):
