@@ -23,8 +23,10 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: $(INSTALLED)  ## train a network on handwritten digits; pictures go to demo/
-	@$(BIN)/python examples/digits_mlp.py
+demo: $(INSTALLED)  ## train LeNet on handwritten digits; pictures and a comparison go to demo/
+	@$(BIN)/python examples/lenet_mnist.py --epochs 4 --out demo
+	@$(BIN)/python -m jnn report --quick --out demo
+	@echo "In $(CURDIR)/demo: lenet_mnist.png, and report.html to open in a browser."
 
 test: $(INSTALLED)  ## run all tests
 	$(PYTEST)

@@ -22,6 +22,8 @@ def test_the_pages_are_built_without_warnings_and_every_link_leads_somewhere(tmp
             if not re.match("[a-z]+:", link):
                 assert (file or url) in pages, f"{url} links to {link}"
                 assert not mark or mark in marks[file or url], f"{url} links to {link}"
+        for picture in re.findall(r'<img src="([^"]*)"', page):
+            assert (tmp_path / picture).exists(), f"{url} shows {picture}"
     assert 'id="jnn.rules.conv"' in pages["jnn.rules.html"]
     assert 'href="equations.html#H-72"' in pages["jnn.rules.html"]
     assert "jnn.rules.html#jnn.rules.conv" in pages["equations.html"]

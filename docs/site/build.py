@@ -5,6 +5,7 @@ import html
 import io
 import os
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -90,6 +91,9 @@ class _Site:
                 return found.partition("#")[0]
         elif (ROOT / file).is_dir():
             return self._folder(file)
+        elif file.endswith(".png") and (ROOT / file).exists():
+            shutil.copy(ROOT / file, self.folder)
+            return Path(file).name
         self.links.warnings.append(f"{page.name}: the link to {url} leads nowhere")
         return url
 

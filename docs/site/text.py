@@ -81,7 +81,7 @@ def markdown(text: str, links: Links, where: str, href: Callable[[str], str] = s
       text: in Markdown.
       links: where names and equations lead.
       where: what the text is, for warnings.
-      href: what becomes of a link that the text has itself.
+      href: what becomes of a link, or of a picture's address, that the text has itself.
     """
     parser = MarkdownIt("commonmark").enable("table").disable(["html_block", "html_inline"])
     tokens = parser.parse(text)
@@ -111,6 +111,8 @@ def _linked(tokens: list[Token], links: Links, where: str, href: Callable[[str],
             token.attrSet("href", href(url))
         elif token.type == "link_close":
             inside = False
+        elif token.type == "image":
+            token.attrSet("src", href(str(token.attrGet("src"))))
         if inside or token.type not in ("text", "code_inline"):
             yield token
         elif token.type == "text":

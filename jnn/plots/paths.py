@@ -102,5 +102,5 @@ def _contours(axes: Any, f: Any, low: np.ndarray, high: np.ndarray) -> None:
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     heights = np.asarray(f(grid.reshape(-1, 2)), dtype=float).reshape(FINE, FINE)
     heights = np.log10(heights - np.nanmin(heights) + 1e-3 * np.nanstd(heights) + 1e-30)
-    axes.contour(x, y, heights, levels=24, colors=FAINT, linewidths=0.8)
+    axes.contour(x, y, heights, levels=24, colors=FAINT, linestyles="solid", linewidths=0.8)
     axes.set(xlabel="x[0]", ylabel="x[1]")

@@ -38,7 +38,7 @@ def stability(
     """
     if not methods:
         errors.fail("stability", "methods", "at least one", "none")
-    canvas = page(figure, 5.4, 5.2)
+    canvas = page(figure, 5.4, 6.0)
     axes = panel(canvas)
     x, y = np.linspace(*box[:2], FINE), np.linspace(*box[2:], FINE)
     z = x[None, :] + 1j * y[:, None]
@@ -56,5 +56,5 @@ def stability(
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set(xlabel="real part of z", ylabel="imaginary part of z", aspect="equal")
-    axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=8.5, loc="upper left")
+    canvas.legend(frameon=False, fontsize=9, ncols=2, loc="outside lower center")
     return saved(canvas, path)

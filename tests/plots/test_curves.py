@@ -92,7 +92,7 @@ def test_a_region_of_stability_is_bordered_where_errors_keep_their_size():
     axes = figure.axes[0]
     border = axes.collections[1].get_paths()[0].vertices
     np.testing.assert_allclose(np.hypot(border[:, 0] + 1, border[:, 1]), 1, atol=1e-3)
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["Euler", "never: nowhere"]
     assert pixels(figure).std() > 0
 
