@@ -56,6 +56,7 @@ bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.integrators
 	$(BIN)/python -m benchmarks.solvers
 	$(BIN)/python -m benchmarks.least_squares
+	$(BIN)/python -m benchmarks.ideas
 
 format: $(INSTALLED)  ## put the code in its format
 	$(BIN)/ruff format .

@@ -8,7 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import cnn, conv, fused, least_squares, maps, mlp, rules, solvers, training, update
+from benchmarks import (
+    cnn,
+    conv,
+    fused,
+    ideas,
+    least_squares,
+    maps,
+    mlp,
+    rules,
+    solvers,
+    suite,
+    training,
+    update,
+)
 from benchmarks.networks import NETWORKS, Affine, initial, ours
 from benchmarks.peers_cnn import channels_first, channels_last
 from benchmarks.report import RESULTS, agree, destination, markdown, publish_section
@@ -40,6 +53,7 @@ def test_a_rule_that_does_not_exist(capsys):
         (mlp.main, ("by hand", "autodiff", "Goal")),
         (fused.main, ("relu", "The fused rule")),
         (solvers.main, ("jnn lbfgs", "SciPy L-BFGS-B", "under vmap")),
+        (ideas.main, ("search every 10th step", "steepest_descent", "Digits")),
         (least_squares.main, ("NIST, float64", "jnn", "SciPy lm, tightest", "start")),
         (maps.main, ("full 4 -> 8", "single 4 -> 4", "and backward")),
         (training.main, ("digits: 64-64-10", "lenet", "tiny", "jnn.fit", "scikit-learn")),
@@ -185,3 +199,43 @@ def test_a_section_replaces_itself_alone(tmp_path):
     assert heads == ["# Page", "## A", "## B"]
     assert "one" not in page.read_text()
     assert page.read_text().index("- four") < page.read_text().index("two")
+
+
+# Solvers.
+
+
+def test_a_suite_counts_until_solved_and_goes_on_where_it_stopped(tmp_path):
+    problems = [
+        suite.Problem("bowl", lambda x: jnp.sum(x**2), np.array([2.0, 1.0])),
+        suite.Problem("valley", lambda x: 1 + x[0] ** 2, np.array([3.0]), (1.0, 4.0)),
+    ]
+
+    def walk(*parts):
+        """Evaluates at parts of the start."""
+
+        def make(f, steps):
+            value = jax.jit(f)
+            return lambda x, case: [value(part * x, case) for part in parts]
+
+        return make
+
+    def broken(f, steps):
+        raise AssertionError("all runs are known")
+
+    solvers_ = {"all the way": walk(1, 0.5, 0), "not far": walk(1, 0.9, 0.8)}
+    cache = tmp_path / "runs.json"
+    with jax.enable_x64(True):
+        runs = suite.measure("t", problems, solvers_, suite.Cache(cache), rounds=1)
+        again = suite.measure("t", problems, dict.fromkeys(solvers_, broken), suite.Cache(cache))
+    assert [run.evaluations for run in runs["all the way"]] == [3, 2]
+    assert runs["not far"] == [(None, None)] * 2
+    assert all(run.seconds for run in runs["all the way"])
+    assert again == runs
+
+
+def test_an_idea_pays_where_it_solves_as_many_for_less():
+    fast, slow = suite.Run(10, 2.0), suite.Run(20, 1.0)
+    none = suite.Run(None, None)
+    assert ideas.compared([fast], "slow", [slow])[-3:] == ["0.50", "2.00", "in evaluations"]
+    assert ideas.compared([slow], "fast", [fast])[-1] == "in time"
+    assert ideas.compared([fast, none], "slow", [slow, slow])[-1] == "no"

@@ -23,6 +23,8 @@ from jnn.plots.images import saliency as saliency
 from jnn.plots.l_curve import l_curve as l_curve
 from jnn.plots.paths import descent_path as descent_path
 from jnn.plots.paths import paths as paths
+from jnn.plots.profiles import cost_ratios as cost_ratios
+from jnn.plots.profiles import performance_profile as performance_profile
 from jnn.plots.stability import stability as stability
 from jnn.plots.style import BLACK as BLACK
 from jnn.plots.style import BLUE as BLUE

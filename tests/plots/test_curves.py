@@ -110,3 +110,17 @@ def test_curves_lie_over_their_places(random):
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("units", "error")
     assert pixels(figure).std() > 0
+
+
+def test_a_profile_rises_where_a_multiple_of_the_least_cost_solves_a_problem():
+    costs = {"a": [10, 20, 7, None], "b": [30, None, 7, None]}
+    ratios = plots.cost_ratios(costs)
+    np.testing.assert_array_equal(ratios["a"], [1, 1, 1, np.inf])
+    np.testing.assert_array_equal(ratios["b"], [3, np.inf, 1, np.inf])
+    figure: Any = plots.performance_profile(costs, most=10)
+    first, second = figure.axes[0].lines
+    assert first.get_ydata()[-1] == 0.75
+    at = dict(zip(second.get_xdata(), second.get_ydata(), strict=True))
+    assert at == {1: 0.25, 3: 0.5, 10: 0.5}
+    with pytest.raises(ValueError, match="as many costs"):
+        plots.cost_ratios({"a": [1], "b": [1, 2]})
