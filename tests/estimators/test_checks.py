@@ -31,9 +31,8 @@ def test_linear_regression_passes_all_checks():
     assert not failures(LinearRegression())
 
 
-# Each data set of another shape is compiled anew where a loop is compiled; all pass these, and the
-# regressions all checks. A network trained in batches is none that a sample twice is one of weight
-# two, and its float32 predictions of a batch are those of its samples up to rounding.
+# Each data set of another shape is compiled anew, so only these are run for the others. They pass
+# all checks, but that a network trained in batches takes a weight of two for a sample twice.
 FACE = {
     "check_estimator_cloneable", "check_estimator_repr", "check_no_attributes_set_in_init",
     "check_parameters_default_constructible", "check_get_params_invariance", "check_set_params",
