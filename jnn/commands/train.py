@@ -34,7 +34,14 @@ from jnn.commands import sources
 from jnn.commands.names import count, positive
 from jnn.commands.networks import NETWORKS, Recipe, network
 from jnn.commands.plain import as_json
-from jnn.commands.scores import confusion, confusion_text, of_classes, of_numbers, scores_text
+from jnn.commands.scores import (
+    WIDEST,
+    confusion,
+    confusion_text,
+    of_classes,
+    of_numbers,
+    scores_text,
+)
 from jnn.commands.sources import Reading, Samples, read
 from jnn.commands.targets import TASKS, classes_of, numbered, numbers
 from jnn.commands.trained import Trained
@@ -166,9 +173,7 @@ def run(options: argparse.Namespace) -> int:
     if options.save:
         trained.save(options.save)
     if options.plot:
-        from jnn import plots
-
-        plots.history(fit.history, options.plot)
+        draw(fit.history, list(found.items())[-1], classes, options.plot)
     if options.json:
         told |= {"history": dict(fit.history), "saved": options.save, "plot": options.plot}
         print(as_json(told))
@@ -270,6 +275,29 @@ def measured(trained: Trained, part: Part) -> dict[str, Any]:
         return of_numbers(outputs, part.y)
     counts = confusion(outputs.argmax(-1), part.y, len(trained.classes))
     return of_classes(outputs, part.y) | {"confusion": counts.tolist()}
+
+
+def draw(
+    history: train.History, last: tuple[str, dict[str, Any]], classes: tuple[str, ...], path: Path
+) -> None:
+    """The curves, and of few classes the confusion matrix of the last part beside them."""
+    from jnn import plots
+
+    if not 0 < len(classes) <= WIDEST:
+        plots.history(history, path)
+        return
+    curves, side = 0.8 + 4.4 * len(history.panels()), 2.6 + 0.42 * len(classes)
+    picture = plots.figure(curves + side, max(3.6, side - 0.6))
+    left, right = np.asarray(picture.subfigures(1, 2, width_ratios=(curves, side)))
+    plots.history(history, figure=left)
+    part, scores = last
+    counts = np.array(scores["confusion"]).ravel()
+    y, predicted = (np.repeat(i.ravel(), counts) for i in np.indices([len(classes)] * 2))
+    plots.confusion_matrix(y, predicted, names=classes, figure=right)
+    axes = right.axes[0]
+    title = f"{part}: {axes.get_title(loc='left')}"
+    axes.set_title(title, loc="left", fontweight="bold", fontsize=11)
+    picture.savefig(path)
 
 
 def introduction(told: dict[str, Any]) -> str:
