@@ -17,10 +17,10 @@ PATIENCE = 10  # Steps in a row without progress.
 
 
 class Memory(NamedTuple):
-    """The method's own memory, and whether it is as empty as at the start."""
+    """The method's own memory, and what is left to try where it is as empty as at the start."""
 
     own: Any
-    fresh: jax.Array
+    fresh: jax.Array  # 0: it is not. 1: the gradient. 2: the gradient in relative changes.
     lowest: jax.Array  # The value and the size of the gradient at the last progress,
     least: jax.Array
     idle: jax.Array  # and the steps since then.
@@ -55,10 +55,12 @@ def descent(
     """A solver that follows a method's directions by a line search.
 
     A direction that does not descend is replaced by the steepest one, with the memory emptied.
-    A search that finds nothing better empties the memory; if it was empty, the solver has stalled.
-    So it has after ten steps with neither a lower value nor a smaller gradient: where rounding
-    hides the fall of the value, a search may be content with slopes. Within bounds, the line is
-    the projected one, `P(x + alpha d)`.
+    A search that finds nothing better empties the memory. If it was empty, the gradient is scaled
+    by the squares of the parameters, each of which so becomes its own unit: where they differ much
+    in size, rounding the slope of one can hide that of the others. If that finds nothing better
+    either, the solver has stalled. So it has after ten steps with neither a lower value nor a
+    smaller gradient: where rounding hides the fall of the value, a search may be content with
+    slopes. Within bounds, the line is the projected one, `P(x + alpha d)`.
     """
 
     def init(objective: Objective, x: jax.Array) -> State:
@@ -66,7 +68,7 @@ def descent(
         size = objective.size(x, gradient)
         sane = jnp.isfinite(value) & jnp.isfinite(size)
         status = jnp.where(sane, r.RUNNING, r.NOT_FINITE)
-        memory = Memory(method.begin(x), jnp.bool_(True), value, size, jnp.int32(0))
+        memory = Memory(method.begin(x), jnp.int32(1), value, size, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
 
     def step(objective: Objective, state: State) -> State:
@@ -74,6 +76,7 @@ def descent(
         steepest = objective.allow(state.x, -state.gradient)
         direction = method.direction(objective, own, state, -steepest)
         direction = objective.allow(state.x, direction)
+        direction = jnp.where(fresh == 2, state.x**2 * steepest, direction)
         slope = tree.dot(state.gradient, direction)
         square = tree.dot(steepest, steepest)
         # A direction that is all but orthogonal to the gradient descends by rounding only.
@@ -82,7 +85,7 @@ def descent(
         downhill &= slope > -jnp.inf
         direction = jnp.where(downhill, direction, steepest)
         slope = jnp.where(downhill, slope, -square)
-        fresh |= ~downhill
+        fresh = jnp.where(downhill, fresh, jnp.maximum(fresh, 1))
 
         def phi(alpha: jax.Array) -> tuple:
             there = state.x + alpha * direction
@@ -92,7 +95,7 @@ def descent(
             return value, tree.dot(gradient, ahead), (x, gradient, aux)
 
         origin = (state.value, slope, (state.x, state.gradient, state.aux))
-        start = method.start(own, fresh, state, direction, slope)
+        start = method.start(own, fresh > 0, state, direction, slope)
         found = method.look(own, search, phi, origin, start=start)
         x, gradient, aux = found.carry
         size = objective.size(x, gradient)
@@ -100,12 +103,13 @@ def descent(
         lowest, least = jnp.minimum(lowest, found.value), jnp.minimum(least, size)
         idle = jnp.where(progress, 0, idle + 1)
         moved = (found.value < state.value) | found.success
-        stalled = fresh & ~moved | (idle >= PATIENCE)
+        stalled = (fresh == 2) & ~moved | (idle >= PATIENCE)
         status = jnp.where(stalled, r.STALLED, r.RUNNING)
         evaluations = state.evaluations + found.evaluations
         new = State(x, found.value, gradient, size, aux, evaluations, status, ())
         move = Move(state, new, direction, slope, found.alpha, ~downhill, moved)
-        return new._replace(memory=Memory(method.update(own, move), ~moved, lowest, least, idle))
+        fresh = jnp.where(moved, 0, fresh + 1)
+        return new._replace(memory=Memory(method.update(own, move), fresh, lowest, least, idle))
 
     return Solver(init, step, name, bounded)
 

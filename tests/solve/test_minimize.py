@@ -244,6 +244,25 @@ def test_the_solution_is_differentiable_by_the_implicit_function_theorem():
         np.testing.assert_allclose(held[0], expected[0], rtol=1e-8, atol=1e-12)
 
 
+def test_newton_multiplies_with_the_hessian_of_logistic_regression():
+    with jax.enable_x64(True):
+        random = np.random.default_rng(7)
+        x = np.asarray(random.normal(size=(40, 3)))
+        t = (x @ [1.0, -2.0, 0.5] + random.normal(size=40) > 0).astype(np.float64)
+
+        def loss(w):  # By its hand-written rule.
+            return jnn.sigmoid_cross_entropy(jnp.asarray(x) @ w, jnp.asarray(t))
+
+        found = jnn.minimize(loss, jnp.zeros(3), jnn.newton_cg(), tol=1e-10)
+        w = np.zeros(3)
+        for _ in range(8):  # Newton's method with X^T D X / m as a matrix.
+            p = 1 / (1 + np.exp(-x @ w))
+            w -= np.linalg.solve((x.T * (p * (1 - p))) @ x / 40, x.T @ (p - t) / 40)
+        assert found.success
+        np.testing.assert_allclose(found.params, w, rtol=1e-8)
+        assert found.steps <= 8  # As fast, too.
+
+
 def test_progress_prints_a_line_a_step(capsys):
     jnn.minimize(rosenbrock, jnp.array([-1.2, 1.0]), progress=True, max_steps=3)
     jax.effects_barrier()
