@@ -22,7 +22,7 @@ class Memory(NamedTuple):
     weak: Any
     strong: Any
     first: jax.Array
-    stalls: jax.Array  # In a row; two end the search.
+    stalls: jax.Array  # Since the value last fell; two end the search.
 
 
 @cache
@@ -71,7 +71,7 @@ def switching(
         stalled = new.status == r.STALLED
         slow = state.value - new.value < gain * (old.first - new.value)
         leave = stalled | slow & ~old.second
-        stalls = jnp.where(stalled, old.stalls + 1, 0)
+        stalls = jnp.where(new.value < state.value, 0, old.stalls + stalled.astype(jnp.int32))
         fresh = (enter(s, objective, new) for s in (weak, strong))
         first, second = (
             jax.tree.map(lambda a, b: jnp.where(leave, a, b), a, b)
