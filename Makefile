@@ -29,7 +29,7 @@ demo: $(INSTALLED)  ## train LeNet on handwritten digits; pictures and a compari
 	@echo "In $(CURDIR)/demo: lenet_mnist.png, and report.html to open in a browser."
 
 test: $(INSTALLED)  ## run all tests
-	$(PYTEST)
+	$(PYTEST) --durations=20
 
 check: lint types  ## format, lint, types and the fast tests
 	$(PYTEST) -m "not slow"
