@@ -12,8 +12,9 @@ HERE = Path(__file__).parent
 WIDTH = 1000  # Pixels, of the widest.
 LIMIT = 140_000  # Bytes.
 PICTURES = (
-    "feature_maps", "image_filters", "lenet_mnist", "optimizers_2d", "rbf_kmeans",
-    "saliency", "toeplitz", "universal_approximation", "vanishing_deltas",
+    "deep_images", "derivative_tests", "feature_maps", "image_filters", "lenet_mnist",
+    "logistic_regression", "optimizers_2d", "over_fitting", "rbf_kmeans", "saliency",
+    "small_network", "toeplitz", "universal_approximation", "vanishing_deltas",
 )  # fmt: skip
 
 
