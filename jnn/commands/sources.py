@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnn import data, errors
+from jnn.data.tables import is_number
 
 MADE = {"two_moons": data.two_moons, "circles": data.circles, "spirals": data.spirals,
         "xor": data.xor}  # fmt: skip
@@ -196,7 +197,7 @@ def _table(path: Path, how: Reading) -> Samples:
         remedy = "Text is read as classes in the target only; encode or remove other columns."
         errors.fail("DATA", str(path), "a table of numbers", str(error), remedy)
     y = values[:, places[0]] if len(places) == 1 else values[:, places] if places else None
-    if y is not None and all(map(_is_number, y.flat)):
+    if y is not None and all(map(is_number, y.flat)):
         y = y.astype(np.float64)
     return Samples(_pictures(str(path), x, how), y, columns)
 
@@ -213,7 +214,7 @@ def _values(path: Path, how: Reading) -> tuple[tuple[str, ...], np.ndarray]:
     except ValueError:
         pass  # Text, or a fault, which is told here.
     names, cells = data.csv(path, delimiter=delimiter, header=how.header, dtype=str)
-    if how.header is None and any(map(_is_number, names)):  # A row: classes stand in it as text.
+    if how.header is None and any(map(is_number, names)):  # A row: classes stand in it as text.
         names, cells = data.csv(path, delimiter=delimiter, header=False, dtype=str)
     cells = np.char.strip(cells)
     if (cells == "").any():
@@ -221,14 +222,6 @@ def _values(path: Path, how: Reading) -> tuple[tuple[str, ...], np.ndarray]:
         got = f"an empty one, row {row}, column {column}"
         errors.fail("DATA", str(path), "a table whose cells are all filled", got)
     return names, cells
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _columns(path: Path, names: tuple[str, ...], width: int, target: Sequence[str]) -> Columns:

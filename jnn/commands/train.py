@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn import data, errors, models, optim, rules, solve, train
+from jnn import data, errors, models, optim, rules, train
 from jnn.commands import sources
 from jnn.commands.names import count, positive
 from jnn.commands.networks import NETWORKS, Recipe, network
@@ -46,6 +46,7 @@ from jnn.commands.sources import Reading, Samples, read
 from jnn.commands.targets import TASKS, classes_of, numbered, numbers
 from jnn.commands.trained import Trained
 from jnn.rules.activation import ACTIVATIONS
+from jnn.solve.minimize import METHODS
 
 __doc__ = __doc__.format(sources=sources.__doc__.partition("\n\n")[2].strip())  # pyright: ignore[reportOptionalMemberAccess]
 
@@ -70,13 +71,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Any], float | None]] = {
 
 
 # An epoch is one step of these, over all samples.
-SOLVERS: dict[str, Callable[..., Any]] = {
-    "lbfgs": solve.lbfgs,
-    "bfgs": solve.bfgs,
-    "cg": solve.nonlinear_cg,
-    "newton_cg": solve.newton_cg,
-    "steepest_descent": solve.steepest_descent,
-}
+SOLVERS = {name: METHODS[name] for name in ("lbfgs", "bfgs", "cg", "newton_cg", "steepest_descent")}
 
 
 class Part(NamedTuple):

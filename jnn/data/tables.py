@@ -51,7 +51,7 @@ def csv(
                 break
         names = tuple(name.strip().strip('"') for name in first.split(delimiter))
         if header is None:
-            header = bool(first) and not all(map(_is_number, names))
+            header = bool(first) and not all(map(is_number, names))
         if not first:
             errors.fail("csv", "path", "a file with rows of numbers", f"'{path}', which is empty")
         rows = file if header else (line for part in ([first + "\n"], file) for line in part)
@@ -70,7 +70,13 @@ def csv(
     return Table(names if header else (), values)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell holds a number.
+
+    >>> from jnn.data.tables import is_number
+    >>> is_number("1e-3"), is_number("setosa")
+    (True, False)
+    """
     try:
         float(text)
     except ValueError:

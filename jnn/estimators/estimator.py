@@ -133,6 +133,7 @@ class Classifier(Estimator):
     """Estimators of classes."""
 
     _kind = "classifier"
+    class_weight: Any  # A setting of each of them: how much a class counts, or "balanced".
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (m, classes), in the order of `classes_`."""
@@ -148,6 +149,17 @@ class Classifier(Estimator):
         found = self.predict(X)
         right = found == np.asarray(y).reshape(found.shape)
         return float(np.average(right, weights=reading.weights(sample_weight, len(right))))
+
+    def _classes(self, y: Any, sample_weight: Any, count: int) -> tuple[np.ndarray, Any]:
+        """Keeps the classes; the place of each sample's among them, and what the sample counts."""
+        name = type(self).__name__
+        classes, numbers = reading.labels(name, y, count)
+        weights = reading.weights(sample_weight, count)
+        weights = reading.of_classes(name, self.class_weight, classes, numbers, weights)
+        counted = numbers if weights is None else numbers[weights > 0]
+        reading.several(name, classes[np.unique(counted)])
+        self.classes_ = classes
+        return numbers, weights
 
     @property
     def _width(self) -> int:

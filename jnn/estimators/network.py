@@ -14,7 +14,6 @@ from jnn import data, errors, optim
 from jnn.estimators import reading
 from jnn.estimators.descending import made
 from jnn.estimators.estimator import Classifier, Estimator, Regressor
-from jnn.estimators.regressions import of_classes
 from jnn.layers.layer import Layer
 from jnn.rules.loss import half_squared_error
 from jnn.rules.penalty import l2 as penalty
@@ -166,13 +165,8 @@ class NetworkClassifier(Network, Classifier):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learns from samples and their classes (m,); returns itself."""
-        name, x = type(self).__name__, self._begin(X)
-        classes, numbers = reading.labels(name, y, len(x))
-        weights = reading.weights(sample_weight, len(x))
-        weights = of_classes(name, self.class_weight, classes, numbers, weights)
-        counted = numbers if weights is None else numbers[weights > 0]
-        reading.several(name, classes[np.unique(counted)])
-        self.classes_ = classes
+        x = self._begin(X)
+        numbers, weights = self._classes(y, sample_weight, len(x))
         nothing = np.zeros(0, np.float32)
         scale = data.Scale(nothing, nothing)
         return self._train(x, numbers.astype(np.int32), scale, softmax_cross_entropy, weights)

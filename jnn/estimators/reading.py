@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from jnn import errors
+
 
 class NotFittedError(ValueError, AttributeError):
     """A prediction was asked of a model without parameters."""
@@ -105,6 +107,21 @@ def weights(given: Any, count: int) -> np.ndarray | None:
     if (found < 0).any() or not found.any():
         raise ValueError("sample_weight must be numbers of at least 0, and not all of them zero.")
     return found
+
+
+def of_classes(
+    name: str, given: Any, classes: np.ndarray, numbers: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray | None:
+    """The samples' weights times those of their classes."""
+    if given is None:
+        return weights
+    if isinstance(given, str):
+        errors.choice(name, "class_weight", given, ("balanced",))
+        counts = np.bincount(numbers, weights)  # Each class weighs the same in the end.
+        by_class = counts.sum() / (len(classes) * np.where(counts > 0, counts, 1))
+    else:
+        by_class = np.array([given.get(c, 1.0) for c in classes.tolist()], float)
+    return by_class[numbers] * (1.0 if weights is None else weights)
 
 
 def _given(name: str, y: Any) -> Any:

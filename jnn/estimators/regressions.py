@@ -181,13 +181,8 @@ class LogisticRegression(_Linear, Classifier):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learns from samples (m, n) and their classes (m,); returns itself."""
-        name, x = type(self).__name__, self._begin(X)
-        classes, numbers = reading.labels(name, y, len(x))
-        weights = reading.weights(sample_weight, len(x))
-        weights = of_classes(name, self.class_weight, classes, numbers, weights)
-        counted = numbers if weights is None else numbers[weights > 0]
-        reading.several(name, classes[np.unique(counted)])
-        self.classes_ = classes
+        x = self._begin(X)
+        numbers, weights = self._classes(y, sample_weight, len(x))
         with jax.enable_x64(True):
             phi, shares = self._mapped(x), _shares(weights, len(x))
             t = jnp.asarray(numbers)
@@ -217,21 +212,6 @@ class LogisticRegression(_Linear, Classifier):
     def _width(self) -> int:
         k = len(self.classes_)
         return 1 if k == 2 else k - self.pinned
-
-
-def of_classes(
-    name: str, given: Any, classes: np.ndarray, numbers: np.ndarray, weights: np.ndarray | None
-) -> np.ndarray | None:
-    """The samples' weights times those of their classes."""
-    if given is None:
-        return weights
-    if isinstance(given, str):
-        errors.choice(name, "class_weight", given, ("balanced",))
-        counts = np.bincount(numbers, weights)  # Each class weighs the same in the end.
-        by_class = counts.sum() / (len(classes) * np.where(counts > 0, counts, 1))
-    else:
-        by_class = np.array([given.get(c, 1.0) for c in classes.tolist()], float)
-    return by_class[numbers] * (1.0 if weights is None else weights)
 
 
 @cache

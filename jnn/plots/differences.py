@@ -16,11 +16,7 @@ def gradient_test(report: Any, path: str | Path | None = None, figure: Any = Non
     >>> figure.axes[0].get_ylabel()
     'size of the difference'
     """
-    canvas = page(figure, 6.4, 4.6)
-    axes = panel(canvas)
-    colour = {"right": GREEN, "wrong": VERMILION}.get(report.verdict, INK)
-    axes.set_title(f"{report.test}: {report.verdict}", loc="left", color=colour, fontweight="bold")
-    note(axes, report.reason)
+    canvas, axes = _begun(report, figure, 4.6)
     columns = (
         ("first difference", report.first, 1, STYLES[0]),
         ("corrected by the derivative", report.corrected, 2, STYLES[1]),
@@ -69,11 +65,7 @@ def transpose_test(report: Any, path: str | Path | None = None, figure: Any = No
     >>> figure.axes[0].get_ylabel()
     'relative error'
     """
-    canvas = page(figure, 6.4, 3.2)
-    axes = panel(canvas)
-    colour = {"right": GREEN, "wrong": VERMILION}.get(report.verdict, INK)
-    axes.set_title(f"{report.test}: {report.verdict}", loc="left", color=colour, fontweight="bold")
-    note(axes, report.reason)
+    canvas, axes = _begun(report, figure, 3.2)
     least = 2.0**-56
     pairs = np.arange(1, len(report.error) + 1)
     error = np.where(np.isfinite(report.error), report.error, 1.0)
@@ -88,3 +80,13 @@ def transpose_test(report: Any, path: str | Path | None = None, figure: Any = No
     axes.xaxis.set_major_locator(whole_numbers())
     axes.margins(x=0.08)
     return saved(canvas, path)
+
+
+def _begun(report: Any, figure: Any, height: float) -> tuple[Canvas, Any]:
+    """The canvas and its axes, under the test's verdict and the reason for it."""
+    canvas = page(figure, 6.4, height)
+    axes = panel(canvas)
+    colour = {"right": GREEN, "wrong": VERMILION}.get(report.verdict, INK)
+    axes.set_title(f"{report.test}: {report.verdict}", loc="left", color=colour, fontweight="bold")
+    note(axes, report.reason)
+    return canvas, axes

@@ -18,7 +18,7 @@ from jnn.optim.transforms import global_norm
 from jnn.train import full, precision, stopping
 from jnn.train.devices import spread
 from jnn.train.plan import NOT_FINITE, PATIENCE, RUNNING, STILL, Carry, Plan
-from jnn.train.stopping import Patience, Still
+from jnn.train.stopping import Still
 
 EVALUATED = 1024  # Samples a batch, where nothing is differentiated.
 CACHED = 2**22  # Bytes: below, data are permuted once an epoch; above, batches are gathered.
@@ -48,9 +48,7 @@ def first(plan: Plan, key: jax.Array, data: Any, given: Any) -> Carry:
             opt_state = full.opened(plan, params, state, key, data)
         else:
             opt_state = adapt(plan.optimizer).init(params)
-    watched = tuple(
-        stopping.watch(rule, params, state) for rule in plan.stop if isinstance(rule, Patience)
-    )
+    watched = tuple(stopping.watch(rule, params, state) for rule in plan.patient)
     # The carry is donated: it shares no array with what the caller holds.
     state, opt_state = jax.tree.map(jnp.copy, (state, opt_state))
     zero, scaling = jnp.int32(0), precision.begin(plan.precision)
@@ -309,15 +307,13 @@ def conclude(
     if moved.running != ():
         status = jnp.where(moved.running[0], status, STILL)
     count = carry.epoch + 1
-    watched, k = [], 0
-    for rule in plan.stop:
-        if isinstance(rule, Patience):
-            value = row[column(plan, rule.on, len(row) > len(plan.names) + plan.solves)]
-            best = stopping.improve(rule, carry.watched[k], value, count, moved.params, moved.state)
-            waited = count - best.epoch
-            status = jnp.where((status == RUNNING) & (waited >= rule.epochs), PATIENCE, status)
-            watched.append(best)
-            k += 1
+    watched = []
+    for rule, best in zip(plan.patient, carry.watched, strict=True):
+        value = row[column(plan, rule.on, len(row) > len(plan.names) + plan.solves)]
+        best = stopping.improve(rule, best, value, count, moved.params, moved.state)
+        waited = count - best.epoch
+        status = jnp.where((status == RUNNING) & (waited >= rule.epochs), PATIENCE, status)
+        watched.append(best)
     new = Carry(moved.params, moved.state, moved.opt_state, carry.key, count, carry.steps + steps,
                 status, moved.skipped, moved.scaling, tuple(watched))  # fmt: skip
     if plan.not_finite == "stop":

@@ -18,7 +18,7 @@ from jnn.train.loop import Loop, Report
 from jnn.train.plan import MESSAGES, WORDS, Plan, metrics_of
 from jnn.train.precision import Precision
 from jnn.train.progress import progress_of
-from jnn.train.stopping import Patience, Rule
+from jnn.train.stopping import Rule
 from jnn.train.stream import Reader, Stream, stream_of
 
 
@@ -150,9 +150,8 @@ def fit(
     plan = Plan(net, loss, optimizer, size, metrics_of(metrics), augment, shuffle, rules,
                 not_finite, precision, mesh)  # fmt: skip
     names = columns(plan, held_out is not None)
-    for rule in rules:
-        if isinstance(rule, Patience):
-            column(plan, rule.on, held_out is not None)
+    for rule in plan.patient:
+        column(plan, rule.on, held_out is not None)
     given = (params, state, opt_state)
     samples, key, given = place(mesh, (samples, key_of(key), given))
     carry = begin(plan, key, samples, given)
@@ -173,8 +172,7 @@ def _result(loop: Loop) -> Fit:
     """What was reached."""
     carry = loop.carry
     params, state = carry.params, carry.state
-    rules = [rule for rule in loop.plan.stop if isinstance(rule, Patience)]
-    for rule, best in zip(rules, carry.watched, strict=True):
+    for rule, best in zip(loop.plan.patient, carry.watched, strict=True):
         if rule.restore and int(best.epoch):
             params, state = best.params, best.state
     message = MESSAGES[loop.status] + loop.note

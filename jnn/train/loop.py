@@ -17,7 +17,6 @@ from jnn.train.fault import Fault
 from jnn.train.history import History, collect
 from jnn.train.plan import CALLED, DONE, INTERRUPTED, NOT_FINITE, RUNNING, Carry, Plan
 from jnn.train.progress import Progress
-from jnn.train.stopping import Patience
 
 
 class Report(NamedTuple):
@@ -145,8 +144,7 @@ class Loop:
         number = len(self.rows) + len(self.before.get("loss", ()))
         if self.checkpoints is None or self.status == NOT_FINITE or number == self.stored:
             return
-        rules = [rule for rule in self.plan.stop if isinstance(rule, Patience)]
-        rule = rules[0] if rules else None
+        rule = next(iter(self.plan.patient), None)
         validated = "validation_loss" in self.names
         watched = self.names[column(self.plan, rule and rule.on, validated)]
         history = self.history()

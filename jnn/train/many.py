@@ -31,7 +31,7 @@ from jnn.train.plan import (
 )
 from jnn.train.precision import Precision
 from jnn.train.progress import Progress, progress_of
-from jnn.train.stopping import Patience, Rule
+from jnn.train.stopping import Rule
 
 
 class Fits(NamedTuple):
@@ -128,9 +128,8 @@ def fit_many(
     plan = Plan(net, loss, optimizer, batch_of(batch_size, optimizer, n), metrics_of(metrics),
                 augment, shuffle, rules, not_finite, precision)  # fmt: skip
     names = columns(plan, held_out is not None)
-    for rule in rules:
-        if isinstance(rule, Patience):
-            column(plan, rule.on, held_out is not None)
+    for rule in plan.patient:
+        column(plan, rule.on, held_out is not None)
     root = key_of(key)
     numbers = jnp.zeros(count, int) if same else jnp.arange(count)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
@@ -238,8 +237,7 @@ def _mean(row: np.ndarray) -> np.ndarray:
 def _kept(plan: Plan, carry: Carry) -> tuple[Any, Any]:
     """Parameters and states: for each member the best, where a rule restores them."""
     params, state = carry.params, carry.state
-    rules = [rule for rule in plan.stop if isinstance(rule, Patience)]
-    for rule, best in zip(rules, carry.watched, strict=True):
+    for rule, best in zip(plan.patient, carry.watched, strict=True):
         if rule.restore:
 
             def pick(a: jax.Array, b: jax.Array, found: jax.Array = best.epoch > 0) -> jax.Array:

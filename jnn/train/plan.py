@@ -16,7 +16,7 @@ from jnn import errors
 from jnn.layers.layer import Layer
 from jnn.solve.drive import Solver
 from jnn.train.precision import Precision, Scaling
-from jnn.train.stopping import Rule, Watched
+from jnn.train.stopping import Patience, Rule, Watched
 
 Measure = Callable[[Any, Any], Any]
 
@@ -73,6 +73,11 @@ class Plan:
     def solves(self) -> bool:
         """Whether the optimizer is a solver, which takes all data at each step."""
         return isinstance(self.optimizer, Solver)
+
+    @property
+    def patient(self) -> tuple[Patience, ...]:
+        """The rules that watch a column, in the order of `Carry.watched`."""
+        return tuple(rule for rule in self.stop if isinstance(rule, Patience))
 
     def measure(self, y: Any, t: Any, weights: Any = None) -> tuple[jax.Array, ...]:
         """The means of the loss and the metrics over a batch."""
