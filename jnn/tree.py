@@ -54,20 +54,24 @@ def axpy(alpha: Any, x: Any, y: Any) -> Any:
     return jax.tree.map(lambda u, v: alpha * u + v, x, y)
 
 
-def ravel(function: str, params: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+def ravel(
+    function: str, params: Any, argument: str = "params"
+) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """One vector of all entries, and the way back.
+
+    The function's name, and that of its argument, are for messages.
 
     >>> x, unravel = jnn.tree.ravel("example", {"b": 1.0, "w": jnp.zeros((2, 2))})
     >>> x.shape, unravel(x)["w"].shape
     ((5,), (2, 2))
     """
     leaves = jax.tree.leaves(params)
-    if not leaves:
-        errors.fail(function, "params", "a tree with at least one array", params)
+    if not sum(map(jnp.size, leaves)):
+        errors.fail(function, argument, "a tree with at least one number", errors.describe(params))
     for leaf in leaves:
         if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             continue
         remedy = "Solvers move real numbers: write 1.0 for 1, or cast with .astype."
-        errors.fail(function, "params", "floating", errors.describe(leaf), remedy, TypeError)
-    errors.floating(function, **{f"params{i}": jnp.asarray(x) for i, x in enumerate(leaves)})
+        errors.fail(function, argument, "floating", errors.describe(leaf), remedy, TypeError)
+    errors.floating(function, **{f"{argument}[{i}]": jnp.asarray(x) for i, x in enumerate(leaves)})
     return ravel_pytree(jax.tree.map(jnp.asarray, params))

@@ -79,8 +79,10 @@ def chain(*optimizers: Any) -> Optimizer:
     return Optimizer(init, update)
 
 
-def adapt(optimizer: Any) -> Optimizer:
+def adapt(optimizer: Any, function: str = "chain") -> Optimizer:
     """A pair `(init, update)` as an `Optimizer`; extras that its update does not name are dropped.
+
+    `function` is who is named where it is none.
 
     >>> class Plain:
     ...     def init(self, params):
@@ -95,7 +97,7 @@ def adapt(optimizer: Any) -> Optimizer:
     ):
         expected = "a pair of functions (init, update)"
         remedy = "Call the constructor, e.g. jnn.adam(1e-3)." if callable(optimizer) else ""
-        errors.fail("chain", "optimizer", expected, repr(optimizer), remedy, TypeError)
+        errors.fail(function, "optimizer", expected, repr(optimizer), remedy, TypeError)
     parameters = inspect.signature(optimizer.update).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return Optimizer(optimizer.init, optimizer.update)

@@ -80,7 +80,7 @@ def least_squares(
     if loss is not None:
         errors.choice("least_squares", "loss", loss, tuple(LOSSES))
     solver = choose("least_squares", solver, method, METHODS, "lm")
-    x, unravel = tree.ravel("least_squares", x0)
+    x, unravel = tree.ravel("least_squares", x0, "x0")
     box = checked_box("least_squares", solver, bounds, x0)
     tolerances, watched = r.tolerance(tol, 0.0)
     settings = (residual, solver, has_aux, loss, watched, max_steps, callback, progress, history)
@@ -125,7 +125,7 @@ def search(
     scale: Any,
 ) -> tuple[Run, Any]:
     """The compiled loop, and the parameters that it found."""
-    x, unravel = tree.ravel("least_squares", x0)
+    x, unravel = tree.ravel("least_squares", x0, "x0")
 
     def flat(x: jax.Array) -> tuple[jax.Array, Any]:
         return ravelled(residual, unravel(x), args, has_aux, x.dtype)

@@ -81,7 +81,7 @@ def minimize(
     """
     errors.positive_integer("minimize", "max_steps", max_steps)
     solver = choose("minimize", solver, method, METHODS, "lbfgs")
-    x, unravel = tree.ravel("minimize", x0)
+    x, unravel = tree.ravel("minimize", x0, "x0")
     box = checked_box("minimize", solver, bounds, x0)
     tolerances, watched = r.tolerance(tol, float(jnp.finfo(x.dtype).eps) ** 0.5)
     settings = (f, solver, has_aux, watched, max_steps, callback, progress, history)
@@ -132,7 +132,7 @@ def search(
     tolerances: Tolerance,
 ) -> tuple[Run, Any]:
     """The compiled loop, and the parameters that it found."""
-    x, unravel = tree.ravel("minimize", x0)
+    x, unravel = tree.ravel("minimize", x0, "x0")
     objective = make_objective(f, unravel, args, has_aux, box)
     report = reporter(callback, progress, unravel)
     run = drive(solver, objective, x, tolerances, watched, max_steps, report, history)

@@ -68,6 +68,8 @@ class Result(NamedTuple):
             return "\n".join(lines)
         return "\n".join([f"{'message':<14} {self.message}", *lines])
 
+    __repr__ = __str__
+
     @property
     def success(self) -> Any:
         """Whether a tolerance was met."""

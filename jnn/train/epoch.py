@@ -47,7 +47,7 @@ def first(plan: Plan, key: jax.Array, data: Any, given: Any) -> Carry:
         if plan.solves:
             opt_state = full.opened(plan, params, state, key, data)
         else:
-            opt_state = adapt(plan.optimizer).init(params)
+            opt_state = adapt(plan.optimizer, "fit").init(params)
     watched = tuple(stopping.watch(rule, params, state) for rule in plan.patient)
     # The carry is donated: it shares no array with what the caller holds.
     state, opt_state = jax.tree.map(jnp.copy, (state, opt_state))

@@ -49,6 +49,16 @@ class Fit(NamedTuple):
     message: str
     key: jax.Array
 
+    def __str__(self) -> str:
+        """The sentence and the last row of the history; the arrays, which fill pages, stay out."""
+        told = {"epochs": self.epochs, "steps": self.steps, "skipped": self.skipped}
+        told |= {
+            name: f"{float(column[-1]):.4g}" for name, column in self.history.items() if len(column)
+        }
+        return "\n".join(f"{name:<20} {x}" for name, x in {"message": self.message, **told}.items())
+
+    __repr__ = __str__
+
     @property
     def success(self) -> bool:
         """Whether it ended as planned: by its last epoch or a rule of `stop`."""

@@ -151,8 +151,10 @@ def test_aux_and_args_and_tolerances():
 def test_bad_arguments_raise_when_traced():
     with pytest.raises(ValueError, match="returns a scalar"):
         jnn.minimize(lambda x: x, jnp.ones(2))
-    with pytest.raises(TypeError, match="floating"):
+    with pytest.raises(TypeError, match="`x0` must be floating"):
         jnn.minimize(rosenbrock, jnp.array([1, 2]))
+    with pytest.raises(ValueError, match="`x0` must be a tree with at least one number"):
+        jnn.minimize(rosenbrock, jnp.ones(0))
     with pytest.raises(ValueError, match="'lbfgs'"):
         jnn.minimize(rosenbrock, jnp.ones(2), method="simplex")
     with pytest.raises(TypeError, match=r"jnn\.lbfgs"):
@@ -271,7 +273,7 @@ def test_progress_prints_a_line_a_step(capsys):
 
 def test_a_result_prints_its_sentence_and_no_state():
     found = jnn.minimize(rosenbrock, jnp.array([-1.2, 1.0]), jnn.lbfgs())
-    shown = str(found).splitlines()
+    shown = repr(found).splitlines()
     assert found.message in shown[0]
     assert [line.split()[0] for line in shown[1:]] == list(r.Result._fields[:5])
     batch = jax.vmap(lambda x: jnn.minimize(rosenbrock, x))(jnp.ones((2, 2)))

@@ -311,6 +311,7 @@ def test_trees_of_inputs_and_a_small_set():
     [
         ({"net": 3}, "`net` must be a layer"),
         ({"loss": 3}, "`loss` must be a function"),
+        ({"optimizer": None}, "fit: `optimizer` must be a pair of functions"),
         ({"epochs": 0}, "positive integer"),
         ({"epochs": 1, "steps": 1}, "one of the two"),
         ({"data": X}, "a pair"),
@@ -340,6 +341,16 @@ def test_the_history_is_a_table(tmp_path):
     np.testing.assert_allclose(stored["validation_loss"], fit.history["validation_loss"], 1e-6)
     with pytest.raises(ValueError, match=r"'\.csv', '\.json'"):
         fit.history.save(tmp_path / "h.txt")
+
+
+def test_a_fit_prints_its_sentence_and_last_row_and_no_arrays():
+    fit = run(validation=HELD)
+    shown = repr(fit).splitlines()
+    assert fit.message in shown[0]
+    row = ["epochs", "steps", "skipped", *fit.history]
+    assert [line.split()[0] for line in shown[1:]] == row
+    assert f"{fit.history['loss'][-1]:.4g}" in shown[4]
+    assert str(fit._replace(history=jnn.train.History())).splitlines() == shown[:4]
 
 
 def test_the_history_is_drawn():
