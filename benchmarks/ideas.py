@@ -6,6 +6,8 @@ where it solves at least as many problems with fewer evaluations in the median, 
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 import jnn
 from benchmarks.report import command, destination, markdown, options, publish_section
 from benchmarks.solvers import digit_problems, mgh_problems, ours
-from benchmarks.suite import Cache, Problem, Run, measure
+from benchmarks.suite import CACHE, Cache, Problem, Run, measure
 
 TITLES = {"mgh": "Moré, Garbow and Hillstrom", "digits": "Digits"}
 PROBLEMS = {"mgh": mgh_problems, "digits": digit_problems}
@@ -38,6 +40,7 @@ def ideas(name: str) -> dict[str, tuple[Callable, str, Callable]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the sections."""
     parser = options(__doc__, "ideas", *TITLES)
+    parser.add_argument("--cache", type=Path, help=CACHE)
     chosen = parser.parse_args(arguments)
     wrong = set(chosen.names) - set(TITLES)
     if wrong:
@@ -46,20 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in chosen.names or TITLES:
         with jax.enable_x64(True):
             problems = PROBLEMS[name](chosen.quick)
-            body = race(name, problems, chosen.quick)
+            body = race(name, problems, chosen)
         line = command(chosen, "ideas")
         publish_section(TITLES[name], line, body, path, page="Hedberg's ideas for solvers")
     return 0
 
 
-def race(name: str, problems: Sequence[Problem], quick: bool) -> str:
+def race(name: str, problems: Sequence[Problem], chosen: Any) -> str:
     """A row for each idea, and what pays."""
     pairs = ideas(name)
-    if quick:
+    if chosen.quick:
         pairs = dict(list(pairs.items())[:1])
     solvers = {idea: ours(make) for idea, (make, _, _) in pairs.items()}
     solvers |= {plain: ours(make) for _, plain, make in pairs.values()}
-    runs = measure(f"ideas {name}", problems, solvers, Cache(None), NEAR, 1 if quick else 3)
+    cache, rounds = Cache(chosen.cache), 1 if chosen.quick else 3
+    runs = measure(f"ideas {name}", problems, solvers, cache, NEAR, rounds, chosen.clock)
     rows = [["", "solved", "instead of", "solves", "evaluations / its", "time / its", "pays"]]
     for idea, (_, plain, _) in pairs.items():
         rows.append([idea, *compared(runs[idea], plain, runs[plain])])

@@ -20,7 +20,7 @@ import jnn
 from benchmarks import peers_solve as peers
 from benchmarks.peers_solve import Make
 from benchmarks.report import command, destination, markdown, options, publish_section
-from benchmarks.suite import STEPS, Cache, Problem, Run, measure
+from benchmarks.suite import CACHE, STEPS, Cache, Problem, Run, measure
 from jnn.plots import cost_ratios
 from tests.problems import mgh as collection
 
@@ -42,14 +42,13 @@ CLASSES = {
     "Products with the Hessian": ("jnn newton_cg", "SciPy trust-krylov"),
 }  # fmt: skip
 TAUS = (1, 2, 10)
+TIMED = 8  # Of CUTEst one problem in so many is timed.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the sections."""
     parser = options(__doc__, "solvers", *TITLES)
-    parser.add_argument(
-        "--cache", type=Path, help="a file that keeps the runs, so that a stopped benchmark goes on"
-    )
+    parser.add_argument("--cache", type=Path, help=CACHE)
     parser.add_argument(
         "--every", type=int, default=1, help="of CUTEst only one problem in so many"
     )
@@ -108,7 +107,7 @@ def cutest(chosen: Any, path: Path | None) -> str:
         found = list(islice(problems(), 0, 2 if chosen.quick else None, chosen.every))
     except ImportError as error:
         return f"{error}: see the extra `bench`."
-    body = race("cutest", found, chosen, path)
+    body = race("cutest", found, chosen, path, timed=TIMED)
     part = f", one in {chosen.every}" if chosen.every > 1 else ""
     return (
         f"{body}\n\n{len(found)} problems of at most {UNKNOWNS:,} unknowns in their default size, "
@@ -164,11 +163,13 @@ def network(
 
 
 def race(
-    suite: str, problems: Sequence[Problem], chosen: Any, path: Path | None, near: float = 1e-6
-) -> str:
+    suite: str, problems: Sequence[Problem], chosen: Any, path: Path | None, near: float = 1e-6,
+    timed: int = 1,
+) -> str:  # fmt: skip
     """A table for each class of solvers, and the profiles of all classes in one picture."""
     rounds = 1 if chosen.quick else 3
-    found = measure(suite, problems, solvers(chosen.quick), Cache(chosen.cache), near, rounds)
+    cache, every = Cache(chosen.cache), solvers(chosen.quick)
+    found = measure(suite, problems, every, cache, near, rounds, chosen.clock, timed)
     classes = {
         title: {name: found[name] for name in names if name in found}
         for title, names in CLASSES.items()

@@ -1,10 +1,11 @@
 """Many problems, many solvers: evaluations until each problem is solved, time, profiles.
 
-Problems of similar size are branches of one function, whose surplus unknowns have no slope and stay
-zero, so that a solver compiles once for all of them. A problem's best known value is a published
-minimum, or the least that a few strong solvers meet, the references, which go on until they can do
-no more. A run solves the problem at the first evaluation within a part of 1e-6 of the height of the
-start above it; it is timed on `max(f, that level)`, whose gradient vanishes there.
+Problems of similar size are one function, whose surplus unknowns have no slope and stay zero, so
+that a solver compiles once for all of them. Evaluations are counted on the host, which is called
+for values and gradients; for times the problems are branches of one compiled function. A problem's
+best known value is a published minimum, or the least that a few strong solvers meet, the
+references, which go on until they can do no more. A run solves the problem at the first evaluation
+within a part of 1e-6 of the height of the start above it, below which the function is flat.
 """
 
 import json
@@ -25,6 +26,9 @@ NEAR = 1e-6
 SIZES = (10, 100, 1000)  # Unknowns up to which problems share a program.
 MOST = 40  # Problems in one.
 ROUNDS = 3
+Clock = Callable[[], float]
+WALL: Clock = time.perf_counter
+CACHE = "a file that keeps the runs, so that a stopped benchmark goes on"
 REFERENCES = (
     "SciPy L-BFGS-B", "SciPy BFGS", "SciPy trust-krylov", "jnn lbfgs", "jnn bfgs", "jnn newton_cg",
 )  # fmt: skip
@@ -40,23 +44,27 @@ class Problem(NamedTuple):
 
 
 class Case(NamedTuple):
-    """Which problem, the level at which it ends, and whether its values are noted."""
+    """Which problem, and the level below which it is flat."""
 
     index: jax.Array
     level: jax.Array
-    noted: jax.Array
 
 
 class Trace(NamedTuple):
-    """The evaluations that lowered the value, the values, and the seconds until the end."""
+    """The evaluations that lowered the value, the values, the seconds, and where the run ended."""
 
     counts: list[int]
     values: list[float]
     seconds: float | None = None
+    end: float = np.inf
 
     def first(self, level: float) -> int | None:
         """The evaluation that first came down to a level."""
         return next((n for n, v in zip(*self[:2], strict=True) if v <= level), None)
+
+    def tells(self, level: float) -> bool:
+        """Whether it knows when that is: it did not end before, at a higher level."""
+        return self.first(level) is not None or self.first(self.end) is None
 
 
 class Run(NamedTuple):
@@ -67,20 +75,20 @@ class Run(NamedTuple):
 
 
 class Program:
-    """A solver on a group, made when it is first called."""
+    """A solver on a function, made when it is first called."""
 
-    def __init__(self, make: Make, group: Callable) -> None:
+    def __init__(self, make: Make, f: Callable) -> None:
         """Nothing is made yet."""
-        self.make, self.group, self.made = make, group, None
+        self.make, self.f, self.made = make, f, None
 
     def __call__(self, x: jax.Array, case: Case) -> Any:
         """The solver's answer."""
-        self.made = self.made or self.make(self.group, STEPS)
+        self.made = self.made or self.make(self.f, STEPS)
         return self.made(x, case)
 
 
 class Group:
-    """Problems that are branches of one function."""
+    """Problems that are one function."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         """Takes any problems; the largest decides how many unknowns there are."""
@@ -88,21 +96,59 @@ class Group:
         self.unknowns = max(len(p.x0) for p in problems)
         self.values: list[float] = []
         self.branches = [self.branch(p) for p in problems]
-        self.value = jax.jit(self)
+        slopes = [jax.grad(f) for f in self.branches]
+        self.both = [jax.jit(jax.value_and_grad(f)) for f in self.branches]
+        self.product = [
+            jax.jit(lambda x, v, g=g: jax.jvp(g, (x,), (v,))[1]) for g in slopes
+        ]  # fmt: skip
+        self.counted = self.by_the_host()
 
     def branch(self, problem: Problem) -> Callable[[jax.Array], jax.Array]:
         """The problem as a function of all unknowns."""
         return lambda x: jnp.asarray(problem.f(x[: len(problem.x0)]), x.dtype)
 
-    def __call__(self, x: jax.Array, case: Case) -> jax.Array:
-        """The value, no lower than the level."""
+    def compiled(self, x: jax.Array, case: Case) -> jax.Array:
+        """The value, in one program with what calls it."""
         value = jax.lax.switch(case.index, self.branches, x)
-
-        def note(value: jax.Array) -> None:
-            jax.debug.callback(lambda v: self.values.append(float(v)), value)
-
-        jax.lax.cond(case.noted, note, lambda _: None, jax.lax.stop_gradient(value))
         return jnp.where(value <= case.level, case.level, value)
+
+    def by_the_host(self) -> Callable[[jax.Array, Case], jax.Array]:
+        """The value from the host, which notes it; its derivatives are calls as well."""
+
+        def value_and_slope(index: Any, level: Any, x: Any) -> tuple[np.ndarray, np.ndarray]:
+            with jax.enable_x64(x.dtype == np.float64):
+                value, slope = map(np.asarray, self.both[int(index)](np.asarray(x)))
+            self.values.append(float(value))
+            flat = value <= np.asarray(level)
+            return (np.asarray(level), np.zeros_like(slope)) if flat else (value, slope)
+
+        def product(index: Any, x: Any, v: Any) -> np.ndarray:
+            with jax.enable_x64(x.dtype == np.float64):
+                return np.asarray(self.product[int(index)](np.asarray(x), np.asarray(v)))
+
+        @jax.custom_jvp
+        def both(x: jax.Array, case: Case) -> Any:
+            shapes = jax.ShapeDtypeStruct((), x.dtype), jax.ShapeDtypeStruct(x.shape, x.dtype)
+            return jax.pure_callback(value_and_slope, shapes, case.index, case.level, x)
+
+        @both.defjvp
+        def _(at: Any, along: Any) -> Any:
+            (x, case), (v, _) = at, along
+            value, slope = both(x, case)
+            shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+            curved = jax.pure_callback(product, shape, case.index, x, v)
+            return (value, slope), (jnp.vdot(slope, v), curved)
+
+        @jax.custom_jvp
+        def value(x: jax.Array, case: Case) -> jax.Array:
+            return both(x, case)[0]
+
+        @value.defjvp
+        def _(at: Any, along: Any) -> Any:
+            value, slope = both(*at)
+            return value, jnp.vdot(slope, along[0])
+
+        return value
 
     def start(self, index: int) -> jax.Array:
         """Where the search begins."""
@@ -111,26 +157,24 @@ class Group:
 
     def height(self, index: int) -> float:
         """The value at the start."""
-        case = Case(jnp.int32(index), jnp.asarray(-np.inf), jnp.bool_(False))
-        return float(self.value(self.start(index), case))
+        return float(self.both[index](self.start(index))[0])
 
-    def run(self, go: Callable, index: int, level: float, noted: bool) -> float:
+    def run(self, go: Callable, index: int, level: float, clock: Clock = WALL) -> float:
         """Runs a solver; its seconds."""
-        case = Case(jnp.int32(index), jnp.asarray(level, float), jnp.bool_(noted))
+        case = Case(jnp.int32(index), jnp.asarray(level, float))
         x = jax.block_until_ready(self.start(index))
-        start = time.perf_counter()
+        start = clock()
         jax.block_until_ready(go(x, case))
-        return time.perf_counter() - start
+        return clock() - start
 
     def trace(self, go: Callable, index: int, end: float) -> Trace:
         """Runs a solver until a value is reached; the evaluations that went lower than before."""
         self.values.clear()
-        self.run(go, index, end, True)
-        jax.effects_barrier()
+        self.run(go, index, end)
         values = np.array(self.values)
         values = np.where(np.isnan(values), np.inf, values)
         lower = np.flatnonzero(values < np.minimum.accumulate(np.r_[np.inf, values])[:-1])
-        return Trace([int(i) + 1 for i in lower], values[lower].tolist())
+        return Trace([int(i) + 1 for i in lower], values[lower].tolist(), None, end)
 
 
 class Cache:
@@ -159,71 +203,83 @@ class Cache:
             partial.replace(self.path)
 
 
-def groups(problems: Sequence[Problem]) -> list[Group]:
+def groups(problems: Sequence[Problem], most: int) -> list[Group]:
     """The problems, in groups of similar size."""
     found, below = [], 0
     for size in SIZES:
         alike = [p for p in problems if below < len(p.x0) <= size]
-        found += [Group(alike[i : i + MOST]) for i in range(0, len(alike), MOST)]
+        found += [Group(alike[i : i + most]) for i in range(0, len(alike), most)]
         below = size
     return found
 
 
 def measure(
     suite: str, problems: Sequence[Problem], solvers: dict[str, Make], cache: Cache,
-    near: float = NEAR, rounds: int = ROUNDS,
+    near: float = NEAR, rounds: int = ROUNDS, clock: Clock = WALL, timed: int = 1,
 ) -> dict[str, list[Run]]:  # fmt: skip
     """The runs of all solvers, in the order of the problems, but for those in the cache.
 
-    The references among the solvers run first, all others only until a problem is solved.
+    The references among the solvers run first, all others only until a problem is solved; one that
+    ended there runs again where a reference has since gone lower. One problem in `timed` is timed.
     """
     first = [name for name in solvers if name in REFERENCES] or list(solvers)
     order = sorted(solvers, key=lambda name: name not in first)
-    found: dict[str, dict[str, Run]] = {name: {} for name in solvers}
-    for i, group in enumerate(groups(problems)):
-        programs = {name: Program(solvers[name], group) for name in order}
-        traces: list[dict[str, Trace]] = [{} for _ in group.problems]
-        for name, program in programs.items():
+    ends: dict[str, float] = {}  # The values at which the problems are solved.
+    for i, group in enumerate(groups(problems, len(problems))):
+        for name in order:
+            program = Program(solvers[name], group.counted)
             for k, problem in enumerate(group.problems):
+                known = [cache.get(suite, other, problem.name) for other in first]
+                ends[problem.name] = level(group, k, known, near)
+                further = name in first and not problem.minima
+                end = -np.inf if further else ends[problem.name]
                 trace = cache.get(suite, name, problem.name)
-                if trace is None:
-                    end = -np.inf if name in first and not problem.minima else None
-                    end = ends(group, k, traces[k], first, near) if end is None else end
-                    trace = group.trace(program, k, end)
-                    cache.put(trace, suite, name, problem.name)
-                traces[k][name] = trace
-            if program.made:
-                print(f"{suite}, group {i}: {name}", file=sys.stderr, flush=True)
-                cache.keep()
+                if trace is None or not trace.tells(end):
+                    cache.put(group.trace(program, k, end), suite, name, problem.name)
+            tell(program, cache, f"{suite}, group {i}: {name}")
+    for i, group in enumerate(groups(problems[::timed], MOST)):
+        programs = {name: Program(make, group.compiled) for name, make in solvers.items()}
         for k, problem in enumerate(group.problems):
-            end = ends(group, k, traces[k], first, near)
-            for name, trace in clock(group, k, end, programs, traces[k], rounds).items():
-                cache.put(trace, suite, name, problem.name)
-                found[name][problem.name] = Run(trace.first(end), trace.seconds)
+            traces = {name: cache.get(suite, name, problem.name) for name in solvers}
+            end = ends[problem.name]
+            new = {
+                name: t for name, t in traces.items() if t and t.first(end) and t.seconds is None
+            }
+            times = timing(group, k, end, {name: programs[name] for name in new}, rounds, clock)
+            for name, seconds in times.items():
+                cache.put(new[name]._replace(seconds=seconds), suite, name, problem.name)
+        for name, program in programs.items():
+            tell(program, cache, f"{suite}, times {i}: {name}")
+
+    def run(name: str, problem: str) -> Run:
+        trace = cache.get(suite, name, problem) or Trace([], [])
+        return Run(trace.first(ends[problem]), trace.seconds)
+
+    return {name: [run(name, p.name) for p in problems] for name in solvers}
+
+
+def tell(program: Program, cache: Cache, what: str) -> None:
+    """Says that a solver has run, and keeps its runs."""
+    if program.made:
+        print(what, file=sys.stderr, flush=True)
         cache.keep()
-    return {name: [runs[p.name] for p in problems] for name, runs in found.items()}
 
 
-def ends(
-    group: Group, index: int, traces: dict[str, Trace], references: Sequence[str], near: float
-) -> float:
-    """The value at which a problem is solved."""
-    met = [v for name in references if name in traces for v in traces[name].values[-1:]]
+def level(group: Group, index: int, known: Sequence[Trace | None], near: float) -> float:
+    """The value at which a problem is solved, by the least that the references met."""
+    met = [v for trace in known if trace for v in trace.values[-1:]]
     minima = group.problems[index].minima or (min(met, default=-np.inf),)
     height = group.height(index)
     return max(low + near * (height - low) for low in minima)
 
 
-def clock(
-    group: Group, index: int, end: float, programs: dict[str, Callable],
-    traces: dict[str, Trace], rounds: int,
-) -> dict[str, Trace]:  # fmt: skip
-    """The traces with the seconds until solved, medians of rounds in which all take turns."""
-    new = [name for name, t in traces.items() if t.first(end) and t.seconds is None]
-    times: dict[str, list[float]] = {name: [] for name in new}
+def timing(
+    group: Group, index: int, end: float, programs: dict[str, Program], rounds: int, clock: Clock
+) -> dict[str, float]:
+    """Seconds until solved, medians of rounds in which all take turns."""
+    times: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(rounds + 1):  # The first may compile.
-        for name in new:
-            seconds = group.run(programs[name], index, end, False)
+        for name, program in programs.items():
+            seconds = group.run(program, index, end, clock)
             times[name] += [seconds] if turn else []
-    timed = {name: traces[name]._replace(seconds=float(np.median(times[name]))) for name in new}
-    return traces | timed
+    return {name: float(np.median(seconds)) for name, seconds in times.items()}

@@ -233,6 +233,31 @@ def test_a_suite_counts_until_solved_and_goes_on_where_it_stopped(tmp_path):
     assert again == runs
 
 
+def test_a_suite_asks_the_host_for_what_it_would_compile():
+    problems = [
+        suite.Problem("cubic", lambda x: x[0] ** 3, np.array([2.0])),
+        suite.Problem("valley", lambda x: x[0] ** 2 * jnp.exp(x[1]), np.array([1.0, 0.5])),
+    ]
+    with jax.enable_x64(True):
+        group = suite.Group(problems)
+        x, v, case = group.start(1), jnp.ones(2), suite.Case(jnp.int32(1), jnp.asarray(0.1))
+        for f in (group.counted, group.compiled):
+            slope = jax.jit(jax.grad(f))
+            product = jax.jvp(lambda x, slope=slope: slope(x, case), (x,), (v,))[1]
+            e = np.exp(0.5)
+            np.testing.assert_allclose(slope(x, case), [2 * e, e], rtol=1e-12)
+            np.testing.assert_allclose(product, [4 * e, 3 * e], rtol=1e-12)
+            assert jax.jit(f)(0.1 * x, case) == 0.1  # The level, below which it is flat.
+            assert not slope(0.1 * x, case).any()
+
+
+def test_a_run_that_ended_early_does_not_tell_of_lower_levels():
+    solved, failed = (suite.Trace([1, 2], [3.0, v], None, 1.5) for v in (1.0, 2.0))
+    assert solved.tells(1.2)
+    assert not solved.tells(0.5)
+    assert failed.tells(0.5)
+
+
 def test_an_idea_pays_where_it_solves_as_many_for_less():
     fast, slow = suite.Run(10, 2.0), suite.Run(20, 1.0)
     none = suite.Run(None, None)
