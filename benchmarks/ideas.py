@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 import jnn
 from benchmarks.report import command, destination, markdown, options, publish_section
 from benchmarks.solvers import digit_problems, mgh_problems, ours
-from benchmarks.suite import CACHE, Cache, Problem, Run, measure
+from benchmarks.suite import CACHE, Cache, Problem, Run, double, measure
 
 TITLES = {"mgh": "Moré, Garbow and Hillstrom", "digits": "Digits"}
 PROBLEMS = {"mgh": mgh_problems, "digits": digit_problems}
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no section is called {', '.join(sorted(wrong))}")
     path = destination(chosen, "ideas")
     for name in chosen.names or TITLES:
-        with jax.enable_x64(True):
+        with double():
             problems = PROBLEMS[name](chosen.quick)
             body = race(name, problems, chosen)
         line = command(chosen, "ideas")

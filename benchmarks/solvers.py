@@ -20,7 +20,7 @@ import jnn
 from benchmarks import peers_solve as peers
 from benchmarks.peers_solve import Make
 from benchmarks.report import command, destination, markdown, options, publish_section
-from benchmarks.suite import CACHE, STEPS, Cache, Problem, Run, measure
+from benchmarks.suite import CACHE, STEPS, Cache, Problem, Run, double, measure
 from jnn.plots import cost_ratios
 from tests.problems import mgh as collection
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no section is called {', '.join(sorted(wrong))}")
     path = destination(chosen, "solvers")
     for name in chosen.names or TITLES:
-        with jax.enable_x64(name != "compile"):
+        with double(name != "compile"):
             body = SECTIONS[name](chosen, path)
         line = command(chosen, "solvers") + (f" --every {chosen.every}" if chosen.every > 1 else "")
         publish_section(TITLES[name], line, body, path, page="Full-batch solvers")

@@ -11,7 +11,8 @@ within a part of 1e-6 of the height of the start above it, below which the funct
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,17 @@ class Problem(NamedTuple):
     f: Callable[[jax.Array], jax.Array]
     x0: np.ndarray
     minima: tuple[float, ...] = ()
+
+
+@contextmanager
+def double(on: bool = True) -> Iterator[None]:
+    """Float64 in all threads: the host may be called from another."""
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", on)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 class Case(NamedTuple):
@@ -116,15 +128,13 @@ class Group:
         """The value from the host, which notes it; its derivatives are calls as well."""
 
         def value_and_slope(index: Any, level: Any, x: Any) -> tuple[np.ndarray, np.ndarray]:
-            with jax.enable_x64(x.dtype == np.float64):
-                value, slope = map(np.asarray, self.both[int(index)](np.asarray(x)))
+            value, slope = map(np.asarray, self.both[int(index)](np.asarray(x)))
             self.values.append(float(value))
             flat = value <= np.asarray(level)
             return (np.asarray(level), np.zeros_like(slope)) if flat else (value, slope)
 
         def product(index: Any, x: Any, v: Any) -> np.ndarray:
-            with jax.enable_x64(x.dtype == np.float64):
-                return np.asarray(self.product[int(index)](np.asarray(x), np.asarray(v)))
+            return np.asarray(self.product[int(index)](np.asarray(x), np.asarray(v)))
 
         @jax.custom_jvp
         def both(x: jax.Array, case: Case) -> Any:

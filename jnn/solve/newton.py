@@ -19,9 +19,11 @@ def newton_cg(*, search: Callable[..., Search] = LOOSE, max_products: int = 100)
     """Newton's method without a matrix: `H d = -g` solved by conjugate gradients (H-156..161).
 
     The inner solve ends at a residual of `min(1/100, sqrt(|g|)) |g|` (superlinear convergence), at
-    a direction of no curvature, or after `max_products` products. `H v` is the tangent of the
-    gradient, through hand-written rules as well (T's logistic Hessian `X D X^T / m` arises so,
-    matrix-free). Products are not counted as evaluations.
+    a direction of no curvature, or after `max_products` products. Where the curvature along one of
+    its directions is negative, the step there is as long as the Newton step would be, but downhill:
+    the solution is `|H|^-1 g` in these directions, which leaves saddles and follows bent valleys.
+    `H v` is the tangent of the gradient, through hand-written rules as well (T's logistic Hessian
+    `X D X^T / m` arises so, matrix-free). Products are not counted as evaluations.
 
     >>> f = lambda x: jnp.sum(jnp.log(jnp.cosh(x - 2)))
     >>> jnn.minimize(f, jnp.ones(4), jnn.newton_cg()).steps.item() < 8
@@ -41,18 +43,18 @@ def newton_cg(*, search: Callable[..., Search] = LOOSE, max_products: int = 100)
             d, r, p, rr, i, _ = carry
             hp = objective.product(state.x, p)
             curvature = tree.dot(p, hp)
-            bad = curvature <= jnp.finfo(g.dtype).eps * tree.dot(p, p)
-            bad |= ~jnp.isfinite(curvature)
-            alpha = rr / jnp.where(bad, 1, curvature)
-            d = jnp.where(bad, d, d + alpha * p)
-            r = jnp.where(bad, r, r - alpha * hp)
+            noise = jnp.finfo(g.dtype).eps * tree.norm(p) * tree.norm(hp)
+            flat = ~(jnp.abs(curvature) > noise) | ~jnp.isfinite(curvature)
+            alpha = rr / jnp.where(flat, 1, curvature)
+            d = jnp.where(flat, d, d + jnp.abs(alpha) * p)
+            r = jnp.where(flat, r, r - alpha * hp)
             following = tree.dot(r, r)
             p = r + following / jnp.where(rr == 0, 1, rr) * p
-            return d, r, p, following, i + 1, bad
+            return d, r, p, following, i + 1, flat
 
         def unfinished(carry):
-            _, _, _, rr, i, bad = carry
-            return (jnp.sqrt(rr) > goal) & (i < limit) & ~bad
+            _, _, _, rr, i, flat = carry
+            return (jnp.sqrt(rr) > goal) & (i < limit) & ~flat
 
         start = (jnp.zeros_like(g), -g, -g, tree.dot(g, g), jnp.int32(0), jnp.bool_(False))
         d, *_ = lax.while_loop(unfinished, turn, start)
