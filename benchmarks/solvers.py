@@ -20,7 +20,8 @@ import jnn
 from benchmarks import peers_solve as peers
 from benchmarks.peers_solve import Make
 from benchmarks.report import command, destination, markdown, options, publish_section
-from benchmarks.suite import CACHE, STEPS, Cache, Problem, Run, double, measure
+from benchmarks.suite import CACHE, STEPS, Cache, Problem, Run, measure
+from jnn.commands.solve import double
 from jnn.plots import cost_ratios
 from tests.problems import mgh as collection
 

@@ -11,8 +11,7 @@ within a part of 1e-6 of the height of the start above it, below which the funct
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,17 +41,6 @@ class Problem(NamedTuple):
     f: Callable[[jax.Array], jax.Array]
     x0: np.ndarray
     minima: tuple[float, ...] = ()
-
-
-@contextmanager
-def double(on: bool = True) -> Iterator[None]:
-    """Float64 in all threads: the host may be called from another."""
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", on)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", before)
 
 
 class Case(NamedTuple):

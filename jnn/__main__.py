@@ -66,7 +66,8 @@ def sentence(error: BaseException) -> str:
         named = f": '{error.filename}'" if error.filename else ""
         return f"{error.strerror}{named}"
     text = str(error) or type(error).__name__
-    return "\n".join([text, *getattr(error, "__notes__", ())])
+    notes = getattr(error, "__notes__", ())
+    return "\n".join([text, *(n for n in notes if "JAX_TRACEBACK_FILTERING" not in n)])
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from benchmarks import (
 from benchmarks.networks import NETWORKS, Affine, initial, ours
 from benchmarks.peers_cnn import channels_first, channels_last
 from benchmarks.report import RESULTS, agree, destination, markdown, publish_section
+from jnn.commands.solve import double
 from jnn.verify.measure import program
 
 QUICK = ("--quick", "--seconds", "0.01")
@@ -224,7 +225,7 @@ def test_a_suite_counts_until_solved_and_goes_on_where_it_stopped(tmp_path):
 
     solvers_ = {"all the way": walk(1, 0.5, 0), "not far": walk(1, 0.9, 0.8)}
     cache = tmp_path / "runs.json"
-    with suite.double():
+    with double():
         runs = suite.measure("t", problems, solvers_, suite.Cache(cache), rounds=1)
         again = suite.measure("t", problems, dict.fromkeys(solvers_, broken), suite.Cache(cache))
     assert [run.evaluations for run in runs["all the way"]] == [3, 2]
@@ -238,7 +239,7 @@ def test_a_suite_asks_the_host_for_what_it_would_compile():
         suite.Problem("cubic", lambda x: x[0] ** 3, np.array([2.0])),
         suite.Problem("valley", lambda x: x[0] ** 2 * jnp.exp(x[1]), np.array([1.0, 0.5])),
     ]
-    with suite.double():
+    with double():
         group = suite.Group(problems)
         x, v, case = group.start(1), jnp.ones(2), suite.Case(jnp.int32(1), jnp.asarray(0.1))
         for f in (group.counted, group.compiled):

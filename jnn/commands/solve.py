@@ -12,7 +12,8 @@ Examples:
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import jax
@@ -84,8 +85,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints a line a step and how the search ended."""
-    if options.start is None and not options.problem.start:
+    known = len(options.problem.start)
+    if options.start is None and not known:
         print("jnn solve: a problem of one's own needs --start.", file=sys.stderr)
+        return 2
+    if known and options.start is not None and len(options.start) != known:
+        given = len(options.start)
+        print(f"jnn solve: the problem has {known} unknowns, --start {given}.", file=sys.stderr)
         return 2
     told: list[Progress] = []
 
@@ -94,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
             show(progress)
         told.append(jax.tree.map(np.asarray, progress))
 
-    with jax.enable_x64(not options.float32):
+    with double(not options.float32):
         start = jnp.asarray(options.start or options.problem.start, jnp.result_type(float))
         result = minimize(
             options.problem.f, start, method=options.method, tol=options.tol,
@@ -114,7 +120,18 @@ def run(options: argparse.Namespace) -> int:
             print(f"{int(result.steps)} steps, {int(result.evaluations)} evaluations")
             if options.plot:
                 print(f"picture: {options.plot}")
-    return 0 if result.success else 1
+        return 0 if result.success else 1
+
+
+@contextmanager
+def double(on: bool = True) -> Iterator[None]:
+    """Float64 in all threads: JAX may call back from another than the one that calls it."""
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", on)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 def draw(f: Callable, start: jax.Array, told: list[Progress], path: str) -> None:
@@ -125,11 +142,10 @@ def draw(f: Callable, start: jax.Array, told: list[Progress], path: str) -> None
         points = np.stack([np.asarray(start), *(np.asarray(p.params) for p in told)])
         plots.descent_path(jax.vmap(f), points, path)
     else:
-        curves = {
-            "value": [float(p.value) for p in told],
-            "gradient": [float(p.gradient_norm) for p in told],
-        }
-        plots.history(curves, path)
+        curves = {"value": [float(p.value) for p in told]}
+        if not all(np.isnan(p.gradient_norm) for p in told):  # Some methods need none.
+            curves["gradient"] = [float(p.gradient_norm) for p in told]
+        plots.history(curves, path, step="step")
 
 
 def problem(name: str) -> Problem:

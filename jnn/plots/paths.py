@@ -10,7 +10,7 @@ from jnn import errors
 from jnn.plots.canvas import Canvas, page, panel, saved
 from jnn.plots.style import BLUE, FAINT, INK, ORANGE, VERMILION, cycle
 
-FINE = 160  # Points of a map along an axis.
+FINE = 320  # Points of a map along an axis.
 
 
 def descent_path(f: Any, points: Any, path: str | Path | None = None, figure: Any = None) -> Canvas:
@@ -30,7 +30,7 @@ def descent_path(f: Any, points: Any, path: str | Path | None = None, figure: An
     axes.plot(points[:, 0], points[:, 1], color=BLUE, marker="o", markersize=3, linewidth=1.2)
     axes.plot(*points[0], "s", color=ORANGE, label="start")
     axes.plot(*points[-1], "*", color=VERMILION, markersize=11, label="end")
-    axes.legend(frameon=False)
+    axes.legend(edgecolor="none", framealpha=0.9)
     return saved(canvas, path)
 
 
@@ -104,3 +104,4 @@ def _contours(axes: Any, f: Any, low: np.ndarray, high: np.ndarray) -> None:
     heights = np.log10(heights - np.nanmin(heights) + 1e-3 * np.nanstd(heights) + 1e-30)
     axes.contour(x, y, heights, levels=24, colors=FAINT, linestyles="solid", linewidths=0.8)
     axes.set(xlabel="x[0]", ylabel="x[1]")
+    axes.grid(False)  # Its lines would look like heights.

@@ -1,5 +1,6 @@
 """What a solver answers: the result, its status and the sentence of each status."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -115,10 +116,12 @@ class Progress(NamedTuple):
 
 
 def show(progress: Progress) -> None:
-    """Prints one line."""
+    """Prints one line; no gradient for methods that ask for none."""
+    size = float(progress.gradient_norm)
+    gradient = "" if math.isnan(size) else f"gradient {size:.2e}   "
     print(
         f"step {int(progress.step):5d}   value {float(progress.value):.8g}   "
-        f"gradient {float(progress.gradient_norm):.2e}   evaluations {int(progress.evaluations)}"
+        f"{gradient}evaluations {int(progress.evaluations)}"
     )
 
 

@@ -25,6 +25,15 @@ def test_curves_and_a_failure(capsys, tmp_path):
     assert picture.exists()
 
 
+def test_a_start_of_the_wrong_size_and_a_method_without_gradients(capsys):
+    assert main(["solve", "wood", "--start", "1", "2"]) == 2
+    assert "4 unknowns, --start 2" in capsys.readouterr().err
+    main(["solve", "himmelblau", "--method", "powell", "--max-steps", "2"])
+    trace = capsys.readouterr().out
+    assert trace.count("step ") == 2
+    assert "nan" not in trace
+
+
 def test_json(capsys):
     assert main(["solve", "beale", "--json", "--tol", "1e-6"]) == 0
     told = json.loads(capsys.readouterr().out)
