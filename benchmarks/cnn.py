@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 import jnn
 from benchmarks import peers
@@ -257,8 +258,9 @@ def grid(
     title: str, cases: Sequence[Case], quick: bool, seconds: float, clock: Clock
 ) -> tuple[str, str]:
     """Title and table of rules alone."""
+    note = _bound(seconds, clock) if cases is POOLING else ""
     head = ("rule", "arguments", "forward", "autodiff / it", "backward", "autodiff / it",
-            "temporaries, forward and backward", "autodiff's")  # fmt: skip
+            "both, autodiff / it", "temporaries, forward and backward", "autodiff's")  # fmt: skip
     rows: list[tuple[str, ...]] = [head]
     for case in cases:
         shapes = [(min(s[0], 2), *s[1:]) for s in case.shapes[:1]] if quick else case.shapes[:1]
@@ -267,6 +269,7 @@ def grid(
                 for s in (*shapes, *case.shapes[1:])]  # fmt: skip
         pairs = {mode: passes(mode, case.function, args) for mode in ("backward", "autodiff")}
         cells, memory = [], dict.fromkeys(pairs, 0)
+        both = dict.fromkeys(pairs, 0.0)
         for which, part in enumerate(("forward", "backward")):
             runs = {mode: pair[which] for mode, pair in pairs.items()}
             agree(f"{case.title}, {part}", runs, 1e-3)
@@ -274,16 +277,32 @@ def grid(
             cells += [seconds_text(times.seconds("backward")),
                       f"{times.ratio('autodiff', 'backward'):.2f}"]  # fmt: skip
             memory = {mode: memory[mode] + (runs[mode].temporaries or 0) for mode in runs}
+            both = {mode: both[mode] + times.seconds(mode) for mode in runs}
+        cells.append(f"{both['autodiff'] / both['backward']:.2f}")
         shape = ", ".join("x".join(map(str, a.shape)) for a in args)
         rows.append((case.title, shape, *cells, *(bytes_text(memory[mode]) for mode in pairs)))
         print("  ".join(rows[-1]), flush=True)
     body = f"""\
 Forward and backward as two programs, float32: the first returns the value and what it saves, the
 second takes that and a cotangent. By default implementations, against JAX's derivative of the
-definition; ratios are medians over interleaved rounds.
+definition; ratios are medians over interleaved rounds.{note}
 
 {markdown(rows)}"""
     return title, body
+
+
+def _bound(seconds: float, clock: Clock) -> str:
+    """What max pooling's forward is bounded by, in the same run."""
+    x, size = jnp.ones((64, 32, 32, 32), jnp.float32), (1, 2, 2, 1)
+    values = program(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, size, size, "VALID"), x)
+    runs = {"copy": program(lambda x: x + 1, x), "values": values}
+    times = race(runs, budget=seconds, clock=clock)
+    copy, values = (seconds_text(times.seconds(name)) for name in runs)
+    return f"""
+
+Max pooling's forward is bounded by memory: XLA's CPU compiler writes one array a pass, so that
+values and winners' places take two passes over the image. On 64x32x32x32 one that writes the values
+alone takes {values}, a copy of the image {copy}."""
 
 
 def passes(mode: str, function: Callable[..., Any], args: Sequence[Any]) -> tuple[Program, Program]:

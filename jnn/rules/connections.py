@@ -116,6 +116,12 @@ class Connections:
         out, into = np.nonzero(self.table.T)
         return into, out
 
+    def numbers(self) -> np.ndarray:
+        """The number of the link from each input to each output map; one too many for none."""
+        number = np.full(self.table.shape, self.links)
+        number[self.indices()] = np.arange(self.links)
+        return number
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Connections) and np.array_equal(self.table, other.table)
 

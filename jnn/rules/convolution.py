@@ -51,8 +51,10 @@ def conv(
     rotated by 180 degrees (H-72; the document prints one index for both grids, and pads by M).
 
     With a connection table, map i reads only the maps D_i (H-61, Remark 2) and cost shrinks with
-    the table. Filters are then one a link, or one a map, laid on each map that it reads: the
-    gradient of the latter sums over D_i (H-80, which prints C_i).
+    the table, if it is large: in blocks where maps read much alike, link by link where fewer than
+    about one in thirty is there; small ones, as LeNet-5's, are computed whole. Filters are one a
+    link, or one a map, laid on each map that it reads: the gradient of the latter sums over D_i
+    (H-80, which prints C_i).
 
     Saves: x, w. Both are inputs, which the caller keeps alive anyway; nothing is added to them.
 

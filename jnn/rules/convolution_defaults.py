@@ -27,15 +27,16 @@ def default(call: Call, backend: str) -> str:
         return "fourier"
     unit = stride == (1, 1)
     if call.product == "conv.filter":
-        if inputs <= 4:
-            return "rows"
-        wide = unit and window == (3, 3) and min(call.shape(1)[1:-1]) >= 16
-        return "wide_delta" if wide else "im2col"
+        if inputs <= 4 or not unit:
+            return "rows"  # Where "lax" is as fast, it is not within a loop over samples.
+        large = min(call.shape(1)[1:-1]) >= 16 or outputs <= 64
+        return "wide_delta" if window == (3, 3) and large else "im2col"
     fewer, more, forward = *sorted((inputs, outputs)), call.product == "conv.value"
     if not unit:
         if forward:
-            return "im2col" if inputs < 32 or math.prod(window) == 1 else "lax"
-        return "phases" if inputs <= 16 and max(window) > 1 else "lax"
+            few = inputs < 32 and max(window) > 3
+            return "im2col" if few or math.prod(window) == 1 else "lax"
+        return "phases" if max(window) > (1 if inputs <= 16 else 3) else "lax"
     if window == (3, 3) and 32 <= fewer < 128 and more >= 64 and (fewer >= 64 or not forward):
         return "winograd"
     if fewer >= 128 or inputs <= (1 if forward else 4):

@@ -4,7 +4,8 @@ The table is divided into blocks of output maps, each an ordinary convolution of
 they read between them, so that most of what the table leaves out is not computed. Convolutions of
 few maps run far below a machine's rate, however: LeNet-5's table as 16 blocks took 8 times as long
 as all of it at once, with zeros for the filters that are not there. So outputs that read much alike
-share a block, as long as that is cheaper, and a table that no division makes cheaper is one.
+share a block, as long as that is cheaper, and a table that no division makes cheaper is one. Where
+links are few and far between, `convolution_sparse` takes them one by one.
 """
 
 import functools
@@ -16,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn.rules import convolution_products as products
+from jnn.rules import convolution_sparse as sparse
 from jnn.rules.connections import Connections
+from jnn.rules.convolution_sparse import pick
 from jnn.rules.spatial import Sizes
 
 
@@ -37,7 +40,7 @@ PICK = 256  # Multiplications that take as long as to fetch a number of one map.
 def blocks(connections: Connections, entries: int) -> tuple[Block, ...]:
     """The blocks in which a table is computed, of filters of so many entries.
 
-    Links that are not there are zeros in a block.
+    Links that are not there are zeros in a block. None at all, where links one by one cost less.
     """
     together: dict[tuple[int, ...], list[int]] = {}
     for output, read in enumerate(connections.inputs):
@@ -51,9 +54,10 @@ def blocks(connections: Connections, entries: int) -> tuple[Block, ...]:
     inputs, outputs = connections.table.shape
     found = _merged(connections.table, found, entries)
     apart = sum(_cost(len(b.inputs), len(b.outputs), _fetched(b, inputs), entries) for b in found)
-    if apart > _cost(inputs, outputs, 0, entries):
-        return (Block(tuple(range(inputs)), tuple(range(outputs))),)
-    return tuple(found)
+    whole = _cost(inputs, outputs, 0, entries)
+    if sparse.cost(connections.links, entries) < min(apart, whole):
+        return ()
+    return (Block(tuple(range(inputs)), tuple(range(outputs))),) if apart > whole else tuple(found)
 
 
 def _cost(inputs: Any, outputs: Any, fetched: Any, entries: int) -> Any:
@@ -111,6 +115,8 @@ def value(x: jax.Array, w: jax.Array, connections: Connections, **window: Any) -
     """H-60, H-61: block by block, maps then in their order."""
     kernels, _ = per_link(w, connections, x.ndim - 2)
     division = blocks(connections, math.prod(kernels.shape[:-1]))
+    if not division:
+        return sparse.value(x, kernels, connections, **window)
     parts = [
         products.value(
             pick(x, block.inputs), kernel(kernels, connections, block),
@@ -127,8 +133,10 @@ def input_delta(
 ) -> jax.Array:
     """H-63..74: what each block hands back, added up where maps are shared, that is over C_j."""
     kernels, _ = per_link(w, connections, delta.ndim - 2)
-    total = 0.0
-    for block in blocks(connections, math.prod(kernels.shape[:-1])):
+    division, total = blocks(connections, math.prod(kernels.shape[:-1])), 0.0
+    if not division:
+        return sparse.input_delta(delta, kernels, connections, **window)
+    for block in division:
         part = products.input_delta(
             pick(delta, block.outputs), kernel(kernels, connections, block),
             **window | {"groups": block.groups},
@@ -142,8 +150,18 @@ def filter_delta(
 ) -> jax.Array:
     """H-76..79, one filter a link; of one filter a map, their sum over D_i (H-80)."""
     size = shape[: x.ndim - 2]
+    division = blocks(connections, math.prod(size))
+    dw = (_by_blocks(division, x, delta, size, connections, **window) if division else
+          sparse.filter_delta(x, delta, size, connections, **window))  # fmt: skip
+    return dw if len(shape) == len(size) + 1 else sum_by_map(dw, connections)
+
+
+def _by_blocks(
+    division: tuple[Block, ...], x: jax.Array, delta: jax.Array, size: Sizes,
+    connections: Connections, **window: Any,
+) -> jax.Array:  # fmt: skip
     parts, places = [], {}
-    for block in blocks(connections, math.prod(size)):
+    for block in division:
         part = products.filter_delta(
             pick(x, block.inputs), pick(delta, block.outputs), size=size,
             **window | {"groups": block.groups},
@@ -152,9 +170,7 @@ def filter_delta(
         for place, link in enumerate(links(connections, block).ravel()):
             places[int(link)] = start + place  # That of no link is never asked for.
         parts.append(part.reshape(*size, -1))
-    order = [places[link] for link in range(connections.links)]
-    dw = pick(jnp.concatenate(parts, -1), order)
-    return dw if len(shape) == len(size) + 1 else sum_by_map(dw, connections)
+    return pick(jnp.concatenate(parts, -1), [places[link] for link in range(connections.links)])
 
 
 def dense(w: jax.Array, connections: Connections, axes: int) -> jax.Array:
@@ -180,12 +196,8 @@ def kernel(kernels: jax.Array, connections: Connections, block: Block) -> jax.Ar
 
 
 def links(connections: Connections, block: Block) -> np.ndarray:
-    """The number of the link from each input to each output of a block, group beside group.
-
-    Where there is none, a number too many.
-    """
-    number = np.full(connections.table.shape, connections.links)
-    number[connections.indices()] = np.arange(connections.links)
+    """The number of the link from each input to each output of a block, group beside group."""
+    number = connections.numbers()
     inputs = np.reshape(block.inputs, (block.groups, -1))
     outputs = np.reshape(block.outputs, (block.groups, -1))
     return np.concatenate(
@@ -199,14 +211,6 @@ def sum_by_map(dw: jax.Array, connections: Connections) -> jax.Array:
     ends = np.cumsum(counts)
     sums = [dw[..., e - n : e].sum(-1) for n, e in zip(counts, ends, strict=True)]
     return jnp.stack(sums, -1)[..., None, :]
-
-
-def pick(x: jax.Array, maps: tuple[int, ...] | list[int]) -> jax.Array:
-    """Those maps of the last axis, by a slice where they follow each other."""
-    first, count = maps[0], len(maps)
-    if list(maps) == list(range(first, first + count)):
-        return x[..., first : first + count]
-    return x[..., np.array(maps)]
 
 
 def spread(x: jax.Array, maps: tuple[int, ...], count: int) -> jax.Array:

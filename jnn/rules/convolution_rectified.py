@@ -76,7 +76,9 @@ def rectified_conv(
     """
     settings: Any = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     z = conv.parts.definition(x, w, b, fit=fit, **settings)
-    return max_pool.parts.definition(relu.parts.definition(z), window=pool)
+    y = relu.parts.definition(z)
+    pools = _pools(_windows(x, w, pool, settings))
+    return max_pool.parts.definition(y, window=pool) if pools else y
 
 
 @rectified_conv.forward

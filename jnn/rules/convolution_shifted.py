@@ -2,13 +2,17 @@
 
 Where each filter reads one map there is nothing to contract: a matrix product has no use, and an
 image shifted, multiplied and added once for each entry of the filter is all there is to do. XLA
-fuses these into one pass, vectors along the maps.
+fuses these into one pass, vectors along the maps; of a few samples at a time, so that an image in
+its padding is never there as a whole.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from jnn.rules.arithmetic import widen
+from jnn.rules.arithmetic import wide, widen
 from jnn.rules.convolution_products import (
     filter_delta,
     input_delta,
@@ -16,9 +20,11 @@ from jnn.rules.convolution_products import (
     padding_of_filter,
     value,
 )
-from jnn.rules.convolution_windows import padded, sum_over_chunks, views
+from jnn.rules.convolution_windows import over_chunks, padded, samples, sum_over_chunks, views
 from jnn.rules.product import Call
 from jnn.rules.spatial import Pairs, Sizes, output_size, reach
+
+SAMPLES, BANDS = 4, 4  # So many products are added up before their sum is stored.
 
 
 def one_map_a_filter(call: Call) -> bool:
@@ -35,9 +41,12 @@ def value_shifted(
     """`y[p, i] = sum_u x[s p + d u, j] w[u, i]`, with j the one map that map i reads."""
     window, outputs = w.shape[:-2], w.shape[-1]
     places = output_size(x.shape[1:-1], reach(window, dilation), stride, padding)
-    wide = jnp.repeat(padded(widen(x), padding), outputs // groups, -1)
-    seen = views(wide, window, places, stride, dilation)
-    return _weighted(seen, widen(w).reshape(-1, outputs)).astype(x.dtype)
+
+    def of_samples(x: jax.Array) -> jax.Array:
+        seen = views(_wide(x, padding, outputs // groups), window, places, stride, dilation)
+        return _weighted(seen, widen(w).reshape(-1, outputs)).astype(x.dtype)
+
+    return over_chunks(of_samples, (x,), _at_a_time(x, places, outputs))
 
 
 @input_delta.implementation("shifted", one_map_a_filter)
@@ -48,12 +57,15 @@ def input_shifted(
     """H-72 map by map: delta, spread by the stride and padded, against the rotated filter."""
     window, outputs = w.shape[:-2], w.shape[-1]
     around = padding_backwards(delta.shape[1:-1], window, size, stride, padding, dilation)
-    wide = padded(widen(delta), around, stride)
-    seen = views(wide, window, size, (1,) * len(size), dilation)
-    dx = _weighted(seen, widen(w).reshape(-1, outputs)[::-1])
-    if outputs > groups:
-        dx = dx.reshape(*dx.shape[:-1], groups, outputs // groups).sum(-1)
-    return dx.astype(delta.dtype)
+
+    def of_samples(delta: jax.Array) -> jax.Array:
+        seen = views(_wide(delta, around, 1, stride), window, size, (1,) * len(size), dilation)
+        dx = _weighted(seen, widen(w).reshape(-1, outputs)[::-1])
+        if outputs > groups:
+            dx = dx.reshape(*dx.shape[:-1], groups, outputs // groups).sum(-1)
+        return dx.astype(delta.dtype)
+
+    return over_chunks(of_samples, (delta,), _at_a_time(delta, size, outputs))
 
 
 @filter_delta.implementation("shifted", one_map_a_filter)
@@ -61,19 +73,38 @@ def filter_shifted(
     x: jax.Array, delta: jax.Array, *,
     size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
 ) -> jax.Array:  # fmt: skip
-    """H-78 map by map, a sample at a time: all products, added along the first axis at once."""
+    """H-78 map by map: views times delta, added up across samples and across bands of rows.
+
+    So many terms at a time are added before they are stored. They lie apart in memory, and maps
+    stay beside each other in vectors; what is left over space is summed once, at the end.
+    """
     places, outputs = delta.shape[1:-1], delta.shape[-1]
     room = padding_of_filter(x.shape[1:-1], places, size, stride, padding, dilation)
+    chunk = min(len(x), SAMPLES)
+    bands = max(n for n in range(1, BANDS + 1) if places[0] % n == 0)
 
-    def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
-        wide = jnp.repeat(padded(widen(x), room), outputs // groups, -1)
-        seen = views(wide, size, places, stride, dilation)
-        delta = widen(delta)
-        return jnp.stack([(v * delta).sum((0, 1)) for v in seen])
+    def apart(x: jax.Array) -> list[jax.Array]:
+        return [part for band in jnp.split(x, bands, 1) for part in band]
 
-    dw = sum_over_chunks(of_samples, (x, delta), 1)
-    dw = dw.sum(range(1, dw.ndim - 1))
+    def of_samples(x: jax.Array, delta: jax.Array) -> list[jax.Array]:
+        seen = views(_wide(x, room, outputs // groups), size, places, stride, dilation)
+        none = jnp.zeros((places[0] // bands, *delta.shape[2:]), wide(x.dtype))
+        deltas = apart(widen(delta))
+        return [sum((v * d for v, d in zip(apart(s), deltas, strict=True)), none) for s in seen]
+
+    sums = sum_over_chunks(of_samples, (x, delta), chunk)
+    dw = jnp.stack([s.sum(range(s.ndim - 1)) for s in sums])
     return dw.reshape(*size, 1, outputs).astype(x.dtype)
+
+
+def _at_a_time(x: jax.Array, places: Sizes, maps: int) -> int:
+    return samples(len(x), math.prod(places) * maps * x.dtype.itemsize)
+
+
+def _wide(x: jax.Array, padding: Pairs, repeats: int, spread: Sizes | None = None) -> jax.Array:
+    """The image padded, each map so many times."""
+    wide = lax.optimization_barrier(padded(widen(x), padding, spread))  # Else each view pads anew.
+    return jnp.repeat(wide, repeats, -1)
 
 
 def _weighted(seen: list[jax.Array], weights: jax.Array) -> jax.Array:

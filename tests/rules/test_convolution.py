@@ -274,7 +274,8 @@ TABLES = {
     "two halves": Connections(np.kron(np.eye(2), np.ones((32, 32))).astype(bool)),
     "one to one": Connections.one_to_one(64),
     "the first map alone": Connections.of([[0]] * 64, 64),
-    "random": Connections.random(128, 128, fan_in=1),
+    "halves with gaps": Connections(np.kron(np.eye(2), 1 - np.eye(32)).astype(bool)),
+    "random": Connections.random(64, 64, fan_in=2),  # Link by link.
 }
 
 
@@ -295,25 +296,28 @@ def test_cost_shrinks_with_the_table(name, random):
         return flops(step, x, w)
 
     share = table.links / maps**2
-    spare = 0.25 if name == "random" else 0.5 * share  # No block fits a random table.
-    assert operations(table) < (share + spare) * operations(Connections.full(maps, maps))
+    assert operations(table) < 1.5 * share * operations(Connections.full(maps, maps))
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_in_blocks_computes_what_its_definition_says(name, random):
+def test_a_table_in_parts_computes_what_its_definition_says(name, random):
     table = TABLES[name]
     parts, maps = linked.blocks(table, 9), len(table.table)
-    assert len(parts) == {"two halves": 2, "random": 3}.get(name, 1)
-    assert sorted(o for part in parts for o in part.outputs) == list(range(maps))
+    assert len(parts) == {"two halves": 2, "halves with gaps": 2, "random": 0}.get(name, 1)
+    if parts:
+        assert sorted(o for part in parts for o in part.outputs) == list(range(maps))
     x, delta = (jnp.asarray(random.normal(size=(1, 3, 3, maps))) for _ in range(2))
     w = jnp.asarray(random.normal(size=(3, 3, table.links)))
 
+    def told(function):
+        def both(x, w, delta):
+            y, pull = jax.vjp(function, x, w)
+            return y, *pull(delta)
+
+        return jax.jit(both)(x, w, delta)
+
     def rule(x, w):
         return conv(x, w, padding="same", connections=table)
-
-    def told(function):
-        y, pull = jax.vjp(function, x, w)
-        return y, *pull(delta)
 
     for ours, theirs in zip(told(rule), told(jnn.autodiff(rule)), strict=True):
         close(ours, theirs)

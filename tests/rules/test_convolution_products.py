@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.rules import Connections, conv, conv_transpose, convolution_windows
+from jnn.rules import (
+    Connections,
+    conv,
+    conv_transpose,
+    convolution_windows,
+    radial,
+    rectified_conv,
+    weighted_subsample,
+)
 from jnn.rules.product import choices, products
 from jnn.rules.spatial import output_size, reach
 from jnn.verify import check
@@ -133,23 +141,31 @@ def test_no_implementation_scatters(name):
 RULES = {
     "strided": (conv, ((2, 7, 7, 2), (3, 3, 2, 4)), {"stride": 2}),
     "depthwise": (conv, ((2, 7, 7, 4), (3, 3, 1, 4)), {"groups": 4}),
+    "groups": (conv, ((2, 7, 7, 4), (3, 3, 2, 4)), {"groups": 2}),
     "a table": (conv, ((2, 7, 7, 6), (3, 3, 60)), {"connections": Connections.lenet5()}),
+    "a sparse table": (conv, ((2, 4, 4, 64), (3, 3, 128)),
+                       {"connections": Connections.random(64, 64, fan_in=2)}),
+    "rectified": (rectified_conv, ((2, 7, 7, 2), (3, 3, 2, 4)), {"pool": 2}),
+    "weighted sums": (weighted_subsample, ((2, 6, 6, 6), (6, 16)),
+                      {"factor": 2, "connections": Connections.lenet5()}),
+    "radial": (radial, ((5, 3), (4, 3), (4,)), {}),
     "transposed": (conv_transpose, ((2, 4, 4, 2), (3, 3, 4, 2)), {"stride": 2}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_no_rule_scatters(name):
     rule, shapes, settings = RULES[name]
-    x, w = (jnp.ones(shape) for shape in shapes)
+    arrays = [jnp.ones(shape) for shape in shapes]
 
-    def step(x, w):
-        y, pull = jax.vjp(lambda x, w: rule(x, w, **settings), x, w)
+    def step(*arrays):
+        y, pull = jax.vjp(functools.partial(rule, **settings), *arrays)
         return pull(y)
 
-    assert not scatters(step, x, w)
+    assert not scatters(step, *arrays)
     with jnn.derivatives("autodiff"):
-        assert scatters(step, x, w) == (name == "a table")  # The definition's own does.
+        # The definitions of these do: autodiff's max pooling, and filters put into a whole.
+        assert scatters(step, *arrays) == (name in ("a table", "a sparse table", "rectified"))
 
 
 class Only:
