@@ -11,12 +11,12 @@ from benchmarks.suite import Problem
 UNKNOWNS = 1000
 
 
-def problems() -> Iterator[Problem]:
+def problems(unknowns: int = UNKNOWNS) -> Iterator[Problem]:
     """Those of at most so many unknowns."""
     import sif2jax  # pyright: ignore[reportMissingImports]
 
     for theirs in sif2jax.unconstrained_minimisation_problems:
-        if theirs.num_variables() <= UNKNOWNS:
+        if theirs.num_variables() <= unknowns:
             yield Problem(theirs.name, objective(theirs), np.asarray(theirs.y0))
 
 

@@ -18,9 +18,11 @@ import numpy as np
 
 import jnn
 from benchmarks import peers_solve as peers
+from benchmarks.cutest import UNKNOWNS
+from benchmarks.cutest import problems as cutest_problems
 from benchmarks.peers_solve import Make
 from benchmarks.report import command, destination, markdown, options, publish_section
-from benchmarks.suite import CACHE, STEPS, Cache, Problem, Run, measure
+from benchmarks.suite import CACHE, ROUNDS, STEPS, Cache, Problem, Run, measure
 from jnn.commands.solve import double
 from jnn.plots import cost_ratios
 from tests.problems import mgh as collection
@@ -53,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--every", type=int, default=1, help="of CUTEst only one problem in so many"
     )
+    parser.add_argument(
+        "--unknowns", type=int, default=UNKNOWNS, help="of CUTEst those with at most so many"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of timing, 0 for none")
     chosen = parser.parse_args(arguments)
     wrong = set(chosen.names) - set(TITLES)
     if wrong:
@@ -61,7 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in chosen.names or TITLES:
         with double(name != "compile"):
             body = SECTIONS[name](chosen, path)
-        line = command(chosen, "solvers") + (f" --every {chosen.every}" if chosen.every > 1 else "")
+        line = " ".join([command(chosen, "solvers"), *(
+            f"--{option} {getattr(chosen, option)}" for option in ("every", "unknowns", "rounds")
+            if getattr(chosen, option) != parser.get_default(option)
+        )])  # fmt: skip
         publish_section(TITLES[name], line, body, path, page="Full-batch solvers")
     return 0
 
@@ -102,19 +111,19 @@ def mgh(chosen: Any, path: Path | None) -> str:
 
 def cutest(chosen: Any, path: Path | None) -> str:
     """The unconstrained problems of CUTEst."""
-    from benchmarks.cutest import UNKNOWNS, problems
-
     try:
-        found = list(islice(problems(), 0, 2 if chosen.quick else None, chosen.every))
+        small = cutest_problems(chosen.unknowns)
+        found = list(islice(small, 0, 2 if chosen.quick else None, chosen.every))
     except ImportError as error:
         return f"{error}: see the extra `bench`."
     body = race("cutest", found, chosen, path, timed=TIMED)
     part = f", one in {chosen.every}" if chosen.every > 1 else ""
+    times = f" One in {TIMED} is timed." if chosen.rounds else ""
     return (
-        f"{body}\n\n{len(found)} problems of at most {UNKNOWNS:,} unknowns in their default size, "
-        f"as sif2jax writes them{part}, in float64; {STEPS:,} steps at most. Solved: within a part "
-        "of 1e-6 of the height of the start above the least value that SciPy's or jnn's Newton and "
-        "quasi-Newton methods meet."
+        f"{body}\n\n{len(found)} problems of at most {chosen.unknowns:,} unknowns in their default "
+        f"size, as sif2jax writes them{part}, in float64; {STEPS:,} steps at most. Solved: within a "
+        "part of 1e-6 of the height of the start above the least value that SciPy's or jnn's Newton "
+        f"and quasi-Newton methods meet.{times}"
     )
 
 
@@ -168,7 +177,7 @@ def race(
     timed: int = 1,
 ) -> str:  # fmt: skip
     """A table for each class of solvers, and the profiles of all classes in one picture."""
-    rounds = 1 if chosen.quick else 3
+    rounds = 1 if chosen.quick else chosen.rounds
     cache, every = Cache(chosen.cache), solvers(chosen.quick)
     found = measure(suite, problems, every, cache, near, rounds, chosen.clock, timed)
     classes = {

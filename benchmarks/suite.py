@@ -235,7 +235,7 @@ def measure(
                 if trace is None or not trace.tells(end):
                     cache.put(group.trace(program, k, end), suite, name, problem.name)
             tell(program, cache, f"{suite}, group {i}: {name}")
-    for i, group in enumerate(groups(problems[::timed], MOST)):
+    for i, group in enumerate(groups(problems[::timed], MOST) if rounds else ()):
         programs = {name: Program(make, group.compiled) for name, make in solvers.items()}
         for k, problem in enumerate(group.problems):
             traces = {name: cache.get(suite, name, problem.name) for name in solvers}

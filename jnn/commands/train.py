@@ -46,6 +46,7 @@ from jnn.commands.sources import Reading, Samples, read
 from jnn.commands.targets import TASKS, classes_of, numbered, numbers
 from jnn.commands.trained import Trained
 from jnn.rules.activation import ACTIVATIONS
+from jnn.solve.marquardt import levenberg_marquardt
 from jnn.solve.minimize import METHODS
 
 __doc__ = __doc__.format(sources=sources.__doc__.partition("\n\n")[2].strip())  # pyright: ignore[reportOptionalMemberAccess]
@@ -72,6 +73,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Any], float | None]] = {
 
 # An epoch is one step of these, over all samples.
 SOLVERS = {name: METHODS[name] for name in ("lbfgs", "bfgs", "cg", "newton_cg", "steepest_descent")}
+SOLVERS["levenberg_marquardt"] = levenberg_marquardt  # For numbers.
 
 
 class Part(NamedTuple):
@@ -237,6 +239,9 @@ def begun(
         errors.fail("train", "--model", "linear, mlp or rbf for numbers", "logistic")
     if options.model == "linear" and classes:
         errors.fail("train", "--model", "logistic, mlp or rbf for classes", "linear")
+    if options.optimizer == "levenberg_marquardt" and classes:
+        remedy = "It lowers squared errors, of numbers."
+        errors.fail("train", "--optimizer", "another for classes", options.optimizer, remedy)
     outputs = len(classes) or part.y.shape[1]
     recipe = Recipe(options.model, part.x.shape[1:], outputs, options.hidden, options.activation)
     net = network(recipe)

@@ -103,7 +103,8 @@ def fit(
       net: a layer.
       loss: `loss(prediction, target)`, one value a sample; the objective is their mean.
       optimizer: any pair `(init, update)`, ours or one of optax; or a solver such as `jnn.lbfgs()`,
-        of which each epoch is one step over all data, whose loss is the one after the step.
+        of which each epoch is one step over all data, whose loss is the one after the step; a
+        squared error has least-squares solvers too, such as `jnn.levenberg_marquardt()`.
       data: inputs and targets, arrays or trees of arrays with the samples first. Memory-mapped
         arrays are read while training goes on, and so is any iterable of batches, or a function
         from the epoch to one: see `jnn.train.Stream`.

@@ -1,7 +1,8 @@
 """Full-batch solvers behind `fit`: an epoch is one step of the solver over all the data.
 
 The objective is the same function at every evaluation, as line searches need: the mean loss over
-the whole set, with one key and the layers' state as it was before the step.
+the whole set, with one key and the layers' state as it was before the step. Where the loss is a sum
+of squares, its terms are the residuals of a least-squares solver.
 """
 
 from typing import Any
@@ -10,11 +11,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn import tree
+from jnn import errors, tree
+from jnn.rules import half_squared_error, squared_error
 from jnn.solve import result as r
 from jnn.solve.drive import State, verdict
+from jnn.solve.least_squares import linear_maps, make_jacobian
 from jnn.solve.minimize import make_objective
 from jnn.solve.objective import Objective
+from jnn.solve.robust import cost
 from jnn.train.devices import spread
 from jnn.train.plan import CONVERGED, NOT_FINITE, RUNNING, STALLED, Plan
 
@@ -22,6 +26,8 @@ STATUS = {
     r.RUNNING: RUNNING, r.SMALL_GRADIENT: CONVERGED, r.SMALL_CHANGE: CONVERGED,
     r.SMALL_STEP: CONVERGED, r.STALLED: STALLED, r.NOT_FINITE: NOT_FINITE, r.UNBOUNDED: NOT_FINITE,
 }  # fmt: skip
+
+SQUARES = {squared_error: 2.0, half_squared_error: 1.0}  # The loss in halves of squares.
 
 
 def opened(plan: Plan, params: Any, state: Any, key: jax.Array, data: Any) -> State:
@@ -79,4 +85,34 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
         means = tuple(s / n for s in sums)
         return means[0], (new, means)
 
-    return make_objective(mean, unravel, (), True, None)
+    return make_objective(mean, unravel, (), True, None)._replace(
+        **_least_squares(plan, unravel, state, key, data)
+    )
+
+
+def _least_squares(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) -> dict:
+    """What a least-squares solver asks for: `sum_i r_i^2 / 2` is the mean loss (H-104, H-105)."""
+    n = len(jax.tree.leaves(data)[0])
+
+    def residual(x: jax.Array) -> tuple[jax.Array, Any]:
+        factor = next((c for loss, c in SQUARES.items() if loss is plan.loss), None)
+        if factor is None:
+            errors.fail(
+                "fit", "loss", f"squared_error or half_squared_error for {plan.optimizer.name}",
+                errors.describe(plan.loss), "Other losses are for solvers such as jnn.lbfgs().",
+            )  # fmt: skip
+        inputs, t = spread(plan.mesh, data, n)
+        inner = jax.random.fold_in(key, 0)
+        y, new = plan.net.apply(unravel(x), state, inputs, key=inner, train=True)
+        means = plan.measure(y, t)  # Which checks the shapes.
+        return jnp.asarray(factor / n, x.dtype) ** 0.5 * jnp.ravel(y - t), (new, means)
+
+    def alone(x: jax.Array) -> jax.Array:
+        return residual(x)[0]
+
+    return {
+        "residual": jax.jit(residual),
+        "jacobian": jax.jit(lambda x: make_jacobian(alone, x)(x)),
+        "products": lambda x: linear_maps(alone, x),
+        "weigh": lambda residuals: cost(residuals, None, 1.0),
+    }
