@@ -121,9 +121,9 @@ def cutest(chosen: Any, path: Path | None) -> str:
     times = f" One in {TIMED} is timed." if chosen.rounds else ""
     return (
         f"{body}\n\n{len(found)} problems of at most {chosen.unknowns:,} unknowns in their default "
-        f"size, as sif2jax writes them{part}, in float64; {STEPS:,} steps at most. Solved: within a "
-        "part of 1e-6 of the height of the start above the least value that SciPy's or jnn's Newton "
-        f"and quasi-Newton methods meet.{times}"
+        f"size, as sif2jax writes them{part}, in float64; {STEPS:,} steps at most. Solved: within "
+        "a part of 1e-6 of the height of the start above the least value that SciPy's or jnn's "
+        f"Newton and quasi-Newton methods meet.{times}"
     )
 
 
