@@ -98,7 +98,8 @@ def filter_shifted(
 
 
 def _at_a_time(x: jax.Array, places: Sizes, maps: int) -> int:
-    return samples(len(x), math.prod(places) * maps * x.dtype.itemsize)
+    # Image, image in its padding and result are there at once.
+    return samples(len(x), 4 * math.prod(places) * maps * x.dtype.itemsize)
 
 
 def _wide(x: jax.Array, padding: Pairs, repeats: int, spread: Sizes | None = None) -> jax.Array:

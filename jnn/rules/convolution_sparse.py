@@ -130,4 +130,4 @@ def pick(x: Any, maps: Sequence[int]) -> jax.Array:
     first, count = maps[0], len(maps)
     if list(maps) == list(range(first, first + count)):
         return x[..., first : first + count]
-    return x.at[..., np.array(maps)].get(mode="promise_in_bounds")
+    return jnp.asarray(x).at[..., np.array(maps)].get(mode="promise_in_bounds")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import platform
 import threading
@@ -124,13 +125,16 @@ class Choices(contextlib.ContextDecorator):
     def __str__(self) -> str:
         rows = [(f"on {self.device}, jax {self.jax}", "time", "error", "")]
         for row in self.rows:
-            rows.append((str(row), "", "", ""))
             for trial in row.trials:
                 verdict = "chosen" if trial.name == row.name else trial.fault
                 time = "-" if trial.seconds is None else seconds_text(trial.seconds)
                 error = "-" if trial.error is None else f"{trial.error:.1e}"
                 rows.append((f"  {trial.name}", time, error, verdict))
-        return table(rows)
+        head, rule, *trials = table(rows).split("\n")
+        lines, rest = [head, rule], iter(trials)
+        for row in self.rows:  # A call may be long; the columns below stay close to each other.
+            lines += [str(row), *itertools.islice(rest, len(row.trials))]
+        return "\n".join(lines)
 
     def save(self, path: str | Path) -> None:
         """Writes the table as JSON; the file appears whole or not at all."""
