@@ -218,7 +218,7 @@ def table(runs: dict[str, list[Run]]) -> str:
             a.seconds / b.seconds for a, b in zip(row, first, strict=True)
             if a.seconds is not None and b.seconds is not None
         ]  # fmt: skip
-        seconds = [row[k].seconds or np.nan for k in all_solve]
+        seconds = [s for k in all_solve if (s := row[k].seconds) is not None]
         rows.append([
             name, f"{sum(not lacks(r) for r in row)}",
             f"{sum(row[k].evaluations or 0 for k in all_solve)}",

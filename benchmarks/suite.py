@@ -265,9 +265,9 @@ def tell(program: Program, cache: Cache, what: str) -> None:
 
 def level(group: Group, index: int, known: Sequence[Trace | None], near: float) -> float:
     """The value at which a problem is solved, by the least that the references met."""
-    met = [v for trace in known if trace for v in trace.values[-1:]]
-    minima = group.problems[index].minima or (min(met, default=-np.inf),)
-    height = group.height(index)
+    runs = [trace.values for trace in known if trace and trace.values]
+    minima = group.problems[index].minima or (min((v[-1] for v in runs), default=-np.inf),)
+    height = runs[0][0] if runs else group.height(index)  # All begin with the start.
     return max(low + near * (height - low) for low in minima)
 
 

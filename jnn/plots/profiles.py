@@ -67,5 +67,5 @@ def performance_profile(
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_title(title, loc="left", fontweight="bold")
-    axes.legend(frameon=False, loc="lower right", fontsize=8)
+    axes.legend(framealpha=0.85, edgecolor="none", loc="lower right", fontsize=8)
     return saved(canvas, path)
