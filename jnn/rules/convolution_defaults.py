@@ -29,8 +29,10 @@ def default(call: Call, backend: str) -> str:
     if call.product == "conv.filter":
         if inputs <= 4 or not unit:
             return "rows"  # Where "lax" is as fast, it is not within a loop over samples.
-        large = min(call.shape(1)[1:-1]) >= 16 or outputs <= 64
-        return "wide_delta" if window == (3, 3) and large else "im2col"
+        least = min(call.shape(1)[1:-1])
+        if min(inputs, outputs) >= 32 and window in ((3, 3), (5, 5)):
+            return "winograd4" if window == (3, 3) and least >= 8 else "winograd"
+        return "wide_delta" if window == (3, 3) and (least >= 16 or outputs <= 64) else "im2col"
     fewer, more, forward = *sorted((inputs, outputs)), call.product == "conv.value"
     if not unit:
         if forward:

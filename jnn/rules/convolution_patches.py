@@ -15,7 +15,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jnn.rules.arithmetic import dot, mixed, widen
+from jnn.rules.arithmetic import dot, widen
 from jnn.rules.convolution_products import (
     filter_delta,
     input_delta,
@@ -24,7 +24,13 @@ from jnn.rules.convolution_products import (
     rotated,
     value,
 )
-from jnn.rules.convolution_windows import over_chunks, padded, samples, sum_over_chunks, views
+from jnn.rules.convolution_windows import (
+    against,
+    over_samples,
+    padded,
+    sum_over_samples,
+    views,
+)
 from jnn.rules.product import Call
 from jnn.rules.spatial import Pairs, Sizes, output_size, reach
 
@@ -57,11 +63,6 @@ def rows(x: jax.Array, window: Sizes, places: Sizes, stride: Sizes, dilation: Si
     )
 
 
-def over_samples(function: Callable[[jax.Array], jax.Array], x: jax.Array, each: int) -> jax.Array:
-    """`function` of the samples, so many at a time that patches of `each` numbers fit the cache."""
-    return over_chunks(function, (x,), samples(len(x), each * x.dtype.itemsize))
-
-
 @value.implementation("im2col", one_group)
 def value_im2col(
     x: jax.Array, w: jax.Array, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
@@ -74,7 +75,7 @@ def value_im2col(
     def of_samples(x: jax.Array) -> jax.Array:
         return dot(patches(padded(x, padding), window, places, stride, dilation), matrix)
 
-    return over_samples(of_samples, x, math.prod(places) * len(matrix))
+    return over_samples(of_samples, (x,), math.prod(places) * len(matrix))
 
 
 @value.implementation("rows", one_group)
@@ -92,7 +93,7 @@ def value_rows(
         terms = (dot(widen(v), widen(m)) for v, m in zip(seen, matrices, strict=True))
         return jnp.asarray(sum(terms), x.dtype)
 
-    return over_samples(of_samples, x, _row_size(x, places, padding) * matrices.shape[1])
+    return over_samples(of_samples, (x,), _row_size(x, places, padding) * matrices.shape[1])
 
 
 @value.implementation("shifted_rows", one_group)
@@ -115,7 +116,7 @@ def value_shifted_rows(
         return jnp.asarray(sum(terms), x.dtype)
 
     numbers = len(matrix) + entries * outputs
-    return over_samples(of_samples, x, _row_size(x, places, padding) * numbers)
+    return over_samples(of_samples, (x,), _row_size(x, places, padding) * numbers)
 
 
 def leading_views(
@@ -183,7 +184,7 @@ def input_spread(
             z = sum(terms[1:], terms[0])
         return z.astype(delta.dtype)
 
-    return over_samples(of_samples, delta, math.prod(delta.shape[1:-1]) * matrix.shape[1])
+    return over_samples(of_samples, (delta,), math.prod(delta.shape[1:-1]) * matrix.shape[1])
 
 
 @filter_delta.implementation("im2col", one_group)
@@ -197,10 +198,10 @@ def filter_im2col(
 
     def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
         seen = patches(padded(x, room), size, places, stride, dilation)
-        return _against(seen, delta)
+        return against(seen, delta)
 
-    each = math.prod(places) * math.prod(size) * x.shape[-1] * x.dtype.itemsize
-    dw = sum_over_chunks(of_samples, (x, delta), samples(len(x), each))
+    each = math.prod(places) * math.prod(size) * x.shape[-1]
+    dw = sum_over_samples(of_samples, (x, delta), each)
     return dw.reshape(*size, x.shape[-1], -1).astype(x.dtype)
 
 
@@ -216,10 +217,10 @@ def filter_rows(
     def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
         wide = rows(padded(x, room), size, places, stride, dilation)
         seen = leading_views(wide, size, places, stride, dilation)
-        return jnp.stack([_against(v, delta) for v in seen])
+        return jnp.stack([against(v, delta) for v in seen])
 
-    each = _row_size(x, places, room) * size[-1] * x.shape[-1] * x.dtype.itemsize
-    dw = sum_over_chunks(of_samples, (x, delta), samples(len(x), each))
+    each = _row_size(x, places, room) * size[-1] * x.shape[-1]
+    dw = sum_over_samples(of_samples, (x, delta), each)
     return dw.reshape(*size, x.shape[-1], -1).astype(x.dtype)
 
 
@@ -239,19 +240,9 @@ def filter_wide_delta(
         wide = jnp.concatenate([padded(delta, (*still, (s, length - s))) for s in shifts], -1)
         whole = (*places[:-1], places[-1] + length)
         seen = leading_views(padded(x, room), size, whole, stride, dilation)
-        return jnp.stack([_against(v, wide) for v in seen])
+        return jnp.stack([against(v, wide) for v in seen])
 
-    each = math.prod(places) * size[-1] * maps * x.dtype.itemsize
-    dw = sum_over_chunks(of_samples, (x, delta), samples(len(x), each))
+    each = math.prod(places) * size[-1] * maps
+    dw = sum_over_samples(of_samples, (x, delta), each)
     dw = dw.reshape(*size[:-1], x.shape[-1], size[-1], maps)
     return jnp.moveaxis(dw, -2, -3).astype(x.dtype)
-
-
-def _against(seen: jax.Array, delta: jax.Array) -> jax.Array:
-    """`sum seen delta'` over samples and places as one axis; over several, XLA is slower.
-
-    It is faster, too, where the first factor is the narrower one.
-    """
-    seen, delta = (widen(a.reshape(-1, a.shape[-1])) for a in (seen, delta))
-    wide = seen.shape[-1] > delta.shape[-1]
-    return mixed(delta, seen).T if wide else mixed(seen, delta)
