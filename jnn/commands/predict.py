@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from jnn.commands.options import how_of, reading
 from jnn.commands.plain import as_json
 from jnn.commands.scores import confusion, confusion_text, of_classes, of_numbers, scores_text
 from jnn.commands.sources import read
 from jnn.commands.targets import numbered, numbers
-from jnn.commands.train import how_of, reading
 from jnn.commands.trained import Trained
 from jnn.files import whole
 
