@@ -334,6 +334,13 @@ def column(plan: Plan, on: str | None, validated: bool) -> int:
     return names.index(on)
 
 
+def watchable(plan: Plan, validated: bool) -> tuple[str, ...]:
+    """The names of a row's entries, among which is whatever the rules of `stop` watch."""
+    for rule in plan.patient:
+        column(plan, rule.on, validated)
+    return columns(plan, validated)
+
+
 def columns(plan: Plan, validated: bool) -> tuple[str, ...]:
     """The names of a row's entries."""
     held_out = tuple(f"validation_{name}" for name in plan.names if validated)

@@ -11,14 +11,14 @@ from jnn.layers.layer import Layer
 from jnn.train.arguments import USUAL, batch_of, check, check_solver, key_of, pair
 from jnn.train.checkpoints import Checkpoints, checkpoints_of
 from jnn.train.devices import mesh_of, place
-from jnn.train.epoch import EVALUATED, begin, column, columns, length
+from jnn.train.epoch import EVALUATED, begin, length, watchable
 from jnn.train.epochs import Resident, Streamed
 from jnn.train.history import History
 from jnn.train.loop import Loop, Report
 from jnn.train.plan import MESSAGES, WORDS, Plan, metrics_of
 from jnn.train.precision import Precision
 from jnn.train.progress import progress_of
-from jnn.train.stopping import Rule
+from jnn.train.stopping import Rule, rules_of
 from jnn.train.stream import Reader, Stream, stream_of
 
 
@@ -156,13 +156,10 @@ def fit(
         errors.fail("fit", "validation", "one that can be read again", "an iterator", remedy)
     if validation is not None and not held:
         held_out = place(mesh, pair("fit", "validation", validation))
-    rules = tuple(stop) if isinstance(stop, Sequence) else (stop,)
     size = length(samples) if reader else batch_of(batch_size, optimizer, length(samples))
-    plan = Plan(net, loss, optimizer, size, metrics_of(metrics), augment, shuffle, rules,
+    plan = Plan(net, loss, optimizer, size, metrics_of(metrics), augment, shuffle, rules_of(stop),
                 not_finite, precision, mesh)  # fmt: skip
-    names = columns(plan, held_out is not None)
-    for rule in plan.patient:
-        column(plan, rule.on, held_out is not None)
+    names = watchable(plan, held_out is not None)
     given = (params, state, opt_state)
     samples, key, given = place(mesh, (samples, key_of(key), given))
     carry = begin(plan, key, samples, given)

@@ -14,7 +14,7 @@ from jnn.layers.layer import Layer
 from jnn.train.arguments import batch_of, check, check_solver, key_of, pair
 from jnn.train.checkpoints import Checkpoints, checkpoints_of, same_key
 from jnn.train.devices import place
-from jnn.train.epoch import column, columns, first, one
+from jnn.train.epoch import first, one, watchable
 from jnn.train.fault import find
 from jnn.train.loop import interruptible
 from jnn.train.plan import (
@@ -31,7 +31,7 @@ from jnn.train.plan import (
 )
 from jnn.train.precision import Precision
 from jnn.train.progress import Progress, progress_of
-from jnn.train.stopping import Rule
+from jnn.train.stopping import Rule, rules_of
 
 
 class Fits(NamedTuple):
@@ -123,13 +123,10 @@ def fit_many(
     held_out = None if validation is None else pair("fit_many", "validation", validation)
     settings, count = _settings(settings, members)
     check_solver(optimizer, augment=augment, precision=precision)
-    rules = tuple(stop) if isinstance(stop, Sequence) else (stop,)
     n = len(jax.tree.leaves(samples)[0])
     plan = Plan(net, loss, optimizer, batch_of(batch_size, optimizer, n), metrics_of(metrics),
-                augment, shuffle, rules, not_finite, precision)  # fmt: skip
-    names = columns(plan, held_out is not None)
-    for rule in plan.patient:
-        column(plan, rule.on, held_out is not None)
+                augment, shuffle, rules_of(stop), not_finite, precision)  # fmt: skip
+    names = watchable(plan, held_out is not None)
     root = key_of(key)
     numbers = jnp.zeros(count, int) if same else jnp.arange(count)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)

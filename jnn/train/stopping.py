@@ -1,5 +1,6 @@
 """When to stop before the last epoch: decided inside the compiled program."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +38,11 @@ class Still:
 
 
 Rule = Patience | Still
+
+
+def rules_of(stop: Rule | Sequence[Rule]) -> tuple[Rule, ...]:
+    """One rule, or several, as a tuple."""
+    return tuple(stop) if isinstance(stop, Sequence) else (stop,)
 
 
 def patience(
