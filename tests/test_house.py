@@ -34,7 +34,7 @@ ROOMS = {
     "solve": {"errors", "tree", "linesearch"},
     "verify": {"errors", "rules", "plots"},
     "data": {"errors"},
-    "train": {"errors", "files", "tree", "layers", "optim", "solve", "data"},
+    "train": {"errors", "files", "tree", "rules", "layers", "optim", "solve", "data"},
     "estimators": {"errors", "rules", "layers", "models", "optim", "solve", "data", "train"},
     "plots": {"errors"},
 }
