@@ -4,7 +4,15 @@ import warnings
 
 import pytest
 
-from jnn.estimators import LinearRegression, LogisticRegression, MLPClassifier, MLPRegressor
+from jnn.estimators import (
+    CNNClassifier,
+    LinearRegression,
+    LogisticRegression,
+    MLPClassifier,
+    MLPRegressor,
+    RBFClassifier,
+    RBFRegressor,
+)
 
 checks = pytest.importorskip("sklearn.utils.estimator_checks", reason="these are its checks")
 
@@ -50,8 +58,22 @@ FACE = {
         LogisticRegression(),
         MLPClassifier(hidden=(), epochs=1),
         MLPRegressor(hidden=(), epochs=1),
+        pytest.param(RBFClassifier(units=2), marks=pytest.mark.slow),
+        pytest.param(RBFRegressor(units=2), marks=pytest.mark.slow),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_the_face_is_what_scikit_learn_expects(estimator):
     assert not failures(estimator, FACE)
+
+
+# Samples of two or three numbers, which are no square, come before whatever else these ask for.
+NO_IMAGES = {
+    "check_fit_score_takes_y", "check_estimators_overwrite_params", "check_n_features_in",
+    "check_classifiers_one_label", "check_classifiers_regression_target", "check_requires_y_none",
+}  # fmt: skip
+
+
+def test_so_is_that_of_a_network_for_images():
+    found = failures(CNNClassifier(maps=(1,), hidden=(), epochs=1), FACE)
+    assert set(found) <= NO_IMAGES
