@@ -10,7 +10,8 @@ SMALL = 2**22  # Multiplications below which nothing is gained.
 def default(call: Call, backend: str) -> str:
     """Off the CPU, XLA's own convolution; on it, what `benchmarks.conv` measured best.
 
-    The table is benchmarks/results/conv.md, of a machine with two cores; `jnn.tune` measures anew.
+    The table is benchmarks/results/conv.md, of a machine with two cores; lines and volumes stand in
+    cnn.md beside it. `jnn.tune` measures anew.
     """
     if backend != "cpu":
         return "lax"
@@ -21,11 +22,13 @@ def default(call: Call, backend: str) -> str:
             return "shifted"
         return "by_group" if groups <= 16 and _multiplications(call) >= SMALL else "lax"
     plain = set(call.setting("dilation")) == {1} and call.arrays[0][1] in ("float32", "float64")
-    if not plain or len(stride) != 2 or _multiplications(call) < SMALL:
+    unit = set(stride) == {1}
+    if not plain or _multiplications(call) < SMALL:
         return "lax"
+    if len(stride) != 2:
+        return _not_in_the_plane(call) if unit and max(window) > 1 else "lax"
     if math.prod(window) >= 81:
         return "fourier"
-    unit = stride == (1, 1)
     if call.product == "conv.filter":
         if inputs <= 4 or not unit:
             return "rows"  # Where "lax" is as fast, it is not within a loop over samples.
@@ -41,11 +44,22 @@ def default(call: Call, backend: str) -> str:
         return "phases" if max(window) > (1 if inputs <= 16 else 3) else "lax"
     if window == (3, 3) and 32 <= fewer < 128 and more >= 64 and (fewer >= 64 or not forward):
         return "winograd"
-    if fewer >= 128 or inputs <= (1 if forward else 4):
+    if inputs <= 4 and not forward:
+        return "spread"
+    if fewer >= 128 or inputs == 1:
         return "lax"
     if any(before for before, _ in call.setting("padding")):
         return "overrun" if outputs >= 32 or not forward else "lax"
     return "im2col" if forward else "spread"
+
+
+def _not_in_the_plane(call: Call) -> str:
+    line, padding = len(call.setting("stride")) == 1, any(map(any, call.setting("padding")))
+    if call.product == "conv.filter":
+        return "rows" if line else "wide_delta"
+    if line:
+        return "lax"
+    return "shifted_rows" if padding or call.product == "conv.value" else "spread"
 
 
 def _filter(call: Call) -> tuple[tuple[int, ...], int, int]:
