@@ -8,7 +8,7 @@ tiles and maps. The filter gradient is the transpose of this, with the same matr
 
 Behind this polynomials are interpolated, and the points decide how much rounding costs. Tiles of
 four have 0, 1 and -1; tiles of six 0 and the roots of 1/2 and 2. In float32, F(2, 3) is then within
-2e-6 of the largest entry, F(4, 3) within 4e-6; at the usual 0, 1, -1, 2, -2 it were 1e-5.
+2e-6 of the largest entry, F(4, 3) within 4e-6; at the usual 0, 1, -1, 2, -2 it would be 1e-5.
 """
 
 import functools
