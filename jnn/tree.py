@@ -41,7 +41,7 @@ def largest(a: Any) -> jax.Array:
     >>> jnn.tree.largest([jnp.asarray([1.0, -3.0]), jnp.zeros(0)]).item()
     3.0
     """
-    sizes = jax.tree.map(lambda x: jnp.max(jnp.abs(x), initial=0), a)
+    sizes = jax.tree.map(lambda x: jnp.max(jnp.abs(x)) if x.size else jnp.zeros((), x.dtype), a)
     return jax.tree.reduce(jnp.maximum, sizes)
 
 

@@ -2,7 +2,6 @@
 
 import os
 from importlib.metadata import version
-from pathlib import Path
 
 # Set before jax starts: shard_map is tested on host devices. Compiling is what tests cost, and
 # takes half as long without LLVM's optimisations and XLA's newer emitter of loops: the derivative
@@ -12,11 +11,6 @@ os.environ["XLA_FLAGS"] = " ".join([
     "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else "",
 ]).strip()  # fmt: skip
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# Compiled programs are kept for the other processes and the next run.
-os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
-)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
 import numpy as np

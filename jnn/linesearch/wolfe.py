@@ -96,7 +96,7 @@ def wolfe(
 
         low, high = jnp.minimum(best.alpha, other.alpha), jnp.maximum(best.alpha, other.alpha)
         stuck = bracketed & ((high - low <= 4 * eps * high) | (following == trial) & sane)
-        stuck |= (best.alpha == 0) & (high <= eps**2 * start)
+        stuck |= (best.alpha == 0) & (high / eps**2 <= start)
         status = jnp.where(stuck, s.NO_PROGRESS, SEARCHING)
         status = jnp.where(limit, s.AT_LIMIT, status)
         status = jnp.where(accept, s.CONVERGED, status).astype(jnp.int32)

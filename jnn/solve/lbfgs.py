@@ -16,11 +16,14 @@ from jnn.solve.drive import Solver
 
 
 class Pairs(NamedTuple):
-    """The last m steps and changes of the gradient, in a ring; `count` pairs were ever stored."""
+    """The last m steps and changes of the gradient, in a ring; `count` pairs were ever stored.
 
-    s: jax.Array  # (m, n)
-    y: jax.Array  # (m, n)
-    rho: jax.Array  # (m,): 1 / s^T y.
+    The ring has room for one more: what comes next is written there, and counts if it is sound.
+    """
+
+    s: jax.Array  # (m + 1, n)
+    y: jax.Array  # (m + 1, n)
+    rho: jax.Array  # (m + 1,): 1 / s^T y.
     gamma: jax.Array  # The scale of the initial inverse Hessian.
     count: jax.Array
 
@@ -72,7 +75,7 @@ def lbfgs(
 
 def empty(x: jax.Array, memory: int) -> Pairs:
     """No pairs yet, for steps of the shape of `x`."""
-    blank = jnp.zeros((memory, *x.shape), x.dtype)
+    blank = jnp.zeros((memory + 1, *x.shape), x.dtype)
     return Pairs(blank, blank, blank[:, 0], jnp.ones((), x.dtype), jnp.int32(0))
 
 
@@ -82,27 +85,28 @@ def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     Both loops are one here: m turns towards the oldest pair, then m turns back.
 
     >>> from jnn.solve.lbfgs import Pairs, two_loop
-    >>> s = y = jnp.eye(2)[:1]
-    >>> two_loop(Pairs(s, y, jnp.ones(1), jnp.ones(()), jnp.int32(1)), jnp.ones(2)).tolist()
+    >>> s = y = jnp.eye(2)
+    >>> two_loop(Pairs(s, y, jnp.ones(2), jnp.ones(()), jnp.int32(1)), jnp.ones(2)).tolist()
     [1.0, 1.0]
     """
-    m = len(pairs.rho)
-    stored = jnp.minimum(pairs.count, m)
+    room = len(pairs.rho)
+    stored = jnp.minimum(pairs.count, room - 1)
+    oldest = pairs.count - stored
 
     def turn(i, carry):
         h, gammas = carry
-        back = i >= stored
-        j = lax.rem(pairs.count - 1 - jnp.where(back, 2 * stored - 1 - i, i), jnp.int32(m))
+        back = i >= 0
+        j = lax.rem(oldest + jnp.where(back, i, -1 - i), jnp.int32(room))
         at = partial(lax.dynamic_index_in_dim, index=j, keepdims=False)
         s, y = at(pairs.s), at(pairs.y)
-        h = jnp.where(i == stored, pairs.gamma, 1) * h
+        h = jnp.where(i == 0, pairs.gamma, 1) * h
         product = at(pairs.rho) * tree.dot(jnp.where(back, y, s), h)
         # Newest to oldest: g - gamma y. Oldest to newest: h + (gamma - beta) s.
         h += jnp.where(back, (at(gammas) - product) * s, -product * y)
         return h, lax.dynamic_update_index_in_dim(gammas, product, j, 0)
 
     first = jnp.where(stored > 0, 1, pairs.gamma) * gradient
-    return lax.fori_loop(0, 2 * stored, turn, (first, jnp.zeros_like(pairs.rho)))[0]
+    return lax.fori_loop(-stored, stored, turn, (first, jnp.zeros_like(pairs.rho)))[0]
 
 
 def store(pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = True) -> Pairs:
@@ -113,18 +117,13 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = Tru
     curvature, square = tree.dot(s, y), tree.dot(y, y)
     sound = curvature > jnp.finfo(s.dtype).eps * jnp.sqrt(tree.dot(s, s) * square)  # H-177
     sound &= jnp.isfinite(square)
-    j = lax.rem(pairs.count, jnp.int32(len(pairs.rho)))
-    safe = jnp.where(sound, curvature, 1)
-
-    def put(ring: jax.Array, new: jax.Array) -> jax.Array:
-        new = jnp.where(sound, new, lax.dynamic_index_in_dim(ring, j, keepdims=False))
-        return lax.dynamic_update_index_in_dim(ring, new, j, 0)
-
+    place = lax.rem(pairs.count, jnp.int32(len(pairs.rho)))
+    put = partial(lax.dynamic_update_index_in_dim, index=place, axis=0)
     return Pairs(
         put(pairs.s, s),
         put(pairs.y, y),
-        put(pairs.rho, 1 / safe),
-        jnp.where(sound, safe / jnp.where(sound, square, 1), pairs.gamma),  # H-191
+        put(pairs.rho, 1 / jnp.where(sound, curvature, 1)),
+        jnp.where(sound, curvature / jnp.where(sound, square, 1), pairs.gamma),  # H-191
         jnp.where(keep, pairs.count + jnp.int32(sound), 0),
     )
 

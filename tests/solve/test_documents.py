@@ -9,7 +9,7 @@ import pytest
 
 import jnn
 from jnn.solve.bfgs import rank_two
-from jnn.solve.lbfgs import Pairs, store, two_loop
+from jnn.solve.lbfgs import empty, store, two_loop
 from jnn.solve.marquardt import damped_step, decompose
 from tests.golden import golden
 
@@ -92,8 +92,7 @@ def test_algorithm_one_lands_on_the_minimiser_after_two_steps():
 def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory):
     given, expected = case(name)
     n = len(given["g"])
-    blank = jnp.zeros((memory, n))
-    pairs = Pairs(blank, blank, jnp.zeros(memory), jnp.ones(()), jnp.int32(0))
+    pairs = empty(jnp.zeros(n), memory)
     old = jnp.arange(1.0, n + 1)
     if memory == 2:
         pairs = store(pairs, old, 3 * old)  # Falls out of the ring.
@@ -106,6 +105,7 @@ def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory):
         close(pairs.gamma, expected["h0"])
     refused = store(pairs, given["S"][0], -given["Y"][0])  # Negative curvature.
     assert refused.count == pairs.count
+    close(two_loop(refused, given["g"]), expected["r"])
 
 
 def network(given):
