@@ -20,7 +20,7 @@ from jnn.rules.convolution_products import (
     padding_of_filter,
     value,
 )
-from jnn.rules.convolution_windows import over_chunks, padded, samples, sum_over_chunks, views
+from jnn.rules.convolution_windows import over_samples, padded, sum_over_chunks, views
 from jnn.rules.product import Call
 from jnn.rules.spatial import Pairs, Sizes, output_size, reach
 
@@ -46,7 +46,7 @@ def value_shifted(
         seen = views(_wide(x, padding, outputs // groups), window, places, stride, dilation)
         return _weighted(seen, widen(w).reshape(-1, outputs)).astype(x.dtype)
 
-    return over_chunks(of_samples, (x,), _at_a_time(x, places, outputs))
+    return over_samples(of_samples, (x,), _numbers(places, outputs))
 
 
 @input_delta.implementation("shifted", one_map_a_filter)
@@ -65,7 +65,7 @@ def input_shifted(
             dx = dx.reshape(*dx.shape[:-1], groups, outputs // groups).sum(-1)
         return dx.astype(delta.dtype)
 
-    return over_chunks(of_samples, (delta,), _at_a_time(delta, size, outputs))
+    return over_samples(of_samples, (delta,), _numbers(size, outputs))
 
 
 @filter_delta.implementation("shifted", one_map_a_filter)
@@ -97,9 +97,9 @@ def filter_shifted(
     return dw.reshape(*size, 1, outputs).astype(x.dtype)
 
 
-def _at_a_time(x: jax.Array, places: Sizes, maps: int) -> int:
+def _numbers(places: Sizes, maps: int) -> int:
     # Image, image in its padding and result are there at once.
-    return samples(len(x), 4 * math.prod(places) * maps * x.dtype.itemsize)
+    return 4 * math.prod(places) * maps
 
 
 def _wide(x: jax.Array, padding: Pairs, repeats: int, spread: Sizes | None = None) -> jax.Array:

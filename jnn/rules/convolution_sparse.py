@@ -21,7 +21,8 @@ from jax import lax
 
 from jnn.rules import convolution_products as products
 from jnn.rules.connections import Connections
-from jnn.rules.convolution_windows import over_chunks, samples
+from jnn.rules.convolution_windows import over_samples
+from jnn.rules.product import Product
 from jnn.rules.spatial import Sizes
 
 
@@ -55,12 +56,27 @@ def cost(links: int, entries: int) -> int:
 
 
 def value(x: jax.Array, kernels: jax.Array, connections: Connections, **window: Any) -> jax.Array:
-    """H-60, H-61: layer by layer, over a few samples at a time."""
-    number, found = connections.numbers(), layers(connections)
+    """H-60, H-61."""
+    return _through(products.value, x, kernels, connections.numbers(), layers(connections), window)
+
+
+def input_delta(
+    delta: jax.Array, kernels: jax.Array, connections: Connections, **window: Any
+) -> jax.Array:
+    """H-63..74, the sum over C_j."""
+    found = layers(connections, backwards=True)
+    return _through(products.input_delta, delta, kernels, connections.numbers().T, found, window)
+
+
+def _through(
+    product: Product, x: jax.Array, kernels: jax.Array, number: np.ndarray, found: Layers,
+    window: dict[str, Any],
+) -> jax.Array:  # fmt: skip
+    """The sum over the links, layer by layer, over a few samples at a time."""
 
     def of_samples(x: jax.Array) -> jax.Array:
         parts = (
-            products.value(
+            product(
                 pick(x, read), kernels[..., None, number[read, fed]],
                 **window | {"groups": len(read)},
             )
@@ -68,26 +84,7 @@ def value(x: jax.Array, kernels: jax.Array, connections: Connections, **window: 
         )  # fmt: skip
         return added(parts, found)
 
-    return over_chunks(of_samples, (x,), _at_a_time(x))
-
-
-def input_delta(
-    delta: jax.Array, kernels: jax.Array, connections: Connections, **window: Any
-) -> jax.Array:
-    """H-63..74, the sum over C_j: layer by layer, over a few samples at a time."""
-    number, found = connections.numbers(), layers(connections, backwards=True)
-
-    def of_samples(delta: jax.Array) -> jax.Array:
-        parts = (
-            products.input_delta(
-                pick(delta, fed), kernels[..., None, number[into, fed]],
-                **window | {"groups": len(fed)},
-            )
-            for fed, into in found.links()
-        )  # fmt: skip
-        return added(parts, found)
-
-    return over_chunks(of_samples, (delta,), _at_a_time(delta))
+    return over_samples(of_samples, (x,), math.prod(x.shape[1:]))
 
 
 def filter_delta(
@@ -119,10 +116,6 @@ def longer(x: Any, count: int) -> jax.Array:
     """So many maps, zero behind those that are there."""
     room = [(0, 0)] * (x.ndim - 1) + [(0, count - x.shape[-1])]
     return jnp.pad(x, room) if room[-1][1] else x
-
-
-def _at_a_time(x: jax.Array) -> int:
-    return samples(len(x), math.prod(x.shape[1:]) * x.dtype.itemsize)
 
 
 def pick(x: Any, maps: Sequence[int]) -> jax.Array:
