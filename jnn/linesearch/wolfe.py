@@ -5,7 +5,8 @@ minimum, where rounding drowns the decrease of the value, the approximate Wolfe 
 and Zhang (SIAM J. Optim. 16, 2005) take over, which look at slopes only.
 """
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,20 @@ MARGIN = 0.66  # The interval must shrink to this part in two turns, or it is bi
 NEAREST = 1e-3  # The least part of the interval by which a trial leaves the best point.
 RETREAT = 0.25  # After a value that is not finite: this part of the way from the best point.
 GROWTH = 4.0  # While there is no interval yet: the longest extrapolation.
+
+
+class Bracket(NamedTuple):
+    """All that a search remembers but for the step it keeps: numbers only."""
+
+    trial: jax.Array
+    best: Sample
+    other: Sample
+    bracketed: jax.Array  # Whether the minimum lies between the two.
+    widths: tuple[jax.Array, jax.Array]  # Of the last two turns.
+    lowest: jax.Array
+    better: jax.Array  # Whether the last trial is the step to keep.
+    evaluations: jax.Array
+    status: jax.Array
 
 
 def wolfe(
@@ -70,26 +85,22 @@ def wolfe(
     f0, s0 = origin.value, origin.slope
     rounding = relative * jnp.abs(f0)
     zero, inf = jnp.zeros_like(start), jnp.full_like(start, jnp.inf)
-    empty = s.blank(phi, zero)
-    carry = origin.carry if jax.tree.leaves(origin.carry) else empty.carry
+    carry = origin.carry if jax.tree.leaves(origin.carry) else s.blank(phi, zero).carry
     start = jnp.minimum(start, longest)
 
-    def turn(state):
-        trial, best, other, bracketed, widths, kept, evaluations, _ = state
-        now = s.sample(phi, trial)
-        sane = jnp.isfinite(now.value) & jnp.isfinite(now.slope)
-        now = now._replace(value=jnp.where(sane, now.value, jnp.inf))
+    def judge(value: jax.Array, slope: jax.Array, known: Bracket) -> Bracket:
+        trial, best, other, bracketed, widths, lowest, _, evaluations, _ = known
+        sane = jnp.isfinite(value) & jnp.isfinite(slope)
+        now = Sample(trial, jnp.where(sane, value, jnp.inf), slope, ())
         decrease = now.value <= f0 + c1 * trial * s0  # H-187
-        level = (now.value <= f0 + rounding) & (now.slope <= (2 * c1 - 1) * s0)
-        steep = now.slope if not strong else -jnp.abs(now.slope)
+        level = (now.value <= f0 + rounding) & (slope <= (2 * c1 - 1) * s0)
+        steep = slope if not strong else -jnp.abs(slope)
         accept = sane & (decrease | level) & (steep >= c2 * s0)  # H-188, H-190
-        limit = (trial >= longest) & sane & decrease & (now.slope < 0)
+        limit = (trial >= longest) & sane & decrease & (slope < 0)
 
-        kept = s.choose(accept | (now.value < kept.value), now, kept)
-        point = now._replace(carry=())
-        following, bracketed = interpolate(best, other, point, bracketed, relative)
+        following, bracketed = interpolate(best, other, now, bracketed, relative)
         step = trial - best.alpha
-        best, other = shrink(best, other, point, relative)
+        best, other = shrink(best, other, now, relative)
         following = jnp.where(sane, following, best.alpha + RETREAT * step)
         following, widths = guard(following, best, other, bracketed, step, widths)
         following = jnp.minimum(following, longest)
@@ -100,23 +111,33 @@ def wolfe(
         status = jnp.where(stuck, s.NO_PROGRESS, SEARCHING)
         status = jnp.where(limit, s.AT_LIMIT, status)
         status = jnp.where(accept, s.CONVERGED, status).astype(jnp.int32)
-        return following, best, other, bracketed, widths, kept, evaluations + 1, status
+        better = accept | (now.value < lowest)
+        lowest = jnp.minimum(now.value, lowest)
+        return Bracket(
+            following, best, other, bracketed, widths, lowest, better, evaluations + 1, status
+        )
 
-    def unfinished(state):
-        *_, evaluations, status = state
-        return (status == SEARCHING) & (evaluations < max_evaluations)
+    def turn(state: tuple[Bracket, Sample]) -> tuple[Bracket, Sample]:
+        known, kept = state
+        now = s.sample(phi, known.trial)
+        known = s.at_once(partial(judge, now.value, now.slope), known)
+        return known, s.choose(known.better, now, kept)
+
+    def unfinished(state: tuple[Bracket, Sample]) -> jax.Array:
+        known, _ = state
+        return (known.status == SEARCHING) & (known.evaluations < max_evaluations)
 
     status = jnp.where(s0 < 0, SEARCHING, s.NOT_DESCENT)
     status = jnp.where(jnp.isfinite(f0) & jnp.isfinite(s0), status, s.NOT_FINITE)
-    first = origin._replace(carry=())
-    state = (
-        start, first, first, jnp.bool_(False), (inf, inf), origin._replace(carry=carry),
-        jnp.int32(0), status.astype(jnp.int32),
-    )  # fmt: skip
-    _, best, other, _, _, kept, evaluations, status = lax.while_loop(unfinished, turn, state)
-    status = jnp.where(status == SEARCHING, s.OUT_OF_EVALUATIONS, status).astype(jnp.int32)
-    low, high = jnp.minimum(best.alpha, other.alpha), jnp.maximum(best.alpha, other.alpha)
-    return s.result(kept, low, high, evaluations, status)
+    first, no = origin._replace(carry=()), jnp.bool_(False)
+    known = Bracket(
+        start, first, first, no, (inf, inf), f0, no, jnp.int32(0), status.astype(jnp.int32)
+    )
+    known, kept = lax.while_loop(unfinished, turn, (known, origin._replace(carry=carry)))
+    spent = known.status == SEARCHING
+    status = jnp.where(spent, s.OUT_OF_EVALUATIONS, known.status).astype(jnp.int32)
+    ends = known.best.alpha, known.other.alpha
+    return s.result(kept, jnp.minimum(*ends), jnp.maximum(*ends), known.evaluations, status)
 
 
 def interpolate(
