@@ -2,16 +2,17 @@
 
 Problems of similar size are one function, whose surplus unknowns have no slope and stay zero, so
 that a solver compiles once for all of them. Evaluations are counted on the host, which is called
-for values and gradients; for times the problems are branches of one compiled function. A problem's
-best known value is a published minimum, or the least that a few strong solvers meet, the
-references, which go on until they can do no more. A run solves the problem at the first evaluation
-within a part of 1e-6 of the height of the start above it, below which the function is flat.
+for values and gradients; for times each problem is compiled with each solver. A problem's best
+known value is a published minimum, or the least that a few strong solvers meet, the references,
+which go on until they can do no more. A run solves the problem at the first evaluation within a
+part of 1e-6 of the height of the start above it, below which the function is flat.
 """
 
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +22,10 @@ import numpy as np
 
 from benchmarks.peers_solve import Make
 
-STEPS = 1000
+STEPS = 5000
 NEAR = 1e-6
 SIZES = (10, 100, 1000)  # Unknowns up to which problems share a program.
-MOST = 40  # Problems in one.
-ROUNDS = 3
+ROUNDS = 11
 Clock = Callable[[], float]
 WALL: Clock = time.perf_counter
 CACHE = "a file that keeps the runs, so that a stopped benchmark goes on"
@@ -201,14 +201,12 @@ class Cache:
             partial.replace(self.path)
 
 
-def groups(problems: Sequence[Problem], most: int) -> list[Group]:
+def groups(problems: Sequence[Problem]) -> list[Group]:
     """The problems, in groups of similar size."""
-    found, below = [], 0
-    for size in SIZES:
-        alike = [p for p in problems if below < len(p.x0) <= size]
-        found += [Group(alike[i : i + most]) for i in range(0, len(alike), most)]
-        below = size
-    return found
+    found = [
+        [p for p in problems if below < len(p.x0) <= size] for below, size in pairwise((0, *SIZES))
+    ]
+    return [Group(alike) for alike in found if alike]
 
 
 def measure(
@@ -223,7 +221,7 @@ def measure(
     first = [name for name in solvers if name in REFERENCES] or list(solvers)
     order = sorted(solvers, key=lambda name: name not in first)
     ends: dict[str, float] = {}  # The values at which the problems are solved.
-    for i, group in enumerate(groups(problems, len(problems))):
+    for i, group in enumerate(groups(problems)):
         for name in order:
             program = Program(solvers[name], group.counted)
             for k, problem in enumerate(group.problems):
@@ -235,19 +233,18 @@ def measure(
                 if trace is None or not trace.tells(end):
                     cache.put(group.trace(program, k, end), suite, name, problem.name)
             tell(program, cache, f"{suite}, group {i}: {name}")
-    for i, group in enumerate(groups(problems[::timed], MOST) if rounds else ()):
-        programs = {name: Program(make, group.compiled) for name, make in solvers.items()}
-        for k, problem in enumerate(group.problems):
-            traces = {name: cache.get(suite, name, problem.name) for name in solvers}
-            end = ends[problem.name]
-            new = {
-                name: t for name, t in traces.items() if t and t.first(end) and t.seconds is None
-            }
-            times = timing(group, k, end, {name: programs[name] for name in new}, rounds, clock)
-            for name, seconds in times.items():
-                cache.put(new[name]._replace(seconds=seconds), suite, name, problem.name)
-        for name, program in programs.items():
-            tell(program, cache, f"{suite}, times {i}: {name}")
+    for problem in problems[::timed] if rounds else ():
+        group, end = Group([problem]), ends[problem.name]
+        traces = {name: cache.get(suite, name, problem.name) for name in solvers}
+        new = {
+            name: (trace, Program(solvers[name], group.compiled)) for name, trace in traces.items()
+            if trace and trace.first(end) and trace.seconds is None
+        }  # fmt: skip
+        times = timing(group, end, {name: p for name, (_, p) in new.items()}, rounds, clock)
+        for name, seconds in times.items():
+            cache.put(new[name][0]._replace(seconds=seconds), suite, name, problem.name)
+        print(f"{suite}, times: {problem.name}", file=sys.stderr, flush=True)
+        cache.keep()
 
     def run(name: str, problem: str) -> Run:
         trace = cache.get(suite, name, problem) or Trace([], [])
@@ -272,12 +269,12 @@ def level(group: Group, index: int, known: Sequence[Trace | None], near: float) 
 
 
 def timing(
-    group: Group, index: int, end: float, programs: dict[str, Program], rounds: int, clock: Clock
+    group: Group, end: float, programs: dict[str, Program], rounds: int, clock: Clock
 ) -> dict[str, float]:
-    """Seconds until solved, medians of rounds in which all take turns."""
+    """Seconds until a group's one problem is solved, medians of rounds in which all take turns."""
     times: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(rounds + 1):  # The first may compile.
         for name, program in programs.items():
-            seconds = group.run(program, index, end, clock)
+            seconds = group.run(program, 0, end, clock)
             times[name] += [seconds] if turn else []
     return {name: float(np.median(seconds)) for name, seconds in times.items()}

@@ -123,7 +123,7 @@ def at_once(f: Callable[[Any], Any], state: Any) -> Any:
     if jax.default_backend() != "cpu":
         return f(state)
     once = lax.optimization_barrier(jnp.bool_(True))
-    return lax.while_loop(lambda c: c[0], lambda c: (~c[0], f(c[1])), (once, state))[1]
+    return lax.while_loop(lambda c: c[0], lambda c: (jnp.bool_(False), f(c[1])), (once, state))[1]
 
 
 def choose(condition: jax.Array, one: Any, other: Any) -> Any:

@@ -14,6 +14,9 @@ from jnn.solve.bfgs import LOOSE, lifted
 from jnn.solve.descent import Method, Move, descent, unit_start
 from jnn.solve.drive import Solver
 
+FEW = 64  # Bytes of a vector up to which XLA makes one kernel of the two loops on a CPU.
+product = partial(jnp.matmul, precision=tree.HIGHEST)
+
 
 class Pairs(NamedTuple):
     """The last m steps and changes of the gradient, in a ring; `count` pairs were ever stored.
@@ -26,6 +29,8 @@ class Pairs(NamedTuple):
     rho: jax.Array  # (m + 1,): 1 / s^T y.
     gamma: jax.Array  # The scale of the initial inverse Hessian.
     count: jax.Array
+    sy: jax.Array | None  # (m + 1, m + 1): s_i^T y_j for every y_j not older than s_i,
+    yy: jax.Array | None  # and y_i^T y_j; neither where there are few unknowns.
 
 
 @cache
@@ -76,38 +81,79 @@ def lbfgs(
 
 def empty(x: jax.Array, memory: int) -> Pairs:
     """No pairs yet, for steps of the shape of `x`."""
-    blank = jnp.zeros((memory + 1, *x.shape), x.dtype)
-    return Pairs(blank, blank, blank[:, 0], jnp.ones((), x.dtype), jnp.int32(0))
+    room = memory + 1
+    blank = jnp.zeros((room, *x.shape), x.dtype)
+    products = None if x.nbytes <= FEW else jnp.zeros((room, room), x.dtype)
+    return Pairs(blank, blank, blank[:, 0], jnp.ones((), x.dtype), jnp.int32(0), products, products)
 
 
 def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     """The product of the inverse Hessian with a vector (Algorithm 2, corrected).
 
-    Both loops are one here: m turns towards the oldest pair, then m turns back.
-
-    >>> from jnn.solve.lbfgs import Pairs, two_loop
-    >>> s = y = jnp.eye(2)
-    >>> two_loop(Pairs(s, y, jnp.ones(2), jnp.ones(()), jnp.int32(1)), jnp.ones(2)).tolist()
-    [1.0, 1.0]
+    >>> from jnn.solve.lbfgs import empty, store, two_loop
+    >>> pairs = store(empty(jnp.zeros(2), 3), jnp.array([2.0, 0.0]), jnp.array([4.0, 0.0]))
+    >>> two_loop(pairs, jnp.ones(2)).tolist()
+    [0.5, 0.5]
     """
-    room = len(pairs.rho)
-    stored = jnp.minimum(pairs.count, room - 1)
-    oldest = pairs.count - stored
+    if pairs.sy is None or pairs.yy is None:
+        return over_vectors(pairs, gradient)
+    return over_factors(pairs, pairs.sy, pairs.yy, gradient)
+
+
+def over_vectors(pairs: Pairs, gradient: jax.Array) -> jax.Array:
+    """Both loops as one, as printed: m turns towards the oldest pair, then m turns back."""
+    oldest, stored, room = ring(pairs)
 
     def turn(i, carry):
         h, gammas = carry
         back = i >= 0
-        j = lax.rem(oldest + jnp.where(back, i, -1 - i), jnp.int32(room))
+        j = lax.rem(oldest + jnp.where(back, i, -1 - i), room)
         at = partial(lax.dynamic_index_in_dim, index=j, keepdims=False)
         s, y = at(pairs.s), at(pairs.y)
         h = jnp.where(i == 0, pairs.gamma, 1) * h
-        product = at(pairs.rho) * tree.dot(jnp.where(back, y, s), h)
+        gamma = at(pairs.rho) * tree.dot(jnp.where(back, y, s), h)
         # Newest to oldest: g - gamma y. Oldest to newest: h + (gamma - beta) s.
-        h += jnp.where(back, (at(gammas) - product) * s, -product * y)
-        return h, lax.dynamic_update_index_in_dim(gammas, product, j, 0)
+        h += jnp.where(back, (at(gammas) - gamma) * s, -gamma * y)
+        return h, lax.dynamic_update_index_in_dim(gammas, gamma, j, 0)
 
     first = jnp.where(stored > 0, 1, pairs.gamma) * gradient
     return lax.fori_loop(-stored, stored, turn, (first, jnp.zeros_like(pairs.rho)))[0]
+
+
+def over_factors(pairs: Pairs, sy: jax.Array, yy: jax.Array, gradient: jax.Array) -> jax.Array:
+    """The two loops over the factors of the pairs alone, whose inner products are known.
+
+    What Algorithm 2 adds to the gradient is a combination of the pairs: four products of a matrix
+    and a vector do what is long, and each pair is read twice in all.
+    """
+    oldest, stored, room = ring(pairs)
+    sg, yg = product(pairs.s, gradient), product(pairs.y, gradient)
+    at = partial(lax.dynamic_index_in_dim, keepdims=False)
+    put = partial(lax.dynamic_update_index_in_dim, axis=0)
+    none = jnp.zeros_like(pairs.rho)
+
+    def back(i, gammas):  # Newest to oldest, in h = g - sum of gamma y.
+        j = lax.rem(oldest + stored - 1 - i, room)
+        gamma = at(pairs.rho, j) * (at(sg, j) - tree.dot(at(sy, j), gammas))
+        return put(gammas, gamma, index=j)
+
+    gammas = lax.fori_loop(0, stored, back, none)
+    yh = pairs.gamma * (yg - product(yy, gammas))
+
+    def forth(i, steps):  # Oldest to newest, in h + sum of (gamma - beta) s.
+        j = lax.rem(oldest + i, room)
+        beta = at(pairs.rho, j) * (at(yh, j) + tree.dot(at(sy, j, 1), steps))
+        return put(steps, at(gammas, j) - beta, index=j)
+
+    steps = lax.fori_loop(0, stored, forth, none)
+    return pairs.gamma * (gradient - product(gammas, pairs.y)) + product(steps, pairs.s)
+
+
+def ring(pairs: Pairs) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The place of the oldest pair, but for whole rounds, how many there are, and the places."""
+    room = jnp.int32(len(pairs.rho))
+    stored = jnp.minimum(pairs.count, room - 1)
+    return pairs.count - stored, stored, room
 
 
 def store(pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = True) -> Pairs:
@@ -119,13 +165,23 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = Tru
     sound = curvature > jnp.finfo(s.dtype).eps * jnp.sqrt(tree.dot(s, s) * square)  # H-177
     sound &= jnp.isfinite(square)
     place = lax.rem(pairs.count, jnp.int32(len(pairs.rho)))
-    put = partial(lax.dynamic_update_index_in_dim, index=place, axis=0)
+    put = partial(lax.dynamic_update_index_in_dim, index=place)
+    sy, yy = pairs.sy, pairs.yy
+    if sy is not None:  # What does not count is multiplied by 0, which infinities would survive.
+        s, y = jnp.where(sound, s, 0), jnp.where(sound, y, 0)
+    new_s, new_y = put(pairs.s, s, axis=0), put(pairs.y, y, axis=0)
+    if sy is not None and yy is not None:
+        along_s, along_y = product(new_s, y), product(new_y, y)
+        along_s, along_y = (jnp.where(jnp.isfinite(v), v, 0) for v in (along_s, along_y))
+        sy, yy = put(sy, along_s, axis=1), put(put(yy, along_y, axis=0), along_y, axis=1)
     return Pairs(
-        put(pairs.s, s),
-        put(pairs.y, y),
-        put(pairs.rho, 1 / jnp.where(sound, curvature, 1)),
+        new_s,
+        new_y,
+        put(pairs.rho, 1 / jnp.where(sound, curvature, 1), axis=0),
         jnp.where(sound, curvature / jnp.where(sound, square, 1), pairs.gamma),  # H-191
         jnp.where(keep, pairs.count + jnp.int32(sound), 0),
+        sy,
+        yy,
     )
 
 
@@ -136,4 +192,4 @@ def within(pairs: Pairs, free: jax.Array) -> Pairs:
     eps = jnp.finfo(s.dtype).eps
     sound = curvature > eps * jnp.sqrt(jnp.sum(s * s, axis=1) * jnp.sum(y * y, axis=1))
     rho = jnp.where(sound, 1 / jnp.where(sound, curvature, 1), 0)
-    return pairs._replace(s=s, y=y, rho=rho)
+    return pairs._replace(s=s, y=y, rho=rho, sy=None, yy=None)

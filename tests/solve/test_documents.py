@@ -88,24 +88,31 @@ def test_algorithm_one_lands_on_the_minimiser_after_two_steps():
     close(jnn.minimize(f, given["x0"], solver, max_steps=2, tol=0.0).params, expected["x2"])
 
 
+@pytest.mark.parametrize("room", [0, 20])  # Few unknowns, over vectors; many, over factors.
 @pytest.mark.parametrize(("name", "memory"), [("LBFGS-twoloop-m2", 2), ("LBFGS-twoloop-k1", 3)])
-def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory):
+def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory, room):
     given, expected = case(name)
     n = len(given["g"])
-    pairs = empty(jnp.zeros(n), memory)
-    old = jnp.arange(1.0, n + 1)
+
+    def pad(v):
+        return jnp.pad(v, (0, room))
+
+    g, old = pad(given["g"]), pad(jnp.arange(1.0, n + 1))
+    pairs = empty(g, memory)
+    assert (pairs.yy is None) == (room == 0)
     if memory == 2:
         pairs = store(pairs, old, 3 * old)  # Falls out of the ring.
     for s, y in zip(given["S"], given["Y"], strict=True):
-        pairs = store(pairs, s, y)
-    close(two_loop(pairs, given["g"]), expected["r"])
+        pairs = store(pairs, pad(s), pad(y))
+    close(two_loop(pairs, g)[:n], expected["r"])
     if "H_dense" in expected:
-        dense = jax.vmap(partial(two_loop, pairs))(jnp.eye(n))
-        close(dense, expected["H_dense"])
+        dense = jax.vmap(partial(two_loop, pairs))(jnp.eye(n, n + room))
+        close(dense[:, :n], expected["H_dense"])
         close(pairs.gamma, expected["h0"])
-    refused = store(pairs, given["S"][0], -given["Y"][0])  # Negative curvature.
-    assert refused.count == pairs.count
-    close(two_loop(refused, given["g"]), expected["r"])
+    for y in (-pad(given["Y"][0]), jnp.inf * g):  # Negative curvature, and none at all.
+        refused = store(pairs, pad(given["S"][0]), y)
+        assert refused.count == pairs.count
+        close(two_loop(refused, g)[:n], expected["r"])
 
 
 def network(given):
