@@ -20,7 +20,6 @@ SEARCHING = -1
 MARGIN = 0.66  # The interval must shrink to this part in two turns, or it is bisected.
 NEAREST = 1e-3  # The least part of the interval by which a trial leaves the best point.
 RETREAT = 0.25  # After a value that is not finite: this part of the way from the best point.
-GROWTH = 4.0  # While there is no interval yet: the longest extrapolation.
 
 
 class Bracket(NamedTuple):
@@ -46,6 +45,7 @@ def wolfe(
     c2: float = 0.9,
     strong: bool = True,
     longest: float = float("inf"),
+    growth: float = 4.0,
     noise: float | None = None,
     max_evaluations: int = 30,
 ) -> Search:
@@ -68,6 +68,7 @@ def wolfe(
       c2: see above; 0.9 for quasi-Newton directions, 0.1 for conjugate gradients.
       strong: whether the slope's size is bounded, or only its steepness downhill.
       longest: the largest alpha allowed.
+      growth: the longest extrapolation, in units of the last, while no minimum is enclosed.
       noise: relative rounding error of the value; the default is 100 of the dtype's epsilon.
       max_evaluations: after which the search gives up.
 
@@ -79,6 +80,7 @@ def wolfe(
     """
     errors.number("wolfe", "c1", c1, 0, 1)
     errors.number("wolfe", "c2", c2, c1, 1)
+    errors.number("wolfe", "growth", growth, 1.1)
     origin, start = s.origin_sample("wolfe", origin, start)
     eps = float(jnp.finfo(start.dtype).eps)
     relative = 100 * eps if noise is None else noise
@@ -102,7 +104,7 @@ def wolfe(
         step = trial - best.alpha
         best, other = shrink(best, other, now, relative)
         following = jnp.where(sane, following, best.alpha + RETREAT * step)
-        following, widths = guard(following, best, other, bracketed, step, widths)
+        following, widths = guard(following, best, other, bracketed, step, widths, growth)
         following = jnp.minimum(following, longest)
 
         low, high = jnp.minimum(best.alpha, other.alpha), jnp.maximum(best.alpha, other.alpha)
@@ -214,6 +216,7 @@ def guard(
     bracketed: jax.Array,
     step: jax.Array,
     widths: tuple[jax.Array, jax.Array],
+    growth: float,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """Keeps the next trial inside the interval, which must shrink, or ahead of the last step."""
     low, high = jnp.minimum(best.alpha, other.alpha), jnp.maximum(best.alpha, other.alpha)
@@ -224,7 +227,7 @@ def guard(
     forward = jnp.abs(following - best.alpha) >= jnp.abs(least - best.alpha)
     following = jnp.where(sound & ~forward, least, following)
     ahead = jnp.where(jnp.isnan(following), jnp.inf, following)  # From `best`, the last trial.
-    ahead = jnp.clip(ahead, best.alpha + 1.1 * step, best.alpha + GROWTH * step)
+    ahead = jnp.clip(ahead, best.alpha + 1.1 * step, best.alpha + growth * step)
     following = jnp.where(bracketed, jnp.where(sound, following, middle), ahead)
     return following, (jnp.where(bracketed, high - low, widths[0]), widths[0])
 

@@ -10,28 +10,48 @@ import jax.numpy as jnp
 from jnn import tree
 from jnn.linesearch import Search, wolfe
 from jnn.solve.descent import Method, Move, descent, unit_start
-from jnn.solve.drive import Solver
+from jnn.solve.drive import Solver, State
 
 # Loose: the direction has a natural length, and 1 is often right (§7.2).
 LOOSE = partial(wolfe, c2=0.9)
 
 
+# The first step may be far too short, and a line that is nearly a parabola says how far to go.
+FAR = partial(LOOSE, growth=100.0)
+FEW = 20  # Unknowns.
+
+
 class Inverse(NamedTuple):
-    """The inverse Hessian, and whether it is still the unit matrix."""
+    """The inverse Hessian, whether it is still the unit matrix, and how far the last step fell."""
 
     h: jax.Array
     unit: jax.Array
+    fall: jax.Array
 
 
 @cache
-def bfgs(*, damped: bool = False, search: Callable[..., Search] = LOOSE) -> Solver:
+def bfgs(
+    *, scaled: bool | None = None, damped: bool = False, search: Callable[..., Search] = FAR
+) -> Solver:
     """BFGS with a strong Wolfe search (Algorithm 1, corrected).
 
     Printed, the algorithm repeats its first line search and returns the iterate before the last.
     Here the first step, along the gradient, scales the unit matrix (H-191) and is the first pair.
     A pair without positive curvature changes nothing (H-177).
 
+    Fewer than 20 unknowns keep the unit matrix where H-191 would make it smaller: a matrix that is
+    too large costs a step or two for each unknown, one that is too small can cost many. Of CUTEst's
+    102 problems with at most ten unknowns that solves 96, and 95 of them in at most twice the
+    evaluations of the best of three libraries; with H-191 in full 94 and 80. Of its 16 with 11 to
+    100 unknowns, four take less than a third of the evaluations with H-191 in full.
+
+    Where a search has to go beyond 1, all of the matrix grows by `s^T B s / s^T y` (Al-Baali's
+    scaling, which only enlarges). The first trial is 1, or, if that is less, where a parabola falls
+    as far as the last step did, `2 (f_old - f) / -f'`.
+
     Args:
+      scaled: whether H-191 counts in full, which makes the method independent of the unit of f, or
+        only where it enlarges. None: in full for 20 unknowns and more, without those that rest.
       damped: lifts a curvature that is too small instead of skipping the pair (Powell); for
         searches that do not ensure it, such as `armijo`.
       search: the line search; `wolfe` with c2 = 0.9 suits a direction whose natural step is 1.
@@ -42,7 +62,7 @@ def bfgs(*, damped: bool = False, search: Callable[..., Search] = LOOSE) -> Solv
     """
 
     def begin(x: jax.Array) -> Inverse:
-        return Inverse(jnp.eye(x.size, dtype=x.dtype), jnp.bool_(True))
+        return Inverse(jnp.eye(x.size, dtype=x.dtype), jnp.bool_(True), jnp.zeros((), x.dtype))
 
     def direction(_, inverse: Inverse, state, gradient) -> jax.Array:
         return -jnp.dot(inverse.h, gradient, precision=tree.HIGHEST)
@@ -55,13 +75,31 @@ def bfgs(*, damped: bool = False, search: Callable[..., Search] = LOOSE) -> Solv
         sound = curvature > jnp.finfo(s.dtype).eps * jnp.sqrt(tree.dot(s, s) * square)
         sound &= jnp.isfinite(square)
         unit = inverse.unit | move.restarted | ~move.moved
+        known = sound & move.moved
+        divisor = jnp.where(sound, curvature, 1)
+        scale = curvature / jnp.where(sound, square, 1)
+        if scaled is not True:
+            few = scaled is False or jnp.sum(s != 0) < FEW
+            scale = jnp.where(few, jnp.maximum(scale, 1), scale)
         eye = jnp.eye(s.size, dtype=s.dtype)
-        scale = jnp.where(sound & move.moved, curvature / jnp.where(sound, square, 1), 1)
-        h = jnp.where(unit, scale * eye, inverse.h)
+        # s = alpha d with B d = -g, so that s^T B s = -alpha^2 d^T g.
+        longer = jnp.maximum(-(move.alpha**2) * move.slope / divisor, 1)
+        longer = jnp.where(known & (move.alpha > 1), longer, 1)
+        h = jnp.where(unit, jnp.where(known, scale, 1) * eye, longer * inverse.h)
         after = rank_two(h, s, jnp.where(sound, y, s))
-        return Inverse(jnp.where(sound & move.moved, after, h), unit & ~(sound & move.moved))
+        fall = move.old.value - move.new.value
+        return Inverse(jnp.where(known, after, h), unit & ~known, fall)
 
-    return descent(Method(begin, direction, update, unit_start), search, "bfgs")
+    return descent(Method(begin, direction, update, first_trial), search, "bfgs")
+
+
+def first_trial(
+    inverse: Inverse, fresh: jax.Array, state: State, direction: jax.Array, slope: jax.Array
+) -> jax.Array:
+    """Where a parabola has fallen as far as by the last step, but at most 1."""
+    start = unit_start(inverse, fresh, state, direction, slope)
+    known = ~fresh & (inverse.fall > 0)
+    return jnp.where(known, jnp.minimum(start, 2 * inverse.fall / -slope), start)
 
 
 def lifted(s: jax.Array, y: jax.Array, bs: jax.Array) -> jax.Array:

@@ -157,6 +157,14 @@ def test_a_fall_for_ever_ends_with_a_status():
     assert bound.alpha == 5
 
 
+def test_growth_is_how_far_it_goes_at_once():
+    phi = jax.value_and_grad(lambda t: (t - 1000.0) ** 2)
+    near, far = run(wolfe, phi, c2=0.1), run(wolfe, phi, c2=0.1, growth=1000.0)
+    assert (near.success, far.success) == (True, True)
+    assert far.evaluations == 2  # The second trial is where the secant meets zero.
+    assert near.evaluations > 5
+
+
 def test_a_lying_slope_ends_with_a_status():
     phi = lambda t: (1 + t, -jnp.ones_like(t))  # noqa: E731
     for search in (wolfe, armijo):
@@ -244,3 +252,5 @@ def test_bad_settings_raise():
         wolfe(phi, 0.0)
     with pytest.raises(ValueError, match="c2"):
         run(wolfe, phi, c1=0.5, c2=0.1)
+    with pytest.raises(ValueError, match="growth"):
+        run(wolfe, phi, growth=1.0)

@@ -81,7 +81,7 @@ def test_one_update_of_the_inverse_hessian():
 def test_algorithm_one_lands_on_the_minimiser_after_two_steps():
     given, expected = case("BFGS-Alg1-corrected")
     f = quadratic(given["A"], given["b"])
-    solver = jnn.bfgs(search=exact)
+    solver = jnn.bfgs(scaled=True, search=exact)
     first = jnn.minimize(f, given["x0"], solver, max_steps=1, tol=0.0)
     close(first.params, expected["x1"])
     close(first.state.memory.own.h, expected["H1"])

@@ -206,6 +206,32 @@ def test_bounds_hold_and_the_solution_is_scipys():
     assert int(found.evaluations) <= 2 * theirs.nfev
 
 
+def test_bfgs_keeps_a_large_matrix_for_few_unknowns_and_scales_it_for_many():
+    def work(n, condition, solver):
+        curvatures = condition ** jnp.linspace(0, 1, n)
+        f = lambda x: 50 * jnp.sum(curvatures * (x - 1) ** 2)  # noqa: E731
+        found = jnn.minimize(f, jnp.zeros(n), solver, tol=1e-3)
+        assert found.success
+        return int(found.evaluations)
+
+    with jax.enable_x64(True):
+        assert 3 * work(8, 1e8, jnn.bfgs()) <= 2 * work(8, 1e8, jnn.bfgs(scaled=True))
+        assert 2 * work(50, 3.0, jnn.bfgs()) < work(50, 3.0, jnn.bfgs(scaled=False))
+
+
+def test_scaled_bfgs_does_not_see_the_unit_of_the_value():
+    def run(solver, c):
+        start = jnp.array([-1.2, 1.0])
+        return jnn.minimize(lambda x: c * rosenbrock(x), start, solver, tol=0.1 * c)
+
+    with jax.enable_x64(True):
+        one, two = (run(jnn.bfgs(scaled=True), c) for c in (1.0, 1024.0))
+        three = run(jnn.bfgs(), 1024.0)
+    assert one.evaluations == two.evaluations
+    np.testing.assert_allclose(one.params, two.params, rtol=1e-6)
+    assert np.abs(np.asarray(three.params - two.params)).max() > 1e-6
+
+
 def test_damping_keeps_pairs_that_armijo_would_lose():
     damped = jnn.lbfgs(damped=True, search=jnn.linesearch.armijo)
     plain = jnn.lbfgs(search=jnn.linesearch.armijo)
