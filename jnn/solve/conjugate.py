@@ -14,7 +14,7 @@ from jnn.solve.drive import Solver, State
 from jnn.solve.lbfgs import Pairs, empty, store, two_loop
 
 ORTHOGONAL = 0.2  # Powell's test: successive gradients of a quadratic are orthogonal.
-ACCURATE = partial(wolfe, c2=0.1)  # As accurate as conjugacy needs.
+ACCURATE = partial(wolfe, c2=0.2)  # As accurate as conjugacy needs.
 
 
 class Conjugate(NamedTuple):
@@ -74,7 +74,7 @@ def nonlinear_cg(
     search: Callable[..., Search] = ACCURATE,
     preconditioner: Callable[[jax.Array], jax.Array] | None = None,
     restart: int | None = None,
-    memory: int = 11,
+    memory: int = 20,
 ) -> Solver:
     """Conjugate gradients for any smooth function.
 
@@ -88,7 +88,7 @@ def nonlinear_cg(
 
     Args:
       beta: one of these.
-      search: the line search, as accurate as `wolfe` with c2 = 0.1, or `exact`.
+      search: the line search, as accurate as `wolfe` with c2 = 0.2, or `exact`.
       preconditioner: applies an approximate inverse Hessian to a vector of all parameters.
       restart: along the gradient after so many steps; by default only where beta is 0.
       memory: pairs of steps and changes of the gradient to keep, 0 for none. Successive gradients
