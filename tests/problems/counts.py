@@ -110,6 +110,7 @@ SOLVERS: dict[str, tuple[Any, int]] = {
     "lbfgs": (jnn.lbfgs, 1500),
     "cg": (jnn.nonlinear_cg, 3000),
     "bfgs": (jnn.bfgs, 1500),
+    "newton_cg": (jnn.newton_cg, 1500),
 }
 
 
