@@ -10,7 +10,7 @@ from jax import lax
 
 from jnn import errors, tree
 from jnn.linesearch import Search
-from jnn.solve.bfgs import LOOSE, lifted
+from jnn.solve.bfgs import FAR, lifted
 from jnn.solve.descent import Method, Move, descent, unit_start
 from jnn.solve.drive import Solver
 
@@ -35,7 +35,11 @@ class Pairs(NamedTuple):
 
 @cache
 def lbfgs(
-    *, memory: int = 20, damped: bool = False, search: Callable[..., Search] = LOOSE
+    *,
+    memory: int = 20,
+    scaled: bool = False,
+    damped: bool = False,
+    search: Callable[..., Search] = FAR,
 ) -> Solver:
     """L-BFGS with the last `memory` pairs and a strong Wolfe search (Algorithms 2 and 3).
 
@@ -45,12 +49,16 @@ def lbfgs(
     `y^T s / y^T y` of the newest pair (H-191; the text says Hessian). A pair without positive
     curvature is not stored (H-177).
 
+    With at most `memory` unknowns the initial matrix is `|s| / |y|` instead, which is larger: the
+    pairs soon span all directions, and what they leave is flat.
+
     It heeds the `bounds` of `minimize`: entries at a bound that the gradient pushes against are
     held, the pairs speak of the others only, and the search follows the projected line.
 
     Args:
       memory: the number of pairs. Twenty instead of ten save a tenth of the evaluations on CUTEst's
         small problems and solve three more; where these cost nothing, ten run faster.
+      scaled: whether H-191 holds for few unknowns as well.
       damped: lifts a curvature that is too small instead of skipping the pair (Powell); for
         searches that do not ensure it, such as `armijo`.
       search: the line search; `wolfe` with c2 = 0.9 suits a direction whose natural step is 1.
@@ -74,7 +82,7 @@ def lbfgs(
         if damped:
             y = lifted(s, y, -move.alpha * move.old.gradient)
         pairs = pairs._replace(count=jnp.where(move.restarted, 0, pairs.count))
-        return store(pairs, s, y, move.moved)
+        return store(pairs, s, y, move.moved, few=0 if scaled else memory)
 
     return descent(Method(begin, direction, update, unit_start), search, "lbfgs", bounded=True)
 
@@ -156,14 +164,19 @@ def ring(pairs: Pairs) -> tuple[jax.Array, jax.Array, jax.Array]:
     return pairs.count - stored, stored, room
 
 
-def store(pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = True) -> Pairs:
+def store(
+    pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = True, few: int = 0
+) -> Pairs:
     """Puts a pair in the place of the oldest (Algorithm 3), if its curvature is positive.
 
-    With `keep` false all pairs are forgotten.
+    With `keep` false all pairs are forgotten. The initial matrix is that of H-191, but for `few`
+    unknowns, without those that rest, its geometric mean with `s^T s / s^T y`.
     """
-    curvature, square = tree.dot(s, y), tree.dot(y, y)
-    sound = curvature > jnp.finfo(s.dtype).eps * jnp.sqrt(tree.dot(s, s) * square)  # H-177
-    sound &= jnp.isfinite(square)
+    curvature, square, length = tree.dot(s, y), tree.dot(y, y), tree.dot(s, s)
+    size = jnp.sqrt(length) * jnp.sqrt(square)
+    sound = (curvature > jnp.finfo(s.dtype).eps * size) & jnp.isfinite(square)  # H-177
+    gamma = curvature if not few else jnp.where(jnp.sum(s != 0) <= few, size, curvature)
+    gamma /= jnp.where(sound, square, 1)  # H-191
     place = lax.rem(pairs.count, jnp.int32(len(pairs.rho)))
     put = partial(lax.dynamic_update_index_in_dim, index=place)
     sy, yy = pairs.sy, pairs.yy
@@ -178,7 +191,7 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = Tru
         new_s,
         new_y,
         put(pairs.rho, 1 / jnp.where(sound, curvature, 1), axis=0),
-        jnp.where(sound, curvature / jnp.where(sound, square, 1), pairs.gamma),  # H-191
+        jnp.where(sound, gamma, pairs.gamma),
         jnp.where(keep, pairs.count + jnp.int32(sound), 0),
         sy,
         yy,

@@ -115,6 +115,18 @@ def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory, room):
         close(two_loop(refused, g)[:n], expected["r"])
 
 
+def test_the_initial_matrix_of_few_unknowns_is_larger():
+    s, y = jnp.array([1.0, 0.0, 2.0]), jnp.array([3.0, 1.0, 1.0])
+    for few, gamma in ((0, 5 / 11), (1, 5 / 11), (2, (5 / 11) ** 0.5)):  # Two of s move.
+        close(store(empty(s, 2), s, y, few=few).gamma, gamma)
+    f = quadratic(jnp.diag(jnp.array([1.0, 100.0])), jnp.ones(2))
+    one, two = (
+        jnn.minimize(f, jnp.zeros(2), jnn.lbfgs(scaled=scaled), max_steps=2, tol=0.0).state
+        for scaled in (False, True)
+    )
+    assert one.memory.own.gamma > 1.01 * two.memory.own.gamma
+
+
 def network(given):
     # The documents' order: the input index runs fastest, so W is ravelled by columns.
     order = [("W1", "b1"), ("W2", "b2")]
