@@ -14,11 +14,9 @@ from jnn.solve.drive import Solver, State
 
 # Loose: the direction has a natural length, and 1 is often right (§7.2).
 LOOSE = partial(wolfe, c2=0.9)
-
-
 # The first step may be far too short, and a line that is nearly a parabola says how far to go.
 FAR = partial(LOOSE, growth=100.0)
-FEW = 20  # Unknowns.
+FEW = 20  # Unknowns below which H-191 only enlarges.
 
 
 class Inverse(NamedTuple):
