@@ -77,13 +77,13 @@ class Run(NamedTuple):
 class Program:
     """A solver on a function, made when it is first called."""
 
-    def __init__(self, make: Make, f: Callable) -> None:
+    def __init__(self, make: Make, f: Callable, steps: int = STEPS) -> None:
         """Nothing is made yet."""
-        self.make, self.f, self.made = make, f, None
+        self.make, self.f, self.steps, self.made = make, f, steps, None
 
     def __call__(self, x: jax.Array, case: Case) -> Any:
         """The solver's answer."""
-        self.made = self.made or self.make(self.f, STEPS)
+        self.made = self.made or self.make(self.f, self.steps)
         return self.made(x, case)
 
 
@@ -212,6 +212,7 @@ def groups(problems: Sequence[Problem]) -> list[Group]:
 def measure(
     suite: str, problems: Sequence[Problem], solvers: dict[str, Make], cache: Cache,
     near: float = NEAR, rounds: int = ROUNDS, clock: Clock = WALL, timed: int = 1,
+    steps: int = STEPS,
 ) -> dict[str, list[Run]]:  # fmt: skip
     """The runs of all solvers, in the order of the problems, but for those in the cache.
 
@@ -223,7 +224,7 @@ def measure(
     ends: dict[str, float] = {}  # The values at which the problems are solved.
     for i, group in enumerate(groups(problems)):
         for name in order:
-            program = Program(solvers[name], group.counted)
+            program = Program(solvers[name], group.counted, steps)
             for k, problem in enumerate(group.problems):
                 known = [cache.get(suite, other, problem.name) for other in first]
                 ends[problem.name] = level(group, k, known, near)
@@ -236,13 +237,10 @@ def measure(
     for problem in problems[::timed] if rounds else ():
         group, end = Group([problem]), ends[problem.name]
         traces = {name: cache.get(suite, name, problem.name) for name in solvers}
-        new = {
-            name: (trace, Program(solvers[name], group.compiled)) for name, trace in traces.items()
-            if trace and trace.first(end) and trace.seconds is None
-        }  # fmt: skip
-        times = timing(group, end, {name: p for name, (_, p) in new.items()}, rounds, clock)
-        for name, seconds in times.items():
-            cache.put(new[name][0]._replace(seconds=seconds), suite, name, problem.name)
+        new = {name: t for name, t in traces.items() if t and t.first(end) and t.seconds is None}
+        programs = {name: Program(solvers[name], group.compiled, steps) for name in new}
+        for name, seconds in timing(group, end, programs, rounds, clock).items():
+            cache.put(new[name]._replace(seconds=seconds), suite, name, problem.name)
         print(f"{suite}, times: {problem.name}", file=sys.stderr, flush=True)
         cache.keep()
 
