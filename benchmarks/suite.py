@@ -212,19 +212,21 @@ def groups(problems: Sequence[Problem]) -> list[Group]:
 def measure(
     suite: str, problems: Sequence[Problem], solvers: dict[str, Make], cache: Cache,
     near: float = NEAR, rounds: int = ROUNDS, clock: Clock = WALL, timed: int = 1,
-    steps: int = STEPS,
+    fewer: dict[str, int] | None = None,
 ) -> dict[str, list[Run]]:  # fmt: skip
     """The runs of all solvers, in the order of the problems, but for those in the cache.
 
     The references among the solvers run first, all others only until a problem is solved; one that
     ended there runs again where a reference has since gone lower. One problem in `timed` is timed.
+    Some solvers may have `fewer` steps than others.
     """
     first = [name for name in solvers if name in REFERENCES] or list(solvers)
     order = sorted(solvers, key=lambda name: name not in first)
+    steps = dict.fromkeys(solvers, STEPS) | (fewer or {})
     ends: dict[str, float] = {}  # The values at which the problems are solved.
     for i, group in enumerate(groups(problems)):
         for name in order:
-            program = Program(solvers[name], group.counted, steps)
+            program = Program(solvers[name], group.counted, steps[name])
             for k, problem in enumerate(group.problems):
                 known = [cache.get(suite, other, problem.name) for other in first]
                 ends[problem.name] = level(group, k, known, near)
@@ -238,7 +240,7 @@ def measure(
         group, end = Group([problem]), ends[problem.name]
         traces = {name: cache.get(suite, name, problem.name) for name in solvers}
         new = {name: t for name, t in traces.items() if t and t.first(end) and t.seconds is None}
-        programs = {name: Program(solvers[name], group.compiled, steps) for name in new}
+        programs = {name: Program(solvers[name], group.compiled, steps[name]) for name in new}
         for name, seconds in timing(group, end, programs, rounds, clock).items():
             cache.put(new[name]._replace(seconds=seconds), suite, name, problem.name)
         print(f"{suite}, times: {problem.name}", file=sys.stderr, flush=True)
