@@ -46,7 +46,7 @@ CLASSES = {
 }  # fmt: skip
 TAUS = (1, 2, 10)
 TIMED = 8  # Of CUTEst one problem in so many is timed.
-FEWER = 1000  # Steps there of those that take many products with the Hessian in each.
+FEWER = 1000  # Steps there of those with a matrix or its products, which take long.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,7 +123,7 @@ def cutest(chosen: Any, path: Path | None) -> str:
     return (
         f"{body}\n\n{len(found)} problems of at most {chosen.unknowns:,} unknowns in their default "
         f"size, as sif2jax writes them{part}, in float64; {STEPS:,} steps at most, {FEWER:,} with "
-        "products of the Hessian. Solved: within a part of 1e-6 of the height of the start above "
+        "a matrix or its products. Solved: within a part of 1e-6 of the height of the start above "
         "the least value that SciPy's or jnn's "
         f"Newton and quasi-Newton methods meet.{times}"
     )
@@ -181,7 +181,7 @@ def race(
     """A table for each class of solvers, and the profiles of all classes in one picture."""
     rounds = 1 if chosen.quick else chosen.rounds
     cache, every = Cache(chosen.cache), solvers(chosen.quick)
-    slow = dict.fromkeys(CLASSES["Products with the Hessian"], fewer)
+    slow = dict.fromkeys((*CLASSES["A matrix"], *CLASSES["Products with the Hessian"]), fewer)
     found = measure(suite, problems, every, cache, near, rounds, chosen.clock, timed, slow)
     classes = {
         title: {name: found[name] for name in names if name in found}
