@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jnn import tree
 from jnn.linesearch import Search, wolfe
-from jnn.solve.descent import Method, Move, descent, unit_start
-from jnn.solve.drive import Solver, State
+from jnn.solve.descent import Method, Move, descent, fall_start, no_fall
+from jnn.solve.drive import Solver
 
 # Loose: the direction has a natural length, and 1 is often right (§7.2).
 LOOSE = partial(wolfe, c2=0.9)
@@ -60,7 +60,7 @@ def bfgs(
     """
 
     def begin(x: jax.Array) -> Inverse:
-        return Inverse(jnp.eye(x.size, dtype=x.dtype), jnp.bool_(True), jnp.zeros((), x.dtype))
+        return Inverse(jnp.eye(x.size, dtype=x.dtype), jnp.bool_(True), no_fall(x))
 
     def direction(_, inverse: Inverse, state, gradient) -> jax.Array:
         return -jnp.dot(inverse.h, gradient, precision=tree.HIGHEST)
@@ -91,13 +91,9 @@ def bfgs(
     return descent(Method(begin, direction, update, first_trial), search, "bfgs")
 
 
-def first_trial(
-    inverse: Inverse, fresh: jax.Array, state: State, direction: jax.Array, slope: jax.Array
-) -> jax.Array:
+def first_trial(inverse: Inverse, *start: Any) -> jax.Array:
     """Where a parabola has fallen as far as by the last step, but at most 1."""
-    start = unit_start(inverse, fresh, state, direction, slope)
-    known = ~fresh & (inverse.fall > 0)
-    return jnp.where(known, jnp.minimum(start, 2 * inverse.fall / -slope), start)
+    return jnp.minimum(fall_start(inverse.fall, *start), 1)
 
 
 def lifted(s: jax.Array, y: jax.Array, bs: jax.Array) -> jax.Array:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jnn import errors, tree
 from jnn.linesearch import Search, wolfe
-from jnn.solve.descent import Method, Move, descent, unit_start
-from jnn.solve.drive import Solver, State
+from jnn.solve.descent import Method, Move, descent, fall_start, no_fall
+from jnn.solve.drive import Solver
 from jnn.solve.lbfgs import Pairs, empty, store, two_loop
 
 ORTHOGONAL = 0.2  # Powell's test: successive gradients of a quadratic are orthogonal.
@@ -133,17 +133,3 @@ def nonlinear_cg(
         return jnp.where(known.scaled & ~fresh, 1, first)
 
     return descent(Method(begin, direction, update, start), search, "nonlinear_cg")
-
-
-def no_fall(x: jax.Array) -> jax.Array:
-    """The fall of the value before the first step."""
-    return jnp.zeros((), x.dtype)
-
-
-def fall_start(
-    fall: jax.Array, fresh: jax.Array, state: State, direction: jax.Array, slope: jax.Array
-) -> jax.Array:
-    """Directions of no natural length: the step that would lower the value as the last one did."""
-    first = unit_start((), fresh, state, direction, slope)
-    guess = -2 * fall / slope
-    return jnp.where(fresh | ~(guess > 0) | ~jnp.isfinite(guess), first, guess)

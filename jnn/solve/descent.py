@@ -121,3 +121,17 @@ def unit_start(
     del own, state, slope
     square = tree.dot(direction, direction)
     return jnp.where(fresh & (square > 1), 1 / jnp.sqrt(square), 1)
+
+
+def no_fall(x: jax.Array) -> jax.Array:
+    """The fall of the value before the first step."""
+    return jnp.zeros((), x.dtype)
+
+
+def fall_start(
+    fall: jax.Array, fresh: jax.Array, state: State, direction: jax.Array, slope: jax.Array
+) -> jax.Array:
+    """Directions of no natural length: the step that would lower the value as the last one did."""
+    first = unit_start((), fresh, state, direction, slope)
+    guess = -2 * fall / slope
+    return jnp.where(fresh | ~(guess > 0) | ~jnp.isfinite(guess), first, guess)

@@ -14,8 +14,15 @@ from jnn.solve.bfgs import FAR, lifted
 from jnn.solve.descent import Method, Move, descent, unit_start
 from jnn.solve.drive import Solver
 
-FEW = 64  # Bytes of a vector up to which XLA makes one kernel of the two loops on a CPU.
+SHORT = 64  # Bytes of a vector up to which XLA makes one kernel of the two loops on a CPU.
 product = partial(jnp.matmul, precision=tree.HIGHEST)
+
+
+class Products(NamedTuple):
+    """Inner products of the pairs: s_i^T y_j, for every y_j not older than s_i, and y_i^T y_j."""
+
+    sy: jax.Array  # (m + 1, m + 1)
+    yy: jax.Array  # (m + 1, m + 1)
 
 
 class Pairs(NamedTuple):
@@ -29,8 +36,7 @@ class Pairs(NamedTuple):
     rho: jax.Array  # (m + 1,): 1 / s^T y.
     gamma: jax.Array  # The scale of the initial inverse Hessian.
     count: jax.Array
-    sy: jax.Array | None  # (m + 1, m + 1): s_i^T y_j for every y_j not older than s_i,
-    yy: jax.Array | None  # and y_i^T y_j; neither where there are few unknowns.
+    products: Products | None  # None where vectors are short.
 
 
 @cache
@@ -91,8 +97,9 @@ def empty(x: jax.Array, memory: int) -> Pairs:
     """No pairs yet, for steps of the shape of `x`."""
     room = memory + 1
     blank = jnp.zeros((room, *x.shape), x.dtype)
-    products = None if x.nbytes <= FEW else jnp.zeros((room, room), x.dtype)
-    return Pairs(blank, blank, blank[:, 0], jnp.ones((), x.dtype), jnp.int32(0), products, products)
+    square = jnp.zeros((room, room), x.dtype)
+    products = None if x.nbytes <= SHORT else Products(square, square)
+    return Pairs(blank, blank, blank[:, 0], jnp.ones((), x.dtype), jnp.int32(0), products)
 
 
 def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
@@ -103,9 +110,9 @@ def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     >>> two_loop(pairs, jnp.ones(2)).tolist()
     [0.5, 0.5]
     """
-    if pairs.sy is None or pairs.yy is None:
+    if pairs.products is None:
         return over_vectors(pairs, gradient)
-    return over_factors(pairs, pairs.sy, pairs.yy, gradient)
+    return over_factors(pairs, pairs.products, gradient)
 
 
 def over_vectors(pairs: Pairs, gradient: jax.Array) -> jax.Array:
@@ -128,13 +135,14 @@ def over_vectors(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     return lax.fori_loop(-stored, stored, turn, (first, jnp.zeros_like(pairs.rho)))[0]
 
 
-def over_factors(pairs: Pairs, sy: jax.Array, yy: jax.Array, gradient: jax.Array) -> jax.Array:
+def over_factors(pairs: Pairs, products: Products, gradient: jax.Array) -> jax.Array:
     """The two loops over the factors of the pairs alone, whose inner products are known.
 
     What Algorithm 2 adds to the gradient is a combination of the pairs: four products of a matrix
     and a vector do what is long, and each pair is read twice in all.
     """
     oldest, stored, room = ring(pairs)
+    sy, yy = products
     sg, yg = product(pairs.s, gradient), product(pairs.y, gradient)
     at = partial(lax.dynamic_index_in_dim, keepdims=False)
     put = partial(lax.dynamic_update_index_in_dim, axis=0)
@@ -179,22 +187,24 @@ def store(
     gamma /= jnp.where(sound, square, 1)  # H-191
     place = lax.rem(pairs.count, jnp.int32(len(pairs.rho)))
     put = partial(lax.dynamic_update_index_in_dim, index=place)
-    sy, yy = pairs.sy, pairs.yy
-    if sy is not None:  # What does not count is multiplied by 0, which infinities would survive.
+    products = pairs.products
+    if (
+        products is not None
+    ):  # What does not count is multiplied by 0, which infinities would survive.
         s, y = jnp.where(sound, s, 0), jnp.where(sound, y, 0)
     new_s, new_y = put(pairs.s, s, axis=0), put(pairs.y, y, axis=0)
-    if sy is not None and yy is not None:
+    if products is not None:
         along_s, along_y = product(new_s, y), product(new_y, y)
         along_s, along_y = (jnp.where(jnp.isfinite(v), v, 0) for v in (along_s, along_y))
-        sy, yy = put(sy, along_s, axis=1), put(put(yy, along_y, axis=0), along_y, axis=1)
+        yy = put(put(products.yy, along_y, axis=0), along_y, axis=1)
+        products = Products(put(products.sy, along_s, axis=1), yy)
     return Pairs(
         new_s,
         new_y,
         put(pairs.rho, 1 / jnp.where(sound, curvature, 1), axis=0),
         jnp.where(sound, gamma, pairs.gamma),
         jnp.where(keep, pairs.count + jnp.int32(sound), 0),
-        sy,
-        yy,
+        products,
     )
 
 
@@ -205,4 +215,4 @@ def within(pairs: Pairs, free: jax.Array) -> Pairs:
     eps = jnp.finfo(s.dtype).eps
     sound = curvature > eps * jnp.sqrt(jnp.sum(s * s, axis=1) * jnp.sum(y * y, axis=1))
     rho = jnp.where(sound, 1 / jnp.where(sound, curvature, 1), 0)
-    return pairs._replace(s=s, y=y, rho=rho, sy=None, yy=None)
+    return pairs._replace(s=s, y=y, rho=rho, products=None)

@@ -10,8 +10,7 @@ from jax import lax
 
 from jnn import errors
 from jnn.linesearch import Search, armijo, exact
-from jnn.solve.conjugate import fall_start, no_fall
-from jnn.solve.descent import Method, Move, descent
+from jnn.solve.descent import Method, Move, descent, fall_start, no_fall
 from jnn.solve.drive import Solver
 
 

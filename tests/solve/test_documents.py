@@ -99,7 +99,7 @@ def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory, room):
 
     g, old = pad(given["g"]), pad(jnp.arange(1.0, n + 1))
     pairs = empty(g, memory)
-    assert (pairs.yy is None) == (room == 0)
+    assert (pairs.products is None) == (room == 0)
     if memory == 2:
         pairs = store(pairs, old, 3 * old)  # Falls out of the ring.
     for s, y in zip(given["S"], given["Y"], strict=True):
