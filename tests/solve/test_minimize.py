@@ -272,53 +272,6 @@ def test_the_solution_is_differentiable_by_the_implicit_function_theorem():
         np.testing.assert_allclose(held[0], expected[0], rtol=1e-8, atol=1e-12)
 
 
-def test_newton_multiplies_with_the_hessian_of_logistic_regression():
-    with jax.enable_x64(True):
-        random = np.random.default_rng(7)
-        x = np.asarray(random.normal(size=(40, 3)))
-        t = (x @ [1.0, -2.0, 0.5] + random.normal(size=40) > 0).astype(np.float64)
-
-        def loss(w):  # By its hand-written rule.
-            return jnn.sigmoid_cross_entropy(jnp.asarray(x) @ w, jnp.asarray(t))
-
-        found = jnn.minimize(loss, jnp.zeros(3), jnn.newton_cg(), tol=1e-10)
-        w = np.zeros(3)
-        for _ in range(8):  # Newton's method with X^T D X / m as a matrix.
-            p = 1 / (1 + np.exp(-x @ w))
-            w -= np.linalg.solve((x.T * (p * (1 - p))) @ x / 40, x.T @ (p - t) / 40)
-        assert found.success
-        np.testing.assert_allclose(found.params, w, rtol=1e-8)
-        assert found.steps <= 8  # As fast, too.
-
-
-def test_newton_follows_a_bent_valley_of_negative_curvature():
-    # CUTEst's GROWTHLS: the growth of elements in Gaussian elimination, by its size.
-    n = np.array([8.0, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 25])
-    growth = [8.0, 8.4305, 9.5294, 10.4627, 12.0, 13.0205, 14.5949, 16.1078, 18.0596, 20.4569,
-              24.25, 32.9863]  # fmt: skip
-    logs = np.log(n)
-
-    def misfit(u):
-        return jnp.sum((u[0] * jnp.exp(logs * (u[1] + logs * u[2])) - np.array(growth)) ** 2)
-
-    with jax.enable_x64(True):
-        start = jnp.array([100.0, 0.0, 0.0])
-        found = jnn.minimize(misfit, start, jnn.newton_cg(), tol=1e-6, max_steps=200)
-        assert found.success
-        np.testing.assert_allclose(found.value, 1.0040405841, rtol=1e-9)
-
-
-def test_newton_leaves_a_saddle():
-    f = lambda x: x[0] ** 4 / 4 - x[0] ** 2 / 2 + 50 * x[1] ** 2  # noqa: E731
-    for scale in (1.0, 1e-6):  # The size of a function does not matter.
-        found = jnn.minimize(
-            lambda x, s=scale: s * f(x), jnp.array([1e-3, 1.0]), jnn.newton_cg(), tol=1e-5 * scale
-        )
-        assert found.success
-        assert found.evaluations < 40
-        np.testing.assert_allclose(found.params, [1, 0], atol=1e-4)
-
-
 def test_progress_prints_a_line_a_step(capsys):
     jnn.minimize(rosenbrock, jnp.array([-1.2, 1.0]), progress=True, max_steps=3)
     jax.effects_barrier()
