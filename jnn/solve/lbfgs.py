@@ -14,29 +14,19 @@ from jnn.solve.bfgs import FAR, lifted
 from jnn.solve.descent import Method, Move, descent, unit_start
 from jnn.solve.drive import Solver
 
-SHORT = 64  # Bytes of a vector up to which XLA makes one kernel of the two loops on a CPU.
+SHORT = 64  # Bytes of a vector up to which the two loops are as fast as products of matrices.
 product = partial(jnp.matmul, precision=tree.HIGHEST)
 
 
-class Products(NamedTuple):
-    """Inner products of the pairs: s_i^T y_j, for every y_j not older than s_i, and y_i^T y_j."""
-
-    sy: jax.Array  # (m + 1, m + 1)
-    yy: jax.Array  # (m + 1, m + 1)
-
-
 class Pairs(NamedTuple):
-    """The last m steps and changes of the gradient, in a ring; `count` pairs were ever stored.
+    """The last m steps and changes of the gradient, in a ring, each pair scaled to s^T y = 1."""
 
-    The ring has room for one more: what comes next is written there, and counts if it is sound.
-    """
-
-    s: jax.Array  # (m + 1, n)
-    y: jax.Array  # (m + 1, n)
-    rho: jax.Array  # (m + 1,): 1 / s^T y.
+    s: jax.Array  # (m, n)
+    y: jax.Array  # (m, n)
+    # (m, m): of the matrix of s_i^T y_j for every y_j not older than s_i, 0 where there is no pair.
+    inverse: jax.Array | None  # None where vectors are short.
     gamma: jax.Array  # The scale of the initial inverse Hessian.
-    count: jax.Array
-    products: Products | None  # None where vectors are short.
+    count: jax.Array  # How many pairs were ever stored.
 
 
 @cache
@@ -95,81 +85,50 @@ def lbfgs(
 
 def empty(x: jax.Array, memory: int) -> Pairs:
     """No pairs yet, for steps of the shape of `x`."""
-    room = memory + 1
-    blank = jnp.zeros((room, *x.shape), x.dtype)
-    square = jnp.zeros((room, room), x.dtype)
-    products = None if x.nbytes <= SHORT else Products(square, square)
-    return Pairs(blank, blank, blank[:, 0], jnp.ones((), x.dtype), jnp.int32(0), products)
+    blank = jnp.zeros((memory, x.size), x.dtype)
+    inverse = None if x.nbytes <= SHORT else jnp.zeros((memory, memory), x.dtype)
+    return Pairs(blank, blank, inverse, jnp.ones((), x.dtype), jnp.int32(0))
 
 
 def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     """The product of the inverse Hessian with a vector (Algorithm 2, corrected).
+
+    Its factors gamma solve `R gamma = S g` with the triangular matrix R of the `s_i^T y_j`, those
+    of its second loop a system with `R^T`; so that matrices do without loops where R^-1 is known.
 
     >>> from jnn.solve.lbfgs import empty, store, two_loop
     >>> pairs = store(empty(jnp.zeros(2), 3), jnp.array([2.0, 0.0]), jnp.array([4.0, 0.0]))
     >>> two_loop(pairs, jnp.ones(2)).tolist()
     [0.5, 0.5]
     """
-    if pairs.products is None:
+    if pairs.inverse is None:
         return over_vectors(pairs, gradient)
-    return over_factors(pairs, pairs.products, gradient)
+    gammas = product(pairs.inverse, product(pairs.s, gradient))
+    h = pairs.gamma * (gradient - product(gammas, pairs.y))
+    steps = product(gammas - product(pairs.y, h), pairs.inverse)
+    return h + product(steps, pairs.s)
 
 
 def over_vectors(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     """Both loops as one, as printed: m turns towards the oldest pair, then m turns back."""
-    oldest, stored, room = ring(pairs)
+    room = jnp.int32(len(pairs.s))
+    stored = jnp.minimum(pairs.count, room)
 
     def turn(i, carry):
         h, gammas = carry
         back = i >= 0
-        j = lax.rem(oldest + jnp.where(back, i, -1 - i), room)
+        j = lax.rem(pairs.count - stored + jnp.where(back, i, -1 - i), room)
         at = partial(lax.dynamic_index_in_dim, index=j, keepdims=False)
         s, y = at(pairs.s), at(pairs.y)
         h = jnp.where(i == 0, pairs.gamma, 1) * h
-        gamma = at(pairs.rho) * tree.dot(jnp.where(back, y, s), h)
+        gamma = tree.dot(jnp.where(back, y, s), h)
         # Newest to oldest: g - gamma y. Oldest to newest: h + (gamma - beta) s.
         h += jnp.where(back, (at(gammas) - gamma) * s, -gamma * y)
         return h, lax.dynamic_update_index_in_dim(gammas, gamma, j, 0)
 
     first = jnp.where(stored > 0, 1, pairs.gamma) * gradient
-    return lax.fori_loop(-stored, stored, turn, (first, jnp.zeros_like(pairs.rho)))[0]
-
-
-def over_factors(pairs: Pairs, products: Products, gradient: jax.Array) -> jax.Array:
-    """The two loops over the factors of the pairs alone, whose inner products are known.
-
-    What Algorithm 2 adds to the gradient is a combination of the pairs: four products of a matrix
-    and a vector do what is long, and each pair is read twice in all.
-    """
-    oldest, stored, room = ring(pairs)
-    sy, yy = products
-    sg, yg = product(pairs.s, gradient), product(pairs.y, gradient)
-    at = partial(lax.dynamic_index_in_dim, keepdims=False)
-    put = partial(lax.dynamic_update_index_in_dim, axis=0)
-    none = jnp.zeros_like(pairs.rho)
-
-    def back(i, gammas):  # Newest to oldest, in h = g - sum of gamma y.
-        j = lax.rem(oldest + stored - 1 - i, room)
-        gamma = at(pairs.rho, j) * (at(sg, j) - tree.dot(at(sy, j), gammas))
-        return put(gammas, gamma, index=j)
-
-    gammas = lax.fori_loop(0, stored, back, none)
-    yh = pairs.gamma * (yg - product(yy, gammas))
-
-    def forth(i, steps):  # Oldest to newest, in h + sum of (gamma - beta) s.
-        j = lax.rem(oldest + i, room)
-        beta = at(pairs.rho, j) * (at(yh, j) + tree.dot(at(sy, j, 1), steps))
-        return put(steps, at(gammas, j) - beta, index=j)
-
-    steps = lax.fori_loop(0, stored, forth, none)
-    return pairs.gamma * (gradient - product(gammas, pairs.y)) + product(steps, pairs.s)
-
-
-def ring(pairs: Pairs) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The place of the oldest pair, but for whole rounds, how many there are, and the places."""
-    room = jnp.int32(len(pairs.rho))
-    stored = jnp.minimum(pairs.count, room - 1)
-    return pairs.count - stored, stored, room
+    blank = jnp.zeros(len(pairs.s), first.dtype)
+    return lax.fori_loop(-stored, stored, turn, (first, blank))[0]
 
 
 def store(
@@ -185,27 +144,35 @@ def store(
     sound = (curvature > jnp.finfo(s.dtype).eps * size) & jnp.isfinite(square)  # H-177
     gamma = curvature if not few else jnp.where(jnp.sum(s != 0) <= few, size, curvature)
     gamma /= jnp.where(sound, square, 1)  # H-191
-    place = lax.rem(pairs.count, jnp.int32(len(pairs.rho)))
-    put = partial(lax.dynamic_update_index_in_dim, index=place)
-    products = pairs.products
-    if (
-        products is not None
-    ):  # What does not count is multiplied by 0, which infinities would survive.
-        s, y = jnp.where(sound, s, 0), jnp.where(sound, y, 0)
-    new_s, new_y = put(pairs.s, s, axis=0), put(pairs.y, y, axis=0)
-    if products is not None:
-        along_s, along_y = product(new_s, y), product(new_y, y)
-        along_s, along_y = (jnp.where(jnp.isfinite(v), v, 0) for v in (along_s, along_y))
-        yy = put(put(products.yy, along_y, axis=0), along_y, axis=1)
-        products = Products(put(products.sy, along_s, axis=1), yy)
+    root = jnp.sqrt(jnp.where(sound, curvature, 1))
+    place = lax.rem(pairs.count, jnp.int32(len(pairs.s)))
+
+    def put(rows: jax.Array, row: jax.Array) -> jax.Array:
+        row = jnp.where(sound, row / root, lax.dynamic_index_in_dim(rows, place, 0, False))
+        return lax.dynamic_update_index_in_dim(rows, row, place, 0)
+
+    new_s, inverse = put(pairs.s, s), pairs.inverse
+    if inverse is not None:
+        after = bordered(inverse, product(new_s, jnp.where(sound, y, 0) / root), place)
+        inverse = jnp.where(keep, jnp.where(sound, after, inverse), 0)
     return Pairs(
         new_s,
-        new_y,
-        put(pairs.rho, 1 / jnp.where(sound, curvature, 1), axis=0),
+        put(pairs.y, y),
+        inverse,
         jnp.where(sound, gamma, pairs.gamma),
         jnp.where(keep, pairs.count + jnp.int32(sound), 0),
-        products,
     )
+
+
+def bordered(inverse: jax.Array, column: jax.Array, place: jax.Array) -> jax.Array:
+    """The inverse of the triangular matrix after the pair at `place` has become the newest.
+
+    `[R r; 0 1]` has the inverse `[R^-1 -R^-1 r; 0 1]`, and what is left of R without the oldest
+    pair the same part of its inverse.
+    """
+    here = jnp.arange(len(column), dtype=place.dtype) == place
+    column = jnp.where(here, 1, -product(inverse, jnp.where(here, 0, column)))
+    return jnp.where(here[None, :], column[:, None], jnp.where(here[:, None], 0, inverse))
 
 
 def within(pairs: Pairs, free: jax.Array) -> Pairs:
@@ -214,5 +181,6 @@ def within(pairs: Pairs, free: jax.Array) -> Pairs:
     curvature = jnp.sum(s * y, axis=1)
     eps = jnp.finfo(s.dtype).eps
     sound = curvature > eps * jnp.sqrt(jnp.sum(s * s, axis=1) * jnp.sum(y * y, axis=1))
-    rho = jnp.where(sound, 1 / jnp.where(sound, curvature, 1), 0)
-    return pairs._replace(s=s, y=y, rho=rho, products=None)
+    scale = jnp.where(sound, lax.rsqrt(jnp.where(sound, curvature, 1)), 0)
+    s, y = s * scale[:, None], y * scale[:, None]
+    return pairs._replace(s=s, y=y, inverse=None)

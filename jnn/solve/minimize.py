@@ -13,6 +13,7 @@ from jnn.solve.bfgs import bfgs
 from jnn.solve.conjugate import nonlinear_cg
 from jnn.solve.drive import Run, Solver, drive
 from jnn.solve.implicit import attach
+from jnn.solve.kernel import one_kernel
 from jnn.solve.lbfgs import lbfgs
 from jnn.solve.newton import newton_cg
 from jnn.solve.objective import Box, Objective, flat_box
@@ -135,7 +136,11 @@ def search(
     x, unravel = tree.ravel("minimize", x0, "x0")
     objective = make_objective(f, unravel, args, has_aux, box)
     report = reporter(callback, progress, unravel)
-    run = drive(solver, objective, x, tolerances, watched, max_steps, report, history)
+
+    def go(x: jax.Array) -> Run:
+        return drive(solver, objective, x, tolerances, watched, max_steps, report, history)
+
+    run = one_kernel(go, x)
     return run, unravel(run.state.x)
 
 

@@ -88,7 +88,7 @@ def test_algorithm_one_lands_on_the_minimiser_after_two_steps():
     close(jnn.minimize(f, given["x0"], solver, max_steps=2, tol=0.0).params, expected["x2"])
 
 
-@pytest.mark.parametrize("room", [0, 20])  # Few unknowns, over vectors; many, over factors.
+@pytest.mark.parametrize("room", [0, 20])  # Few unknowns, in loops; many, with matrices.
 @pytest.mark.parametrize(("name", "memory"), [("LBFGS-twoloop-m2", 2), ("LBFGS-twoloop-k1", 3)])
 def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory, room):
     given, expected = case(name)
@@ -99,7 +99,7 @@ def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory, room):
 
     g, old = pad(given["g"]), pad(jnp.arange(1.0, n + 1))
     pairs = empty(g, memory)
-    assert (pairs.products is None) == (room == 0)
+    assert (pairs.inverse is None) == (room == 0)
     if memory == 2:
         pairs = store(pairs, old, 3 * old)  # Falls out of the ring.
     for s, y in zip(given["S"], given["Y"], strict=True):

@@ -1,0 +1,125 @@
+"""A small loop as one kernel of XLA's CPU backend.
+
+That backend makes a kernel of each fused operation and calls one after the other, which costs many
+times what the kernels do where arrays have a few numbers. A call with XLA's own attribute
+`xla_cpu_small_call`, which it gives to loops that touch less than a kilobyte, becomes one kernel
+with all that it calls. Here loops get it that are small enough not to need a second core.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import core, lax
+from jax.custom_batching import custom_vmap
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.core import subjaxprs
+
+LARGEST = 2**18  # Bytes of an array: what a core's own cache holds.
+LONGEST = 2000  # Operations: a function's time to compile grows faster than its length.
+# What such a kernel can hold. What is missing calls a library or the host, as do products of two
+# matrices, decompositions, sorting and the like; and what XLA cannot emit there: scattering.
+OPERATIONS = frozenset(
+    """
+    abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh broadcast_in_dim cbrt
+    ceil clamp concatenate cond convert_element_type copy cos cosh cumlogsumexp cummax cummin
+    cumprod cumsum custom_jvp_call custom_vjp_call digamma div dot_general dynamic_slice
+    dynamic_update_slice eq erf erf_inv erfc exp exp2 expm1 floor gather ge gt
+    integer_pow iota is_finite jit le lgamma log log1p logistic lt max min mul ne neg not
+    optimization_barrier or pad pow reduce_and reduce_max reduce_min reduce_or reduce_prod
+    reduce_sum rem reshape rev round rsqrt scan select_n sign sin sinh slice split sqrt square
+    squeeze stack stop_gradient sub tan tanh tile transpose unstack while xor
+    """.split()  # noqa: SIM905
+)
+
+
+def one_kernel(f: Callable, *args: Any) -> Any:
+    """`f(*args)`; on a CPU in one kernel, if it is small and made of what such a kernel can hold.
+
+    Under `vmap` it is an ordinary call, as many lanes are not small. `JNN_ONE_KERNEL=0` in the
+    environment makes it one everywhere.
+    """
+    if jax.default_backend() != "cpu" or os.environ.get("JNN_ONE_KERNEL") == "0":
+        return f(*args)
+    program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
+    plain = partial(core.eval_jaxpr, program.jaxpr)
+    known = program.consts, *jax.tree.leaves(args)
+    run = alone(plain) if simple(program.jaxpr) and known_to_compile() else plain
+    return jax.tree.unflatten(jax.tree.structure(shape), run(*known))
+
+
+def alone(f: Callable) -> Callable:
+    """The function with its call marked, but not under `vmap`."""
+    marked = custom_vmap(partial(mark, f))
+
+    @marked.def_vmap
+    def _(size: int, batched: Any, *args: Any) -> tuple[Any, Any]:
+        axes = jax.tree.map(lambda b: 0 if b else None, batched)
+        out = jax.vmap(f, axes, axis_size=size)(*args)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return marked
+
+
+def mark(f: Callable, *args: Any) -> list[jax.Array]:
+    """A call of `f` that XLA keeps as a call, and makes one kernel of."""
+    first, *others = jax.jit(f)(*args)
+    # What is said of a result holds for the call that it comes from.
+    first: Any = set_xla_metadata(first, xla_cpu_small_call="true", inlineable="false")
+    return [first, *others]
+
+
+def simple(program: Any) -> bool:
+    """Whether a program is short, its arrays small, and each operation one that a kernel can hold.
+
+    >>> from jnn.solve.kernel import simple
+    >>> x = jnp.eye(3)
+    >>> simple(jax.make_jaxpr(lambda x: x @ x[0])(x)), simple(jax.make_jaxpr(lambda x: x @ x)(x))
+    (True, False)
+    """
+    found = list(equations(getattr(program, "jaxpr", program)))
+    return len(found) <= LONGEST and all(map(fits, found))
+
+
+def equations(program: Any) -> Iterator[Any]:
+    """The operations of a program, and of those that it calls."""
+    yield from program.eqns
+    for inner in subjaxprs(program):
+        yield from equations(inner)
+
+
+def fits(equation: Any) -> bool:
+    """Whether one operation can be part of such a kernel."""
+    name = equation.primitive.name
+    if name not in OPERATIONS:
+        return False
+    if name == "dot_general" and not has_vector(equation):
+        return False
+    avals = [v.aval for v in (*equation.invars, *equation.outvars)]
+    return all(a.size * a.dtype.itemsize <= LARGEST for a in avals)
+
+
+def has_vector(equation: Any) -> bool:
+    """Whether a product is one of a vector: of two matrices XLA makes a call of a library."""
+    contracted, (batched, _) = equation.params["dimension_numbers"]
+    free = [v.aval.ndim - len(c) for v, c in zip(equation.invars, contracted, strict=True)]
+    return not batched and min(free) == 0
+
+
+@cache
+def known_to_compile() -> bool:
+    """Whether this XLA makes one kernel of a loop like those of the solvers."""
+
+    def turn(i: jax.Array, x: jax.Array) -> jax.Array:
+        rows = lax.dynamic_update_index_in_dim(jnp.outer(x, x), jnp.exp(x), i, 0)
+        return jnp.where(jnp.sum(x) > 1, x / jnp.max(x), rows @ x)
+
+    loop = partial(mark, lambda x: [lax.fori_loop(0, 9, turn, x)])
+    try:
+        jax.jit(loop).lower(jax.ShapeDtypeStruct((9,), jnp.float32)).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True

@@ -1,0 +1,133 @@
+"""Small solves are one kernel on a CPU: of all operations that it may hold, and of no others."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import jnn
+from jnn.solve.kernel import OPERATIONS, equations, known_to_compile, one_kernel, simple
+
+MARK = "xla_cpu_small_call"
+pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="a matter of XLA's CPU")
+
+
+@jax.custom_jvp
+def cube(x):
+    return x**3
+
+
+cube.defjvps(lambda g, y, x: 3 * x**2 * g)
+
+
+@jax.custom_vjp
+def twice(x):
+    return 2 * x
+
+
+twice.defvjp(lambda x: (twice(x), None), lambda _, g: (2 * g,))
+
+
+def everything(x):
+    """A matrix with entries between 0 and 1 through each operation."""
+    v, flags, k = x[0], x > 0.5, (10 * x).astype(jnp.int32)
+    whole = [
+        jnp.abs(x), lax.acos(x), lax.acosh(1 + x), lax.asin(x), lax.asinh(x), lax.atan(x),
+        lax.atan2(x, v[None]), lax.atanh(x), lax.cbrt(x), lax.ceil(x), lax.clamp(0.2, x, 0.6),
+        lax.cos(x), lax.cosh(x), lax.cumlogsumexp(x), lax.cummax(x), lax.cummin(x),
+        lax.cumprod(x), lax.cumsum(x), lax.digamma(x), x / (1 + x), lax.erf(x), lax.erf_inv(x),
+        lax.erfc(x), lax.exp(x), lax.exp2(x), lax.expm1(x), lax.floor(x), lax.lgamma(x), lax.log(x),
+        lax.log1p(x), lax.logistic(x), lax.max(x, 0.5), lax.min(x, 0.5), -x, x**v[None],
+        lax.rem(x, 0.3), lax.round(x), lax.rsqrt(x), lax.sign(x - 0.5), lax.sin(x), lax.sinh(x),
+        lax.sqrt(x), lax.square(x), lax.tan(x), lax.tanh(x), x[::-1], lax.stop_gradient(x),
+        lax.optimization_barrier(x), jnp.array(x, copy=True), cube(x), twice(x), lax.is_finite(x),
+        jnp.tile(v, (3, 1)), jnp.stack([v, v, v]), jnp.pad(x[1:], ((0, 1), (0, 0))),
+        lax.cond(x[0, 0] > 0.5, jnp.sin, jnp.cos, x), lax.scan(lambda c, r: (c + r, c), v, x)[1],
+        lax.while_loop(lambda x: jnp.sum(x) < 50, lambda x: 2 * x, x), x[jnp.array([2, 0, 1])],
+        lax.dynamic_update_slice(x, v[None], (k[0, 0], 0)), jax.grad(lambda x: x.sum() ** 3)(x),
+        jax.grad(lambda x: jnp.sum(x[1:] * x[:-1]))(x), jnp.concatenate([x[1:], x[:1]]),
+    ]  # fmt: skip
+    part = [
+        x @ v, v @ x.T, jnp.vdot(v, v), lax.argmax(x, 1, jnp.int32), lax.argmin(x, 0, jnp.int32),
+        (k & 3) | (k ^ 5), ~flags, jnp.any(flags, 0), jnp.all(flags, 1), jnp.prod(x), x.max(),
+        x.min(0), lax.dynamic_slice(x, (k[0, 0], 0), (1, 2)), jnp.split(x, 3)[1], lax.iota(int, 4),
+        x == 0.5, x >= 0.5, x <= 0.5, x < 0.5, x != 0.5, x.T.reshape(6, 2),
+        jnp.unstack(x)[1],
+    ]  # fmt: skip
+    return [jnp.where(flags, y.astype(x.dtype), x) for y in whole], part
+
+
+def test_one_kernel_holds_each_operation():
+    x = jnp.linspace(0.1, 0.9, 12).reshape(3, 4)
+
+    def loop(x):
+        blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(everything, x))
+        return lax.fori_loop(0, 3, lambda i, _: everything(x + 1e-3 * i), blank)
+
+    program = jax.make_jaxpr(loop)(x)
+    assert {e.primitive.name for e in equations(program.jaxpr)} == OPERATIONS
+    assert simple(program)
+    assert known_to_compile()
+    chex.assert_trees_all_close(jax.jit(partial(one_kernel, loop))(x), jax.jit(loop)(x), rtol=1e-5)
+
+
+def bowl(x):
+    return jnp.sum((x - jnp.arange(1.0, 4.0)) ** 2) + jnp.sum(x**4)
+
+
+def text(f, *args):
+    return jax.jit(f).lower(*args).as_text()
+
+
+REFUSED = {
+    "a product of matrices": lambda x: bowl(x) + jnp.sum(jnp.outer(x, x) @ jnp.outer(x, x)),
+    "a sort": lambda x: bowl(x) + jnp.sort(x)[0],
+    "scattering": lambda x: bowl(x[jnp.array([0, 1, 2])]),
+    "a decomposition": lambda x: bowl(x) + jnp.linalg.cholesky(jnp.eye(3) + jnp.outer(x, x))[0, 0],
+    "a large array": lambda x: bowl(x) + jnp.mean(jnp.ones((10**5, 1)) * x[None]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_kernel_cannot_hold_is_run_as_ever(name):
+    f = REFUSED[name]
+    solve = partial(jnn.minimize, f, solver=jnn.lbfgs(), max_steps=5)
+    assert f'{MARK} = "true"' not in text(solve, jnp.ones(3))
+    assert solve(jnp.ones(3)).value < f(jnp.ones(3))
+
+
+@pytest.mark.parametrize("solver", [jnn.lbfgs(), jnn.bfgs(), jnn.nonlinear_cg(), jnn.newton_cg()])
+def test_a_small_solve_is_one_kernel(solver, monkeypatch):
+    solve = partial(jnn.minimize, bowl, solver=solver, tol=1e-4)
+    assert f'{MARK} = "true"' in text(solve, jnp.ones(3))
+    one = solve(jnp.ones(3))
+    starts = jnp.stack([jnp.ones(3), -jnp.ones(3)])
+    lanes = jax.vmap(solve)
+    assert f'{MARK} = "true"' not in text(lanes, starts)
+    np.testing.assert_allclose(lanes(starts).params[0], one.params, rtol=1e-3)
+    monkeypatch.setenv("JNN_ONE_KERNEL", "0")
+    jax.clear_caches()
+    assert f'{MARK} = "true"' not in text(solve, jnp.ones(3))
+    np.testing.assert_allclose(solve(jnp.ones(3)).params, one.params, rtol=1e-3)
+
+
+def test_a_long_program_is_not_one_kernel():
+    def chain(turns):
+        return jax.make_jaxpr(lambda x: [x := jnp.sin(x) for _ in range(turns)])(1.0)
+
+    assert simple(chain(10))
+    assert not simple(chain(3000))
+
+
+def test_one_kernel_under_the_transformations():
+    def root(a):
+        return one_kernel(lambda x: lax.fori_loop(0, 20, lambda _, x: (x + a / x) / 2, x), 1.0)
+
+    a = jnp.array([2.0, 9.0])
+    np.testing.assert_allclose(jax.vmap(root)(a), a**0.5, rtol=1e-6)
+    slope = jax.jvp(root, (a[1],), (jnp.ones(()),))[1]
+    np.testing.assert_allclose(slope, 1 / 6, rtol=1e-6)
