@@ -97,9 +97,9 @@ def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     of its second loop a system with `R^T`; so that matrices do without loops where R^-1 is known.
 
     >>> from jnn.solve.lbfgs import empty, store, two_loop
-    >>> pairs = store(empty(jnp.zeros(2), 3), jnp.array([2.0, 0.0]), jnp.array([4.0, 0.0]))
+    >>> pairs = store(empty(jnp.zeros(2), 3), jnp.array([1.0, 0.0]), jnp.array([4.0, 0.0]))
     >>> two_loop(pairs, jnp.ones(2)).tolist()
-    [0.5, 0.5]
+    [0.25, 0.25]
     """
     if pairs.inverse is None:
         return over_vectors(pairs, gradient)
