@@ -35,7 +35,8 @@ class Krylov(NamedTuple):
     """Orthonormal rows `V` with `V H V^T = T`, tridiagonal (Lanczos), and conjugate gradients."""
 
     v: jax.Array
-    t: jax.Array
+    diagonal: jax.Array  # Of T,
+    beside: jax.Array  # and next to it; the last entry has no place there.
     following: jax.Array  # The next row,
     beta: jax.Array  # and its product with H and the last one.
     p: jax.Array  # The last of the conjugate directions,
@@ -46,6 +47,13 @@ class Krylov(NamedTuple):
     convex: jax.Array  # Whether all directions so far have positive curvature.
     count: jax.Array
     more: jax.Array
+
+    @property
+    def t(self) -> jax.Array:
+        """T as a matrix."""
+        rows, beside = jnp.arange(len(self.diagonal) - 1), self.beside[:-1]
+        upper = jnp.diag(self.diagonal).at[rows, rows + 1].set(beside)
+        return upper.at[rows + 1, rows].set(beside)
 
 
 @cache
@@ -128,9 +136,8 @@ def lanczos(
         v, w = known.v.at[i].set(row), product(row)
         alpha = tree.dot(row, w)
         sane = jnp.isfinite(alpha) & jnp.isfinite(tree.largest(w))
-        band = jnp.zeros(most, g.dtype).at[i - 1].set(jnp.where(sane, known.beta, 0))
-        band = band.at[i].set(jnp.where(sane, alpha, 0))  # At first there is no neighbour.
-        t = known.t.at[i].set(band).at[:, i].set(band)
+        diagonal = known.diagonal.at[i].set(jnp.where(sane, alpha, 0))
+        beside = known.beside.at[i - 1].set(jnp.where(sane, known.beta, 0))  # The first is 0.
 
         p, hp = row - known.ratio * known.p, w - known.ratio * known.hp
         curvature = tree.dot(p, hp)
@@ -144,14 +151,15 @@ def lanczos(
         beta = tree.norm(w)
         ratio = beta / curvature
         rest = -ratio * known.rest
-        more = sane & (jnp.abs(rest) > goal * size) & (beta > 10 * eps * tree.largest(t))
-        more &= i + 1 < most
-        return Krylov(v, t, w / nonzero(beta), beta, p, hp, ratio, rest, d, convex, i + 1, more)
+        least = 10 * eps * tree.largest((diagonal, beside))
+        more = sane & (jnp.abs(rest) > goal * size) & (beta > least) & (i + 1 < most)
+        w /= nonzero(beta)
+        return Krylov(v, diagonal, beside, w, beta, p, hp, ratio, rest, d, convex, i + 1, more)
 
     zero, o = jnp.zeros_like(size), jnp.zeros_like(g)
-    rows, square = jnp.zeros((most, g.size), g.dtype), jnp.zeros((most, most), g.dtype)
+    rows, line = jnp.zeros((most, g.size), g.dtype), jnp.zeros(most, g.dtype)
     unit, yes = g / nonzero(size), jnp.bool_(True)
-    first = Krylov(rows, square, unit, zero, o, o, zero, -size, o, yes, jnp.int32(0), size > 0)
+    first = Krylov(rows, line, line, unit, zero, o, o, zero, -size, o, yes, jnp.int32(0), size > 0)
     return lax.while_loop(lambda known: known.more, turn, first)
 
 
