@@ -57,6 +57,7 @@ bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python -m benchmarks.integrators
 	$(BIN)/python -m benchmarks.solvers
+	$(BIN)/python -m benchmarks.lbfgs
 	$(BIN)/python -m benchmarks.least_squares
 	$(BIN)/python -m benchmarks.ideas
 
