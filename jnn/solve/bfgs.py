@@ -70,8 +70,7 @@ def bfgs(
         if damped:
             y = lifted(s, y, -move.alpha * move.old.gradient)
         curvature, square = tree.dot(s, y), tree.dot(y, y)
-        sound = curvature > jnp.finfo(s.dtype).eps * jnp.sqrt(tree.dot(s, s) * square)
-        sound &= jnp.isfinite(square)
+        sound = curved(curvature, tree.dot(s, s), square)
         unit = inverse.unit | move.restarted | ~move.moved
         known = sound & move.moved
         divisor = jnp.where(sound, curvature, 1)
@@ -94,6 +93,12 @@ def bfgs(
 def first_trial(inverse: Inverse, *start: Any) -> jax.Array:
     """Where a parabola has fallen as far as by the last step, but at most 1."""
     return jnp.minimum(fall_start(inverse.fall, *start), 1)
+
+
+def curved(curvature: jax.Array, length: jax.Array, square: jax.Array) -> jax.Array:
+    """Whether `s^T y` is positive beyond rounding (H-177), by it, `s^T s` and `y^T y`."""
+    size = jnp.sqrt(length) * jnp.sqrt(square)  # The product could underflow.
+    return (curvature > jnp.finfo(size.dtype).eps * size) & jnp.isfinite(square)
 
 
 def lifted(s: jax.Array, y: jax.Array, bs: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ from jnn import errors, tree
 from jnn.linesearch import Search, wolfe
 from jnn.solve.descent import Method, Move, descent, fall_start, no_fall
 from jnn.solve.drive import Solver
-from jnn.solve.lbfgs import Pairs, empty, store, two_loop
+from jnn.solve.lbfgs import Pairs, empty, forget, store, two_loop
 
 ORTHOGONAL = 0.2  # Powell's test: successive gradients of a quadratic are orthogonal.
 ACCURATE = partial(wolfe, c2=0.2)  # As accurate as conjugacy needs.
@@ -120,8 +120,8 @@ def nonlinear_cg(
         factor = jnp.where(again | ~jnp.isfinite(factor), 0, factor)  # A restart.
         following, pairs, scaled = factor * d - pg, None, jnp.bool_(False)
         if known.pairs is not None:
-            pairs = known.pairs._replace(count=jnp.where(move.restarted, 0, known.pairs.count))
-            pairs = store(pairs, move.new.x - move.old.x, g - old, move.moved)
+            pairs = forget(known.pairs, move.restarted)
+            pairs = forget(store(pairs, move.new.x - move.old.x, g - old), ~move.moved)
             scaled = jnp.abs(tree.dot(g, old)) > ORTHOGONAL * tree.dot(g, g)
             scaled &= pairs.count > 0
             following = jnp.where(scaled, -two_loop(pairs, g), following)

@@ -10,7 +10,7 @@ from jax import lax
 
 from jnn import errors, tree
 from jnn.linesearch import Search
-from jnn.solve.bfgs import FAR, lifted
+from jnn.solve.bfgs import FAR, curved, lifted
 from jnn.solve.descent import Method, Move, descent, unit_start
 from jnn.solve.drive import Solver
 
@@ -77,8 +77,8 @@ def lbfgs(
         s, y = move.new.x - move.old.x, move.new.gradient - move.old.gradient
         if damped:
             y = lifted(s, y, -move.alpha * move.old.gradient)
-        pairs = pairs._replace(count=jnp.where(move.restarted, 0, pairs.count))
-        return store(pairs, s, y, move.moved, few=0 if scaled else memory)
+        pairs = forget(pairs, move.restarted)
+        return forget(store(pairs, s, y, few=0 if scaled else memory), ~move.moved)
 
     return descent(Method(begin, direction, update, unit_start), search, "lbfgs", bounded=True)
 
@@ -131,17 +131,21 @@ def over_vectors(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     return lax.fori_loop(-stored, stored, turn, (first, blank))[0]
 
 
-def store(
-    pairs: Pairs, s: jax.Array, y: jax.Array, keep: jax.Array | bool = True, few: int = 0
-) -> Pairs:
+def forget(pairs: Pairs, when: jax.Array) -> Pairs:
+    """No pairs, if a condition holds."""
+    inverse = None if pairs.inverse is None else jnp.where(when, 0, pairs.inverse)
+    return pairs._replace(inverse=inverse, count=jnp.where(when, 0, pairs.count))
+
+
+def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
     """Puts a pair in the place of the oldest (Algorithm 3), if its curvature is positive.
 
-    With `keep` false all pairs are forgotten. The initial matrix is that of H-191, but for `few`
-    unknowns, without those that rest, its geometric mean with `s^T s / s^T y`.
+    The initial matrix is that of H-191, but for `few` unknowns, without those that rest, its
+    geometric mean with `s^T s / s^T y`.
     """
     curvature, square, length = tree.dot(s, y), tree.dot(y, y), tree.dot(s, s)
+    sound = curved(curvature, length, square)
     size = jnp.sqrt(length) * jnp.sqrt(square)
-    sound = (curvature > jnp.finfo(s.dtype).eps * size) & jnp.isfinite(square)  # H-177
     gamma = curvature if not few else jnp.where(jnp.sum(s != 0) <= few, size, curvature)
     gamma /= jnp.where(sound, square, 1)  # H-191
     root = jnp.sqrt(jnp.where(sound, curvature, 1))
@@ -154,14 +158,9 @@ def store(
     new_s, inverse = put(pairs.s, s), pairs.inverse
     if inverse is not None:
         after = bordered(inverse, product(new_s, jnp.where(sound, y, 0) / root), place)
-        inverse = jnp.where(keep, jnp.where(sound, after, inverse), 0)
-    return Pairs(
-        new_s,
-        put(pairs.y, y),
-        inverse,
-        jnp.where(sound, gamma, pairs.gamma),
-        jnp.where(keep, pairs.count + jnp.int32(sound), 0),
-    )
+        inverse = jnp.where(sound, after, inverse)
+    gamma, count = jnp.where(sound, gamma, pairs.gamma), pairs.count + jnp.int32(sound)
+    return Pairs(new_s, put(pairs.y, y), inverse, gamma, count)
 
 
 def bordered(inverse: jax.Array, column: jax.Array, place: jax.Array) -> jax.Array:
@@ -179,8 +178,7 @@ def within(pairs: Pairs, free: jax.Array) -> Pairs:
     """The pairs of the free entries alone; one that has no positive curvature left says nothing."""
     s, y = (jnp.where(free[None, :], v, 0) for v in (pairs.s, pairs.y))
     curvature = jnp.sum(s * y, axis=1)
-    eps = jnp.finfo(s.dtype).eps
-    sound = curvature > eps * jnp.sqrt(jnp.sum(s * s, axis=1) * jnp.sum(y * y, axis=1))
+    sound = curved(curvature, jnp.sum(s * s, axis=1), jnp.sum(y * y, axis=1))
     scale = jnp.where(sound, lax.rsqrt(jnp.where(sound, curvature, 1)), 0)
     s, y = s * scale[:, None], y * scale[:, None]
     return pairs._replace(s=s, y=y, inverse=None)

@@ -9,7 +9,7 @@ import pytest
 
 import jnn
 from jnn.solve.bfgs import rank_two
-from jnn.solve.lbfgs import empty, store, two_loop
+from jnn.solve.lbfgs import empty, forget, store, two_loop
 from jnn.solve.marquardt import damped_step, decompose
 from tests.golden import golden
 
@@ -113,6 +113,11 @@ def test_the_two_loops_with_a_full_and_a_half_full_ring(name, memory, room):
         refused = store(pairs, pad(given["S"][0]), y)
         assert refused.count == pairs.count
         close(two_loop(refused, g)[:n], expected["r"])
+    none = forget(pairs, jnp.bool_(True))
+    close(two_loop(none, g), pairs.gamma * g)
+    s, y = pad(given["S"][0]), pad(given["Y"][0])
+    again = store(none, s, y)
+    close(two_loop(again, g), two_loop(store(empty(g, memory), s, y), g))
 
 
 def test_the_initial_matrix_of_few_unknowns_is_larger():
