@@ -65,7 +65,7 @@ def wolfe(
       origin: what `phi(0)` returns.
       start: the first trial; 1 for Newton-like directions.
       c1: see above; between 0 and 1/2 for quasi-Newton steps to be accepted in the end.
-      c2: see above; 0.9 for quasi-Newton directions, 0.2 for conjugate gradients.
+      c2: see above; 0.9 for quasi-Newton directions, 0.4 for conjugate gradients.
       strong: whether the slope's size is bounded, or only its steepness downhill.
       longest: the largest alpha allowed.
       growth: the longest extrapolation, in units of the last, while no minimum is enclosed.

@@ -174,6 +174,18 @@ def bordered(inverse: jax.Array, column: jax.Array, place: jax.Array) -> jax.Arr
     return jnp.where(here[None, :], column[:, None], jnp.where(here[:, None], 0, inverse))
 
 
+def but_newest(pairs: Pairs, stay: jax.Array) -> Pairs:
+    """The pairs without the newest one, unless it is to stay."""
+    places = jnp.arange(len(pairs.s), dtype=pairs.count.dtype)
+    kept = stay | (places != lax.rem(pairs.count - 1, jnp.int32(len(places))))
+    if pairs.inverse is None:
+        s, y = (jnp.where(kept[:, None], v, 0) for v in (pairs.s, pairs.y))
+        return pairs._replace(s=s, y=y)
+    # The newest is the last of the triangular matrix, whose inverse otherwise stays.
+    both = kept[:, None] & kept[None, :]
+    return pairs._replace(inverse=jnp.where(both, pairs.inverse, 0))
+
+
 def within(pairs: Pairs, free: jax.Array) -> Pairs:
     """The pairs of the free entries alone; one that has no positive curvature left says nothing."""
     s, y = (jnp.where(free[None, :], v, 0) for v in (pairs.s, pairs.y))

@@ -71,6 +71,21 @@ def test_nonlinear_conjugate_gradients_on_a_quadratic_are_the_linear_ones():
         close(found.history.value[1:], values, 1e-8)
 
 
+@pytest.mark.parametrize("beta", ["PR+", "FR", "HS", "DY"])
+def test_pairs_change_nothing_on_a_quadratic_and_a_preconditioner_ends_in_one_step(beta):
+    a, b = jnp.diag(jnp.arange(1.0, 9.0)).at[0, 1].set(0.5).at[1, 0].set(0.5), jnp.ones(8)
+    f, x0 = quadratic(a, b), jnp.linspace(-1.0, 2.0, 8)
+
+    def values(steps, **settings):
+        solver = jnn.nonlinear_cg(beta=beta, search=exact, **settings)
+        return jnn.minimize(f, x0, solver, max_steps=steps, tol=0.0, history=True).history.value
+
+    close(values(7, memory=3), values(7, memory=0), 1e-8)
+    close(
+        values(1, preconditioner=partial(jnp.linalg.solve, a))[1], -b @ jnp.linalg.solve(a, b) / 2
+    )
+
+
 def test_one_update_of_the_inverse_hessian():
     given, expected = case("BFGS-update-H182")
     h = rank_two(given["H"], given["s"], given["y"])
