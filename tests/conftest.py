@@ -13,6 +13,7 @@ os.environ["XLA_FLAGS"] = " ".join([
     "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else "",
 ]).strip()  # fmt: skip
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("JNN_ONE_KERNEL", "1")  # In spite of eight devices.
 
 import jax
 import numpy as np

@@ -18,7 +18,7 @@ from jax.custom_batching import custom_vmap
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import subjaxprs
 
-LARGEST = 2**18  # Bytes of an array: what a core's own cache holds.
+LARGEST = 2**17  # Bytes of an array: more is worth a second core.
 LONGEST = 2000  # Operations: a function's time to compile grows faster than its length.
 # What such a kernel can hold. What is missing calls a library or the host, as do products of two
 # matrices, decompositions, sorting and the like; and what XLA cannot emit there: scattering.
@@ -39,16 +39,24 @@ OPERATIONS = frozenset(
 def one_kernel(f: Callable, *args: Any) -> Any:
     """`f(*args)`; on a CPU in one kernel, if it is small and made of what such a kernel can hold.
 
-    Under `vmap` it is an ordinary call, as many lanes are not small. `JNN_ONE_KERNEL=0` in the
-    environment makes it one everywhere.
+    Under `vmap` it is an ordinary call, as many lanes are not small. With `JNN_ONE_KERNEL` in the
+    environment, 0 makes it one everywhere, and 1 a kernel where there are several devices too.
     """
-    if jax.default_backend() != "cpu" or os.environ.get("JNN_ONE_KERNEL") == "0":
+    if not wanted():
         return f(*args)
     program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
     plain = partial(core.eval_jaxpr, program.jaxpr)
     known = program.consts, *jax.tree.leaves(args)
     run = alone(plain) if simple(program.jaxpr) and known_to_compile() else plain
     return jax.tree.unflatten(jax.tree.structure(shape), run(*known))
+
+
+def wanted() -> bool:
+    """Whether programs run on a CPU, and on one device: parts of an array are no kernel."""
+    setting = os.environ.get("JNN_ONE_KERNEL")
+    if setting == "0" or jax.config.jax_disable_jit or jax.default_backend() != "cpu":
+        return False
+    return setting == "1" or jax.device_count() == 1
 
 
 def alone(f: Callable) -> Callable:
