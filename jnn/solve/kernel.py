@@ -54,7 +54,8 @@ def one_kernel(f: Callable, *args: Any) -> Any:
 def wanted() -> bool:
     """Whether programs run on a CPU, and on one device: parts of an array are no kernel."""
     setting = os.environ.get("JNN_ONE_KERNEL")
-    if setting == "0" or jax.config.jax_disable_jit or jax.default_backend() != "cpu":
+    compiled = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+    if setting == "0" or not compiled or jax.default_backend() != "cpu":
         return False
     return setting == "1" or jax.device_count() == 1
 
