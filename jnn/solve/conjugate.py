@@ -76,7 +76,7 @@ BETAS = {
 @cache
 def nonlinear_cg(
     *,
-    beta: str = "HS",
+    beta: str = "PR+",
     search: Callable[..., Search] = ACCURATE,
     preconditioner: Callable[[jax.Array], jax.Array] | None = None,
     restart: int | None = None,

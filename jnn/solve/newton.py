@@ -19,9 +19,7 @@ from jnn.solve.objective import Objective
 FORCING = 0.01  # The residual at which the Krylov space is large enough, relative to the gradient.
 BEYOND = 1.1  # The length of a bounded step, in radii, at which it is short enough.
 INSIDE = 0.99  # In radii, a step that was not bounded.
-STEEP = (
-    0.5  # The slope at the end of a bounded step, relative to the first, that lengthens the next.
-)
+STEEP = 0.5  # The slope at the end of a bounded step, in the first one, that lengthens the next.
 
 
 class Trust(NamedTuple):
