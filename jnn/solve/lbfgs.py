@@ -23,10 +23,11 @@ class Pairs(NamedTuple):
 
     s: jax.Array  # (m, n)
     y: jax.Array  # (m, n)
-    # (m, m): of the matrix of s_i^T y_j for every y_j not older than s_i, 0 where there is no pair.
-    inverse: jax.Array | None  # None where vectors are short.
+    # (m, m): of the matrix of s_i^T y_j for every y_j not older than s_i. None: vectors are short.
+    inverse: jax.Array | None
     gamma: jax.Array  # The scale of the initial inverse Hessian.
-    count: jax.Array  # How many pairs were ever stored.
+    live: jax.Array  # (m,): Which places hold a pair that counts.
+    count: jax.Array  # How many pairs were stored since the last one was forgotten.
 
 
 @cache
@@ -87,7 +88,8 @@ def empty(x: jax.Array, memory: int) -> Pairs:
     """No pairs yet, for steps of the shape of `x`."""
     blank = jnp.zeros((memory, x.size), x.dtype)
     inverse = None if x.nbytes <= SHORT else jnp.zeros((memory, memory), x.dtype)
-    return Pairs(blank, blank, inverse, jnp.ones((), x.dtype), jnp.int32(0))
+    none = jnp.zeros(memory, bool)
+    return Pairs(blank, blank, inverse, jnp.ones((), x.dtype), none, jnp.int32(0))
 
 
 def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
@@ -103,10 +105,14 @@ def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     """
     if pairs.inverse is None:
         return over_vectors(pairs, gradient)
-    gammas = product(pairs.inverse, product(pairs.s, gradient))
+
+    def counted(factors: jax.Array) -> jax.Array:
+        return jnp.where(pairs.live, factors, 0)
+
+    gammas = product(pairs.inverse, counted(product(pairs.s, gradient)))
     h = pairs.gamma * (gradient - product(gammas, pairs.y))
-    steps = product(gammas - product(pairs.y, h), pairs.inverse)
-    return h + product(steps, pairs.s)
+    steps = product(counted(gammas - product(pairs.y, h)), pairs.inverse)
+    return h + product(counted(steps), pairs.s)
 
 
 def over_vectors(pairs: Pairs, gradient: jax.Array) -> jax.Array:
@@ -121,7 +127,7 @@ def over_vectors(pairs: Pairs, gradient: jax.Array) -> jax.Array:
         at = partial(lax.dynamic_index_in_dim, index=j, keepdims=False)
         s, y = at(pairs.s), at(pairs.y)
         h = jnp.where(i == 0, pairs.gamma, 1) * h
-        gamma = tree.dot(jnp.where(back, y, s), h)
+        gamma = jnp.where(at(pairs.live), tree.dot(jnp.where(back, y, s), h), 0)
         # Newest to oldest: g - gamma y. Oldest to newest: h + (gamma - beta) s.
         h += jnp.where(back, (at(gammas) - gamma) * s, -gamma * y)
         return h, lax.dynamic_update_index_in_dim(gammas, gamma, j, 0)
@@ -133,8 +139,7 @@ def over_vectors(pairs: Pairs, gradient: jax.Array) -> jax.Array:
 
 def forget(pairs: Pairs, when: jax.Array) -> Pairs:
     """No pairs, if a condition holds."""
-    inverse = None if pairs.inverse is None else jnp.where(when, 0, pairs.inverse)
-    return pairs._replace(inverse=inverse, count=jnp.where(when, 0, pairs.count))
+    return pairs._replace(live=pairs.live & ~when, count=jnp.where(when, 0, pairs.count))
 
 
 def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
@@ -150,40 +155,29 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
     gamma /= jnp.where(sound, square, 1)  # H-191
     root = jnp.sqrt(jnp.where(sound, curvature, 1))
     place = lax.rem(pairs.count, jnp.int32(len(pairs.s)))
+    here = jnp.arange(len(pairs.s), dtype=place.dtype) == place
 
-    def put(rows: jax.Array, row: jax.Array) -> jax.Array:
-        row = jnp.where(sound, row / root, lax.dynamic_index_in_dim(rows, place, 0, False))
-        return lax.dynamic_update_index_in_dim(rows, row, place, 0)
+    def put(rows: jax.Array, row: jax.Array, axis: int = 0) -> jax.Array:
+        row = jnp.where(sound, row, lax.dynamic_index_in_dim(rows, place, axis, False))
+        return lax.dynamic_update_index_in_dim(rows, row, place, axis)
 
+    s, y = s / root, y / root
     new_s, inverse = put(pairs.s, s), pairs.inverse
     if inverse is not None:
-        after = bordered(inverse, product(new_s, jnp.where(sound, y, 0) / root), place)
-        inverse = jnp.where(sound, after, inverse)
-    gamma, count = jnp.where(sound, gamma, pairs.gamma), pairs.count + jnp.int32(sound)
-    return Pairs(new_s, put(pairs.y, y), inverse, gamma, count)
-
-
-def bordered(inverse: jax.Array, column: jax.Array, place: jax.Array) -> jax.Array:
-    """The inverse of the triangular matrix after the pair at `place` has become the newest.
-
-    `[R r; 0 1]` has the inverse `[R^-1 -R^-1 r; 0 1]`, and what is left of R without the oldest
-    pair the same part of its inverse.
-    """
-    here = jnp.arange(len(column), dtype=place.dtype) == place
-    column = jnp.where(here, 1, -product(inverse, jnp.where(here, 0, column)))
-    return jnp.where(here[None, :], column[:, None], jnp.where(here[:, None], 0, inverse))
+        # [R r; 0 1] has the inverse [R^-1 -R^-1 r; 0 1], and what is left of R without the oldest
+        # pair has the same part of its inverse.
+        column = jnp.where(pairs.live & ~here, product(new_s, y), 0)
+        column = jnp.where(here, 1, -product(inverse, column))
+        inverse = put(put(inverse, jnp.zeros_like(column)), column, axis=1)
+    gamma, live = jnp.where(sound, gamma, pairs.gamma), pairs.live | here & sound
+    return Pairs(new_s, put(pairs.y, y), inverse, gamma, live, pairs.count + jnp.int32(sound))
 
 
 def but_newest(pairs: Pairs, stay: jax.Array) -> Pairs:
     """The pairs without the newest one, unless it is to stay."""
     places = jnp.arange(len(pairs.s), dtype=pairs.count.dtype)
-    kept = stay | (places != lax.rem(pairs.count - 1, jnp.int32(len(places))))
-    if pairs.inverse is None:
-        s, y = (jnp.where(kept[:, None], v, 0) for v in (pairs.s, pairs.y))
-        return pairs._replace(s=s, y=y)
-    # The newest is the last of the triangular matrix, whose inverse otherwise stays.
-    both = kept[:, None] & kept[None, :]
-    return pairs._replace(inverse=jnp.where(both, pairs.inverse, 0))
+    newest = places == lax.rem(pairs.count - 1, jnp.int32(len(places)))
+    return pairs._replace(live=pairs.live & (stay | ~newest))
 
 
 def within(pairs: Pairs, free: jax.Array) -> Pairs:
@@ -191,6 +185,5 @@ def within(pairs: Pairs, free: jax.Array) -> Pairs:
     s, y = (jnp.where(free[None, :], v, 0) for v in (pairs.s, pairs.y))
     curvature = jnp.sum(s * y, axis=1)
     sound = curved(curvature, jnp.sum(s * s, axis=1), jnp.sum(y * y, axis=1))
-    scale = jnp.where(sound, lax.rsqrt(jnp.where(sound, curvature, 1)), 0)
-    s, y = s * scale[:, None], y * scale[:, None]
-    return pairs._replace(s=s, y=y, inverse=None)
+    scale = lax.rsqrt(jnp.where(sound, curvature, 1))[:, None]
+    return pairs._replace(s=s * scale, y=y * scale, inverse=None, live=pairs.live & sound)
