@@ -5,8 +5,8 @@ python -m benchmarks.lbfgs [--quick] [--seconds S] [--cpu-time] [--out FILE]
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     solves = [["unknowns", "one kernel", "compiled in", "many / one", "compiled in"]]
     for n in SIZES[:1] if chosen.quick else SIZES:
         programs = {"one": solve(n)}
-        with many_kernels():
+        with patch.dict(os.environ, JNN_ONE_KERNEL="0"):
             programs["many"] = solve(n)
         times = race(programs, budget=chosen.seconds, clock=chosen.clock)
         seconds = [f"{p.compile_seconds:.2f} s" for p in programs.values()]
@@ -64,16 +64,6 @@ def solve(n: int):
     f = lambda x: toy(x)  # A new function, so that no cache knows it. # noqa: E731
     go = lambda x: jnn.minimize(f, x, jnn.lbfgs(), tol=0.0, max_steps=300).params  # noqa: E731
     return program(go, jnp.zeros(n, jnp.float32))
-
-
-@contextmanager
-def many_kernels() -> Iterator[None]:
-    """Solves are programs like others."""
-    os.environ["JNN_ONE_KERNEL"] = "0"
-    try:
-        yield
-    finally:
-        del os.environ["JNN_ONE_KERNEL"]
 
 
 def remembered(n: int) -> tuple[Pairs, jax.Array]:

@@ -49,9 +49,8 @@ class Krylov(NamedTuple):
     @property
     def t(self) -> jax.Array:
         """T as a matrix."""
-        rows, beside = jnp.arange(len(self.diagonal) - 1), self.beside[:-1]
-        upper = jnp.diag(self.diagonal).at[rows, rows + 1].set(beside)
-        return upper.at[rows + 1, rows].set(beside)
+        beside = self.beside[:-1]
+        return jnp.diag(self.diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
 
 
 @cache
