@@ -24,6 +24,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 ROOMS = {
     "errors": set(),
     "files": set(),
+    "programs": set(),
     "tree": {"errors"},
     "rules": {"errors"},
     "tuning": {"errors", "files", "rules", "verify"},
@@ -31,8 +32,8 @@ ROOMS = {
     "models": {"errors", "rules", "layers"},
     "linesearch": {"errors"},
     "optim": {"errors", "tree"},
-    "solve": {"errors", "tree", "linesearch"},
-    "verify": {"errors", "rules", "plots"},
+    "solve": {"errors", "programs", "tree", "linesearch"},
+    "verify": {"errors", "programs", "rules", "plots"},
     "data": {"errors"},
     "train": {"errors", "files", "tree", "rules", "layers", "optim", "solve", "data"},
     "estimators": {"errors", "rules", "layers", "models", "optim", "solve", "data", "train"},

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jnn.plots.style import FAINT, INK
 
-try:
+try:  # The room imports this module first, so that this answers for all of them.
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.ticker import MaxNLocator
 except ModuleNotFoundError as error:

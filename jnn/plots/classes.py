@@ -5,15 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 from jnn import errors
 from jnn.plots.canvas import Canvas, page, panel, saved
 from jnn.plots.style import BLACK, FAINT, INK, SIZES, STYLES
-
-try:
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
-except ModuleNotFoundError as error:
-    raise ImportError('jnn.plots needs matplotlib: pip install "jnn[examples]"') from error
 
 RESOLUTION = 200  # Points a side on which a classifier is asked.
 

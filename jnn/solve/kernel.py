@@ -7,7 +7,7 @@ with all that it calls. Here loops get it that are small enough not to need a se
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import core, lax
 from jax.custom_batching import custom_vmap
 from jax.experimental.xla_metadata import set_xla_metadata
-from jax.extend.core import subjaxprs
+
+from jnn.programs import equations
 
 LARGEST = 2**17  # Bytes of an array: more is worth a second core.
 LONGEST = 2000  # Operations: a function's time to compile grows faster than its length.
@@ -89,15 +90,8 @@ def simple(program: Any) -> bool:
     >>> simple(jax.make_jaxpr(lambda x: x @ x[0])(x)), simple(jax.make_jaxpr(lambda x: x @ x)(x))
     (True, False)
     """
-    found = list(equations(getattr(program, "jaxpr", program)))
+    found = list(equations(program))
     return len(found) <= LONGEST and all(map(fits, found))
-
-
-def equations(program: Any) -> Iterator[Any]:
-    """The operations of a program, and of those that it calls."""
-    yield from program.eqns
-    for inner in subjaxprs(program):
-        yield from equations(inner)
 
 
 def fits(equation: Any) -> bool:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnn.programs import equations
 from jnn.verify.agreement import EXACT
 from jnn.verify.case import Arrays, Case, NotRun, Outcome, compiled, equal
 
@@ -123,7 +124,7 @@ def plain(case: Case) -> Iterator[Outcome]:
     if rule.tangent:
         bodies["the tangent"] = lambda args: rule.tangent(args, tangents, **settings)
     for name, body in bodies.items():
-        if called := _custom(jax.make_jaxpr(body)(args).jaxpr):
+        if called := _custom(jax.make_jaxpr(body)(args)):
             yield Outcome(f"{name} must be plain jnp and lax, but call {', '.join(sorted(called))}")
 
 
@@ -131,17 +132,7 @@ def _tangent_dtype(x: Any) -> Any:
     return x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else jax.dtypes.float0
 
 
-def _custom(jaxpr: Any) -> set[str]:
+def _custom(program: Any) -> set[str]:
     """The names of the functions with a VJP of their own that a program calls."""
-    names = set()
-    for equation in jaxpr.eqns:
-        if equation.primitive.name.startswith("custom_vjp_call"):
-            names.add(equation.params["call_jaxpr"].jaxpr.debug_info.func_name)
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
-            if _is_program(inner):
-                names |= _custom(getattr(inner, "jaxpr", inner))
-    return names
-
-
-def _is_program(x: Any) -> bool:
-    return hasattr(x, "eqns") or hasattr(getattr(x, "jaxpr", None), "eqns")
+    calls = [e for e in equations(program) if e.primitive.name.startswith("custom_vjp_call")]
+    return {call.params["call_jaxpr"].jaxpr.debug_info.func_name for call in calls}

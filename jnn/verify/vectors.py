@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
+from jnn.programs import equations
 from jnn.verify.slopes import EPS
 
 
@@ -93,7 +94,7 @@ class Function:
                 "`x`, or in `args` if they are to be held fixed."
             )
             raise
-        self.eps = max([EPS, *_spacings(program.jaxpr)])
+        self.eps = max([EPS, *_spacings(program)])
         self.outputs = Vectors(self.y, "f(x)")
         self.m, self.n = self.outputs.size, self.inputs.size
         self.vector = lambda vector: self.outputs.ravel(of_vector(vector), test, "f(x)")
@@ -164,16 +165,9 @@ def _widen(leaf: Any) -> Any:
     return jnp.asarray(leaf, jnp.float64) if errors.is_floating(leaf) else leaf
 
 
-def _spacings(jaxpr: Any) -> Iterator[float]:
+def _spacings(program: Any) -> Iterator[float]:
     """The epsilon of every floating dtype that is computed in."""
-    for equation in jaxpr.eqns:
+    for equation in equations(program):
         for result in equation.outvars:
             if jnp.issubdtype(getattr(result.aval, "dtype", jnp.int32), jnp.floating):
                 yield float(jnp.finfo(result.aval.dtype).eps)
-        for parameter in jax.tree.leaves(tuple(equation.params.values()), is_leaf=_is_program):
-            if _is_program(parameter):
-                yield from _spacings(getattr(parameter, "jaxpr", parameter))
-
-
-def _is_program(parameter: Any) -> bool:
-    return hasattr(parameter, "eqns") or hasattr(getattr(parameter, "jaxpr", None), "eqns")

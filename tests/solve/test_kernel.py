@@ -14,7 +14,8 @@ import pytest
 from jax import lax
 
 import jnn
-from jnn.solve.kernel import OPERATIONS, equations, known_to_compile, one_kernel, simple
+from jnn.programs import equations
+from jnn.solve.kernel import OPERATIONS, known_to_compile, one_kernel, simple
 
 MARK = "xla_cpu_small_call"
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="a matter of XLA's CPU")
@@ -73,7 +74,7 @@ def check_each_operation():
         return lax.fori_loop(0, 3, lambda i, _: everything(x + 1e-3 * i), blank)
 
     program = jax.make_jaxpr(loop)(x)
-    assert {e.primitive.name for e in equations(program.jaxpr)} == OPERATIONS
+    assert {e.primitive.name for e in equations(program)} == OPERATIONS
     assert simple(program)
     assert known_to_compile()
     chex.assert_trees_all_close(jax.jit(partial(one_kernel, loop))(x), jax.jit(loop)(x), rtol=1e-5)
