@@ -1,12 +1,16 @@
-"""Derivatives of a solution by the implicit function theorem."""
+"""Derivatives of a solution: by the implicit function theorem, or else in forward mode only."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
+from jnn import errors
 from jnn.solve.linear import cg
 from jnn.solve.objective import Box
 
@@ -63,3 +67,24 @@ def from_float(x: jax.Array, dtype: Any) -> jax.Array:
         return x
     whole = jnp.int32 if jnp.issubdtype(dtype, bool) else dtype
     return lax.bitcast_convert_type(x, whole).astype(dtype)
+
+
+def forward_only(function: str, run: Any) -> Any:
+    """The run of a loop, which has tangents but no cotangents; whoever asks is told what to do."""
+    one = partial(_forward_only.bind, function=function)
+    return jax.tree.map(lambda x: one(x) if errors.is_floating(x) else x, run)
+
+
+def _no_cotangent(*_: Any, function: str) -> Any:
+    errors.fail(
+        function, "implicit", "True for reverse-mode derivatives (grad, vjp, jacrev)", False,
+        "In forward mode (jvp, jacfwd) the loop itself can be differentiated.",
+    )  # fmt: skip
+
+
+_forward_only = Primitive("forward_only")
+_forward_only.def_impl(lambda x, **_: x)
+_forward_only.def_abstract_eval(lambda x, **_: x)
+ad.deflinear2(_forward_only, _no_cotangent)
+batching.defvectorized(_forward_only)
+mlir.register_lowering(_forward_only, lambda _, x, **__: [x])

@@ -62,7 +62,7 @@ def wanted() -> bool:
 
 
 def alone(f: Callable) -> Callable:
-    """The function with its call marked, but not under `vmap`."""
+    """The function with its call marked, but not under `vmap`, nor where it is differentiated."""
     marked = custom_vmap(partial(mark, f))
 
     @marked.def_vmap
@@ -71,7 +71,9 @@ def alone(f: Callable) -> Callable:
         out = jax.vmap(f, axes, axis_size=size)(*args)
         return out, jax.tree.map(lambda _: True, out)
 
-    return marked
+    call = jax.custom_jvp(marked)
+    call.defjvp(partial(jax.jvp, f))
+    return call
 
 
 def mark(f: Callable, *args: Any) -> list[jax.Array]:

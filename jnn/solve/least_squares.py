@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jnn import errors, tree
 from jnn.solve import result as r
 from jnn.solve.drive import Run, Solver, drive
-from jnn.solve.implicit import attach
+from jnn.solve.implicit import attach, forward_only
 from jnn.solve.marquardt import gauss_newton, levenberg_marquardt
 from jnn.solve.minimize import checked_box, choose, finish, reporter
 from jnn.solve.objective import Box, Objective
@@ -69,7 +69,8 @@ def least_squares(
       has_aux: see `residual`.
       args: further arguments of `residual`.
       history: as in `minimize`.
-      implicit: as in `minimize`.
+      implicit: as in `minimize`. Prefer it in forward mode too: an SVD, and so the loop, has no
+        derivative where singular values are equal.
 
     >>> t = jnp.arange(4.0)
     >>> fit = jnn.least_squares(lambda p: p["a"] * t + p["b"] - (2 * t + 1), {"a": 0.0, "b": 0.0})
@@ -143,6 +144,7 @@ def search(
     )
     report = reporter(callback, progress, unravel)
     run = drive(solver, objective, x, tolerances, watched, max_steps, report, history)
+    run = forward_only("least_squares", run)
     return run, unravel(run.state.x)
 
 

@@ -12,7 +12,7 @@ from jnn.solve import result as r
 from jnn.solve.bfgs import bfgs
 from jnn.solve.conjugate import nonlinear_cg
 from jnn.solve.drive import Run, Solver, drive
-from jnn.solve.implicit import attach
+from jnn.solve.implicit import attach, forward_only
 from jnn.solve.kernel import one_kernel
 from jnn.solve.lbfgs import lbfgs
 from jnn.solve.newton import newton_cg
@@ -74,6 +74,7 @@ def minimize(
       history: whether to keep value, gradient norm and evaluations after each step.
       implicit: whether the solution may be differentiated, in what `f` closes over and in `args`:
         by the implicit function theorem, at the cost of a linear system instead of the loop.
+        Without it only forward mode (`jvp`, `jacfwd`) can, through every step of the loop.
 
     >>> rosenbrock = lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
     >>> found = jnn.minimize(rosenbrock, jnp.array([-1.2, 1.0]), jnn.lbfgs())
@@ -140,7 +141,7 @@ def search(
     def go(x: jax.Array) -> Run:
         return drive(solver, objective, x, tolerances, watched, max_steps, report, history)
 
-    run = one_kernel(go, x)
+    run = forward_only("minimize", one_kernel(go, x))
     return run, unravel(run.state.x)
 
 

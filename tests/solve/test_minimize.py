@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from jax import lax
 
 import jnn
 from jnn.solve import result as r
@@ -270,6 +271,23 @@ def test_the_solution_is_differentiable_by_the_implicit_function_theorem():
         held = jax.jacrev(lambda w: solution(w, bounds=(-1.0, 0.55)).params)(weights)
         np.testing.assert_allclose(held[1:], 0, atol=1e-12)
         np.testing.assert_allclose(held[0], expected[0], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", ["0", "1"])
+def test_without_it_a_solution_has_derivatives_in_forward_mode_only(kernel, monkeypatch):
+    monkeypatch.setenv("JNN_ONE_KERNEL", kernel)
+    jax.clear_caches()
+
+    def solution(a):
+        return jnn.minimize(lambda x: jnp.sum((x - a) ** 2) + jnp.sum(x**4), jnp.zeros(2)).params
+
+    a = jnp.array([1.0, -2.0])
+    expected = np.diag(1 / (1 + 6 * solution(a) ** 2))
+    np.testing.assert_allclose(jax.jacfwd(solution)(a), expected, rtol=1e-2, atol=1e-4)
+    with pytest.raises(ValueError, match=r"minimize: `implicit` must be True for reverse"):
+        jax.jacrev(solution)(a)
+    apart = jax.grad(lambda a: jnp.sum(a - lax.stop_gradient(solution(a))))
+    np.testing.assert_array_equal(apart(a), 1)
 
 
 def test_progress_prints_a_line_a_step(capsys):

@@ -93,13 +93,15 @@ def test_a_fit_is_differentiable_in_its_data():
     def residual(p, y):
         return p["a"] * T + p["b"] - y, jnp.sum(y)
 
-    def slope(y):
+    def slope(y, implicit=True):
         fit = jnn.least_squares(
             residual, {"a": jnp.zeros(()), "b": jnp.zeros(())}, args=(y,), has_aux=True,
-            implicit=True,
+            implicit=implicit,
         )  # fmt: skip
         return fit.params["a"]
 
     design = np.stack([T, np.ones(25)], axis=1)
     y = jnp.asarray(np.sin(T))
     np.testing.assert_allclose(jax.grad(slope)(y), np.linalg.pinv(design)[0], atol=1e-10)
+    with pytest.raises(ValueError, match="least_squares: `implicit` must be True"):
+        jax.grad(slope)(y, implicit=False)
