@@ -77,11 +77,16 @@ def alone(f: Callable) -> Callable:
 
 
 def mark(f: Callable, *args: Any) -> list[jax.Array]:
-    """A call of `f` that XLA keeps as a call, and makes one kernel of."""
-    first, *others = jax.jit(f)(*args)
+    """A call of `f` that XLA keeps as a call, and makes one kernel of.
+
+    It returns its arguments as well: XLA ends the process where a kernel has one without a use,
+    and what has a use shows only when all is simplified.
+    """
+    first, *others = jax.jit(lambda *args: [*f(*args), *args])(*args)
     # What is said of a result holds for the call that it comes from.
     first: Any = set_xla_metadata(first, xla_cpu_small_call="true", inlineable="false")
-    return [first, *others]
+    found: Any = lax.optimization_barrier([first, *others])  # As if all had a use.
+    return found[: len(found) - len(args)]
 
 
 def simple(program: Any) -> bool:

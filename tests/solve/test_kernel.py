@@ -135,6 +135,26 @@ def test_a_small_solve_is_one_kernel(solver, monkeypatch):
     np.testing.assert_allclose(solve(jnp.ones(3)).params, one.params, rtol=1e-3)
 
 
+# What XLA simplifies away leaves arguments without a use.
+USELESS = {
+    "a constant choice": lambda x, d: jnp.where(jnp.zeros(5, bool), d, x + 1),
+    "a part of a whole": lambda x, d: jnp.concatenate([d, x])[5:] + d[:0].sum(),
+    "no factor": lambda x, d: x + d**0,
+    "branches without it": lambda x, d: x + lax.cond(x[0] > 0, lambda _: 1.0, lambda _: 2.0, d),
+    "an inner call": lambda x, d: jax.jit(lambda x, d: x + 1)(x, d),
+    "itself alone": lambda x, d: (d, jnp.zeros(3)),
+    "the same twice": lambda x, d: lax.fori_loop(0, 3, lambda i, c: (c[1], 2 * c[0]), (x, x)),
+}
+
+
+@pytest.mark.parametrize("name", USELESS)
+def test_an_argument_without_use(name):
+    f, x, d = USELESS[name], jnp.arange(-2.0, 3.0), jnp.arange(5.0)
+    one = jax.jit(partial(one_kernel, f))
+    assert f'{MARK} = "true"' in text(one, x, d)
+    chex.assert_trees_all_close(one(x, d), f(x, d))
+
+
 def test_without_compiling():
     with jax.disable_jit():
         found = jnn.minimize(bowl, jnp.ones(3), jnn.bfgs(), max_steps=3)
