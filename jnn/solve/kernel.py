@@ -18,11 +18,13 @@ from jax.custom_batching import custom_vmap
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from jnn.programs import equations
+from jnn.solve.rows import row_by_row
 
 LARGEST = 2**17  # Bytes of an array: more is worth a second core.
 LONGEST = 2000  # Operations: a function's time to compile grows faster than its length.
 # What such a kernel can hold. What is missing calls a library or the host, as do products of two
-# matrices, decompositions, sorting and the like; and what XLA cannot emit there: scattering.
+# matrices, decompositions, sorting and the like; and what XLA cannot emit there: scattering,
+# unless `rows` makes a loop of it.
 OPERATIONS = frozenset(
     """
     abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh broadcast_in_dim cbrt
@@ -46,9 +48,11 @@ def one_kernel(f: Callable, *args: Any) -> Any:
     if not wanted():
         return f(*args)
     program, shape = jax.make_jaxpr(f, return_shape=True)(*args)
-    plain = partial(core.eval_jaxpr, program.jaxpr)
+    run = partial(core.eval_jaxpr, program.jaxpr)
     known = program.consts, *jax.tree.leaves(args)
-    run = alone(plain) if simple(program.jaxpr) and known_to_compile() else plain
+    looped = row_by_row(program.jaxpr)
+    if simple(looped) and known_to_compile():
+        run = alone(partial(core.eval_jaxpr, looped), run)
     return jax.tree.unflatten(jax.tree.structure(shape), run(*known))
 
 
@@ -61,18 +65,18 @@ def wanted() -> bool:
     return setting == "1" or jax.device_count() == 1
 
 
-def alone(f: Callable) -> Callable:
-    """The function with its call marked, but not under `vmap`, nor where it is differentiated."""
+def alone(f: Callable, plain: Callable) -> Callable:
+    """The function with its call marked; under `vmap` or differentiated, the plain one."""
     marked = custom_vmap(partial(mark, f))
 
     @marked.def_vmap
     def _(size: int, batched: Any, *args: Any) -> tuple[Any, Any]:
         axes = jax.tree.map(lambda b: 0 if b else None, batched)
-        out = jax.vmap(f, axes, axis_size=size)(*args)
+        out = jax.vmap(plain, axes, axis_size=size)(*args)
         return out, jax.tree.map(lambda _: True, out)
 
     call = jax.custom_jvp(marked)
-    call.defjvp(partial(jax.jvp, f))
+    call.defjvp(partial(jax.jvp, plain))
     return call
 
 

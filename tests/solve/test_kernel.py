@@ -103,10 +103,11 @@ def text(f, *args):
     return jax.jit(f).lower(*args).as_text()
 
 
+K = jnp.zeros((3, 1), jnp.int32)
 REFUSED = {
     "a product of matrices": lambda x: bowl(x) + jnp.sum(jnp.outer(x, x) @ jnp.outer(x, x)),
     "a sort": lambda x: bowl(x) + jnp.sort(x)[0],
-    "scattering": lambda x: bowl(x[jnp.array([0, 1, 2])]),
+    "scattering in a batch": lambda x: bowl(jax.vmap(lambda y, i: y[i])(x[:, None], K)[:, 0]),
     "a decomposition": lambda x: bowl(x) + jnp.linalg.cholesky(jnp.eye(3) + jnp.outer(x, x))[0, 0],
     "a large array": lambda x: bowl(x) + jnp.mean(jnp.ones((10**5, 1)) * x[None]),
 }
