@@ -21,6 +21,7 @@ from jnn.programs import equations
 from jnn.solve.rows import row_by_row
 
 LARGEST = 2**17  # Bytes of an array: more is worth a second core.
+TERMS = 2**12  # Of a sum or an extremum: XLA hands that many to a library.
 LONGEST = 2000  # Operations: a function's time to compile grows faster than its length.
 # What such a kernel can hold. What is missing calls a library or the host, as do products of two
 # matrices, decompositions, sorting and the like; and what XLA cannot emit there: scattering,
@@ -112,8 +113,17 @@ def fits(equation: Any) -> bool:
         return False
     if name == "dot_general" and not has_vector(equation):
         return False
+    if reduces(equation) and equation.invars[0].aval.size >= TERMS:
+        return False
     avals = [v.aval for v in (*equation.invars, *equation.outvars)]
     return all(a.size * a.dtype.itemsize <= LARGEST for a in avals)
+
+
+def reduces(equation: Any) -> bool:
+    """Whether an operation is a sum or an extremum, as is a product of two vectors."""
+    if equation.primitive.name == "dot_general":
+        return equation.outvars[0].aval.size == 1
+    return equation.primitive.name in ("reduce_sum", "reduce_max", "reduce_min")
 
 
 def has_vector(equation: Any) -> bool:

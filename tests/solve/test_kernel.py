@@ -104,11 +104,15 @@ def text(f, *args):
 
 
 K = jnp.zeros((3, 1), jnp.int32)
+TALL = jnp.linspace(0.0, 1.0, 4096)
 REFUSED = {
     "a product of matrices": lambda x: bowl(x) + jnp.sum(jnp.outer(x, x) @ jnp.outer(x, x)),
     "a sort": lambda x: bowl(x) + jnp.sort(x)[0],
     "scattering in a batch": lambda x: bowl(jax.vmap(lambda y, i: y[i])(x[:, None], K)[:, 0]),
     "a decomposition": lambda x: bowl(x) + jnp.linalg.cholesky(jnp.eye(3) + jnp.outer(x, x))[0, 0],
+    "a long sum": lambda x: bowl(x) + jnp.sum(jnp.sin(TALL * x[:1])),
+    "a long product": lambda x: bowl(x) + jnp.vdot(jnp.sin(TALL * x[:1]), TALL),
+    "a long maximum": lambda x: bowl(x) + jnp.max(TALL * x[:1]),
     "a large array": lambda x: bowl(x) + jnp.mean(jnp.ones((10**5, 1)) * x[None]),
 }
 
@@ -119,6 +123,16 @@ def test_what_a_kernel_cannot_hold_is_run_as_ever(name):
     solve = partial(jnn.minimize, f, solver=jnn.lbfgs(), max_steps=5)
     assert f'{MARK} = "true"' not in text(solve, jnp.ones(3))
     assert solve(jnp.ones(3)).value < f(jnp.ones(3))
+
+
+def test_the_longest_sums_are_part_of_one_kernel():
+    x = jnp.linspace(0.0, 1.0, 4095)
+
+    def loop(x):
+        return lax.fori_loop(0, 3, lambda i, y: jnp.sum(x * y) + x @ x + jnp.max(x - y), x[0])
+
+    assert f'{MARK} = "true"' in text(partial(one_kernel, loop), x)
+    np.testing.assert_allclose(jax.jit(partial(one_kernel, loop))(x), loop(x), rtol=1e-5)
 
 
 @pytest.mark.parametrize("solver", [jnn.lbfgs(), jnn.bfgs(), jnn.nonlinear_cg()])
