@@ -100,9 +100,10 @@ def wolfe(
         accept = sane & (decrease | level) & (steep >= c2 * s0)  # H-188, H-190
         limit = (trial >= longest) & sane & decrease & (slope < 0)
 
-        following, bracketed = interpolate(best, other, now, bracketed, relative)
+        following, higher, crossed = interpolate(best, other, now, bracketed, relative)
+        bracketed |= higher | crossed  # The minimum is between two points.
         step = trial - best.alpha
-        best, other = shrink(best, other, now, relative)
+        best, other = shrink(best, other, now, higher, crossed)
         following = jnp.where(sane, following, best.alpha + RETREAT * step)
         following, widths = guard(following, best, other, bracketed, step, widths, growth)
         following = jnp.minimum(following, longest)
@@ -144,17 +145,19 @@ def wolfe(
 
 def interpolate(
     best: Sample, other: Sample, now: Sample, bracketed: jax.Array, noise: float
-) -> tuple[jax.Array, jax.Array]:
-    """The next trial and whether the minimum is now between two points (Moré and Thuente §4)."""
-    step = now.alpha - best.alpha
-    cubic, turned = cubic_vertex(best, now, noise)
-    secant = now.alpha - now.slope * step / nonzero(now.slope - best.slope)
-    fall = (best.value - now.value) / nonzero(step)
-    parabola = best.alpha + best.slope * step / (2 * nonzero(fall + best.slope))
-
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The next trial, and whether this one is higher or beyond the minimum (Moré, Thuente §4)."""
     higher = now.value > best.value + noise * jnp.abs(best.value)
     crossed = ~higher & (now.slope * best.slope < 0)
     flatter = ~higher & ~crossed & (jnp.abs(now.slope) < jnp.abs(best.slope))
+    steep = ~(higher | crossed | flatter)
+
+    step = now.alpha - best.alpha
+    one, two = s.choose(steep, (now, other), (best, now))
+    cubic, turned = cubic_vertex(one, two, noise)
+    secant = now.alpha - now.slope * step / nonzero(now.slope - best.slope)
+    fall = (best.value - now.value) / nonzero(step)
+    parabola = best.alpha + best.slope * step / (2 * nonzero(fall + best.slope))
 
     # 1. A higher value: the minimum lies between. The cubic if it is nearer to the best point.
     nearer = jnp.abs(cubic - best.alpha) < jnp.abs(parabola - best.alpha)
@@ -171,13 +174,12 @@ def interpolate(
     outside = jnp.where(beyond, secant, reach)
     when_flatter = jnp.where(bracketed, inside, outside)
     # 4. As steep as before: the cubic through the far end, or as far as is allowed.
-    far, _ = cubic_vertex(now, other, noise)
-    when_steep = jnp.where(bracketed, far, jnp.inf)
+    when_steep = jnp.where(bracketed, cubic, jnp.inf)
 
     following = jnp.where(flatter, when_flatter, when_steep)
     following = jnp.where(crossed, when_crossed, following)
     following = jnp.where(higher, when_higher, following)
-    return following, bracketed | higher | crossed
+    return following, higher, crossed
 
 
 def cubic_vertex(a: Sample, b: Sample, noise: float) -> tuple[jax.Array, jax.Array]:
@@ -201,10 +203,10 @@ def cubic_vertex(a: Sample, b: Sample, noise: float) -> tuple[jax.Array, jax.Arr
     return b.alpha + top / nonzero(bottom) * (a.alpha - b.alpha), (square > 0) & (bottom != 0)
 
 
-def shrink(best: Sample, other: Sample, now: Sample, noise: float) -> tuple[Sample, Sample]:
+def shrink(
+    best: Sample, other: Sample, now: Sample, higher: jax.Array, crossed: jax.Array
+) -> tuple[Sample, Sample]:
     """The new pair: the best point, and the end on the other side of the minimum."""
-    higher = now.value > best.value + noise * jnp.abs(best.value)
-    crossed = ~higher & (now.slope * best.slope < 0)
     other = s.choose(higher, now, s.choose(crossed, best, other))
     return s.choose(higher, best, now), other
 

@@ -11,7 +11,7 @@ from jnn import errors, tree
 from jnn.linesearch import Search, wolfe
 from jnn.solve.descent import Method, Move, descent, fall_start, no_fall
 from jnn.solve.drive import Solver
-from jnn.solve.lbfgs import Pairs, but_newest, empty, forget, store, two_loop
+from jnn.solve.lbfgs import Pairs, empty, forget, store, two_loop
 
 ORTHOGONAL = 0.5  # Powell's test: successive gradients of a quadratic are orthogonal.
 ACCURATE = partial(wolfe, c2=0.4)  # As accurate as conjugacy needs.
@@ -59,9 +59,11 @@ def nonzero(x):
     return jnp.where(x == 0, 1, x)
 
 
-def preconditioned(pairs: Pairs, known: jax.Array, otherwise: Callable, v: jax.Array) -> jax.Array:
+def preconditioned(
+    pairs: Pairs, newest: jax.Array, known: jax.Array, otherwise: Callable, v: jax.Array
+) -> jax.Array:
     """The product with the inverse Hessian of the pairs, if it is known."""
-    return jnp.where(known, two_loop(pairs, v), otherwise(v))
+    return jnp.where(known, two_loop(pairs, v, newest), otherwise(v))
 
 
 BETAS = {
@@ -134,8 +136,8 @@ def nonlinear_cg(
             lost = jnp.abs(tree.dot(g, old)) > ORTHOGONAL * tree.dot(g, g)
             lost &= pairs.count > 0
             natural = lost if preconditioner else lost | (older > 0) & (pairs.count > 0)
-            used = but_newest(pairs, lost | (pairs.count == older))
-            p = partial(preconditioned, used, natural, condition)
+            newest = lost | (pairs.count == older)  # If it is new: what beta is for.
+            p = partial(preconditioned, pairs, newest, natural, condition)
         pg = p(g)
         factor = BETAS[beta](g, y, d, old, pg, square, p)
         count = jnp.where(move.restarted, 0, known.count) + 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,7 @@ class Pairs(NamedTuple):
     # (m, m): of the matrix of s_i^T y_j for every y_j not older than s_i. None: vectors are short.
     inverse: jax.Array | None
     gamma: jax.Array  # The scale of the initial inverse Hessian.
-    live: jax.Array  # (m,): Which places hold a pair that counts.
-    count: jax.Array  # How many pairs were stored since the last one was forgotten.
+    count: jax.Array  # How many pairs were stored since they were forgotten, from place 0 on.
 
 
 @cache
@@ -88,12 +87,13 @@ def empty(x: jax.Array, memory: int) -> Pairs:
     """No pairs yet, for steps of the shape of `x`."""
     blank = jnp.zeros((memory, x.size), x.dtype)
     inverse = None if x.nbytes <= SHORT else jnp.zeros((memory, memory), x.dtype)
-    none = jnp.zeros(memory, bool)
-    return Pairs(blank, blank, inverse, jnp.ones((), x.dtype), none, jnp.int32(0))
+    return Pairs(blank, blank, inverse, jnp.ones((), x.dtype), jnp.int32(0))
 
 
-def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
+def two_loop(pairs: Pairs, gradient: jax.Array, newest: Any = True) -> jax.Array:
     """The product of the inverse Hessian with a vector (Algorithm 2, corrected).
+
+    `newest` says whether the newest pair counts.
 
     Its factors gamma solve `R gamma = S g` with the triangular matrix R of the `s_i^T y_j`, those
     of its second loop a system with `R^T`; so that matrices do without loops where R^-1 is known.
@@ -104,10 +104,12 @@ def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     [0.25, 0.25]
     """
     if pairs.inverse is None:
-        return over_vectors(pairs, gradient)
+        return over_vectors(pairs, gradient, newest)
+    places, room = jnp.arange(len(pairs.s), dtype=jnp.int32), jnp.int32(len(pairs.s))
+    live = (places < pairs.count) & (newest | (places != lax.rem(pairs.count - 1, room)))
 
     def counted(factors: jax.Array) -> jax.Array:
-        return jnp.where(pairs.live, factors, 0)
+        return jnp.where(live, factors, 0)
 
     gammas = product(pairs.inverse, counted(product(pairs.s, gradient)))
     h = pairs.gamma * (gradient - product(gammas, pairs.y))
@@ -115,31 +117,32 @@ def two_loop(pairs: Pairs, gradient: jax.Array) -> jax.Array:
     return h + product(counted(steps), pairs.s)
 
 
-def over_vectors(pairs: Pairs, gradient: jax.Array) -> jax.Array:
+def over_vectors(pairs: Pairs, gradient: jax.Array, newest: Any = True) -> jax.Array:
     """Both loops as one, as printed: m turns towards the oldest pair, then m turns back."""
     room = jnp.int32(len(pairs.s))
     stored = jnp.minimum(pairs.count, room)
+    oldest, used = pairs.count - stored, stored - jnp.where(newest, 0, 1)
 
     def turn(i, carry):
         h, gammas = carry
         back = i >= 0
-        j = lax.rem(pairs.count - stored + jnp.where(back, i, -1 - i), room)
+        j = lax.rem(oldest + jnp.where(back, i, -1 - i), room)
         at = partial(lax.dynamic_index_in_dim, index=j, keepdims=False)
         s, y = at(pairs.s), at(pairs.y)
         h = jnp.where(i == 0, pairs.gamma, 1) * h
-        gamma = jnp.where(at(pairs.live), tree.dot(jnp.where(back, y, s), h), 0)
+        gamma = tree.dot(jnp.where(back, y, s), h)
         # Newest to oldest: g - gamma y. Oldest to newest: h + (gamma - beta) s.
         h += jnp.where(back, (at(gammas) - gamma) * s, -gamma * y)
         return h, lax.dynamic_update_index_in_dim(gammas, gamma, j, 0)
 
-    first = jnp.where(stored > 0, 1, pairs.gamma) * gradient
+    first = jnp.where(used > 0, 1, pairs.gamma) * gradient
     blank = jnp.zeros(len(pairs.s), first.dtype)
-    return lax.fori_loop(-stored, stored, turn, (first, blank))[0]
+    return lax.fori_loop(-used, used, turn, (first, blank))[0]
 
 
 def forget(pairs: Pairs, when: jax.Array) -> Pairs:
     """No pairs, if a condition holds."""
-    return pairs._replace(live=pairs.live & ~when, count=jnp.where(when, 0, pairs.count))
+    return pairs._replace(count=jnp.where(when, 0, pairs.count))
 
 
 def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
@@ -155,7 +158,6 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
     gamma /= jnp.where(sound, square, 1)  # H-191
     root = jnp.sqrt(jnp.where(sound, curvature, 1))
     place = lax.rem(pairs.count, jnp.int32(len(pairs.s)))
-    here = jnp.arange(len(pairs.s), dtype=place.dtype) == place
 
     def put(rows: jax.Array, row: jax.Array, axis: int = 0) -> jax.Array:
         row = jnp.where(sound, row, lax.dynamic_index_in_dim(rows, place, axis, False))
@@ -166,18 +168,13 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
     if inverse is not None:
         # [R r; 0 1] has the inverse [R^-1 -R^-1 r; 0 1], and what is left of R without the oldest
         # pair has the same part of its inverse.
-        column = jnp.where(pairs.live & ~here, product(new_s, y), 0)
+        places = jnp.arange(len(pairs.s), dtype=place.dtype)
+        here = places == place
+        column = jnp.where((places < pairs.count) & ~here, product(new_s, y), 0)
         column = jnp.where(here, 1, -product(inverse, column))
         inverse = put(put(inverse, jnp.zeros_like(column)), column, axis=1)
-    gamma, live = jnp.where(sound, gamma, pairs.gamma), pairs.live | here & sound
-    return Pairs(new_s, put(pairs.y, y), inverse, gamma, live, pairs.count + jnp.int32(sound))
-
-
-def but_newest(pairs: Pairs, stay: jax.Array) -> Pairs:
-    """The pairs without the newest one, unless it is to stay."""
-    places = jnp.arange(len(pairs.s), dtype=pairs.count.dtype)
-    newest = places == lax.rem(pairs.count - 1, jnp.int32(len(places)))
-    return pairs._replace(live=pairs.live & (stay | ~newest))
+    gamma = jnp.where(sound, gamma, pairs.gamma)
+    return Pairs(new_s, put(pairs.y, y), inverse, gamma, pairs.count + jnp.int32(sound))
 
 
 def within(pairs: Pairs, free: jax.Array) -> Pairs:
@@ -185,5 +182,5 @@ def within(pairs: Pairs, free: jax.Array) -> Pairs:
     s, y = (jnp.where(free[None, :], v, 0) for v in (pairs.s, pairs.y))
     curvature = jnp.sum(s * y, axis=1)
     sound = curved(curvature, jnp.sum(s * s, axis=1), jnp.sum(y * y, axis=1))
-    scale = lax.rsqrt(jnp.where(sound, curvature, 1))[:, None]
-    return pairs._replace(s=s * scale, y=y * scale, inverse=None, live=pairs.live & sound)
+    scale = jnp.where(sound, lax.rsqrt(jnp.where(sound, curvature, 1)), 0)[:, None]
+    return pairs._replace(s=s * scale, y=y * scale, inverse=None)
