@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 
 class RuleError(TypeError):
@@ -47,7 +48,8 @@ def describe(x: Any) -> str:
 
 def is_floating(x: Any) -> bool:
     """Whether `x` has a real floating dtype, half precisions included."""
-    return jnp.issubdtype(jnp.result_type(x), jnp.floating)
+    number = isinstance(x, float) or hasattr(x, "dtype")
+    return number and jnp.issubdtype(jnp.result_type(x), jnp.floating)
 
 
 def floating(function: str, **arrays: Any) -> None:
@@ -55,14 +57,10 @@ def floating(function: str, **arrays: Any) -> None:
     first: tuple[str, Any] | None = None
     for argument, x in arrays.items():
         if not is_floating(x):
-            fail(
-                function,
-                argument,
-                "a floating array",
-                describe(x),
-                f"Cast it, e.g. {argument}.astype(jnp.float32).",
-                TypeError,
-            )
+            remedy = f"Cast it, e.g. {argument}.astype(jnp.float32)."
+            if not hasattr(x, "dtype"):
+                remedy = f"Make it one, e.g. by jnp.asarray({argument})."
+            fail(function, argument, "a floating array", describe(x), remedy, TypeError)
         if jax.typeof(x).weak_type:
             continue
         if first is None:
@@ -112,5 +110,8 @@ def number(
     """`value` is a constant between `low` and `high`, both included."""
     if not (isinstance(value, int | float) or (jnp.ndim(value) == 0 and hasattr(value, "item"))):
         fail(function, argument, "a number", repr(value), kind=TypeError)
+    if isinstance(value, Tracer):
+        remedy = "It is compiled in: close over it, or let `jit` take it for static."
+        fail(function, argument, "a constant", describe(value), remedy, TypeError)
     if not low <= value <= high:
         fail(function, argument, f"between {low:g} and {high:g}", repr(value))

@@ -156,7 +156,10 @@ def fed_by(function: str, x: Any) -> tuple[int, Any]:
     """The number of features in the example `x`, and its dtype, which the parameters take."""
     if not hasattr(x, "shape") or len(x.shape) < 1:
         got = described(x)
-        errors.fail(function, "x", "an array with its features on the last axis", got)
+        errors.fail(
+            function, "x", "an array with its features on the last axis", got,
+            "For a shape alone give jax.ShapeDtypeStruct(shape, dtype).",
+        )  # fmt: skip
     errors.floating(function, x=x)
     return x.shape[-1], x.dtype
 

@@ -148,7 +148,10 @@ def conv_check(x, w, b, *, stride, padding, fit, dilation, groups, connections):
     errors.positive_integer("conv", "groups", groups)
     connections = canonical("conv", connections, channels)
     if connections is None:
-        errors.rank("conv", "w", w, axes + 2)
+        if w.ndim != x.ndim:
+            expected = f"an array of rank {x.ndim}, (*window, C / groups, O)"
+            remedy = f"`x` is {errors.describe(x)}: (N, *size, C)."
+            errors.fail("conv", "w", expected, errors.describe(w), remedy)
         outputs = w.shape[-1]
         if channels % groups or outputs % groups:
             errors.fail("conv", "groups", f"a divisor of the {channels} input and {outputs} output "

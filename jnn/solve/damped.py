@@ -10,7 +10,7 @@ from jax.scipy.linalg import cho_solve
 from jnn import tree
 from jnn.solve import result as r
 from jnn.solve.drive import Solver, State
-from jnn.solve.linear import cg
+from jnn.solve.linear import cg, decomposed
 from jnn.solve.objective import Objective
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
@@ -30,6 +30,11 @@ class Memory(NamedTuple):
     strength: jax.Array  # lambda
     growth: jax.Array  # Its factor after the next bad step.
     idle: jax.Array
+
+
+def cholesky_solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
+    """The solution of `matrix x = right`, symmetric and positive definite."""
+    return cho_solve((lax.linalg.cholesky(matrix), True), right)
 
 
 def damped(linear: str) -> Solver:
@@ -90,7 +95,7 @@ def damped(linear: str) -> Solver:
         safe = jnp.where(known.scale > 0, known.scale, 1)
         unit = known.normal / (safe[:, None] * safe[None, :])
         matrix = unit + known.strength * jnp.eye(len(safe), dtype=safe.dtype)
-        move = -cho_solve((lax.linalg.cholesky(matrix), True), state.gradient / safe) / safe
+        move = -decomposed(cholesky_solve, matrix, state.gradient / safe) / safe
         return move, tree.dot(move, jnp.dot(known.normal, move, precision=tree.HIGHEST))
 
     def step(objective: Objective, state: State) -> State:
@@ -128,7 +133,8 @@ def damped(linear: str) -> Solver:
 
         gradient, normal = lax.cond(accept, renew, lambda: (state.gradient, known.normal))
         usable = accept & jnp.isfinite(tree.largest(gradient))
-        status = jnp.where(strength > LIMIT, r.STALLED, state.status)
+        limit = min(LIMIT, float(jnp.finfo(strength.dtype).max))
+        status = jnp.where(strength > limit, r.STALLED, state.status)
         status = jnp.where(ended, r.SMALL_CHANGE, status)
         evaluations = state.evaluations + 1
         scale = scales(normal, known.scale)

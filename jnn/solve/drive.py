@@ -109,4 +109,5 @@ def verdict(old: State, new: State, tol: Tolerance, watched: tuple[bool, bool]) 
         small = moved & (jnp.abs(old.value - new.value) <= tol.value * jnp.abs(new.value))
         status = jnp.where(small, r.SMALL_CHANGE, status)
     status = jnp.where(new.size <= tol.gradient, r.SMALL_GRADIENT, status)
-    return jnp.where(new.value == -jnp.inf, r.UNBOUNDED, status)
+    lowest = jnp.finfo(new.value.dtype).min / 16  # A search halves what overflows.
+    return jnp.where(new.value <= lowest, r.UNBOUNDED, status)

@@ -6,13 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jnn import errors, tree
 from jnn.solve import result as r
 from jnn.solve.drive import Run, Solver, drive
 from jnn.solve.implicit import attach, forward_only
 from jnn.solve.marquardt import gauss_newton, levenberg_marquardt
-from jnn.solve.minimize import checked_box, choose, finish, reporter
+from jnn.solve.minimize import checked_args, checked_box, choose, finish, reporter, split
 from jnn.solve.objective import Box, Objective
 from jnn.solve.result import Progress, Result, Tolerance
 from jnn.solve.robust import LOSSES, cost
@@ -80,6 +81,9 @@ def least_squares(
     errors.positive_integer("least_squares", "max_steps", max_steps)
     if loss is not None:
         errors.choice("least_squares", "loss", loss, tuple(LOSSES))
+        if not isinstance(scale, Tracer) and not scale > 0:
+            errors.fail("least_squares", "scale", "above 0", scale)
+    args = checked_args("least_squares", args)
     solver = choose("least_squares", solver, method, METHODS, "lm")
     x, unravel = tree.ravel("least_squares", x0, "x0")
     box = checked_box("least_squares", solver, bounds, x0)
@@ -153,7 +157,7 @@ def ravelled(
 ) -> tuple[jax.Array, Any]:
     """The residuals as one vector, and the aux."""
     out = residual(params, *args)
-    residuals, aux = out if has_aux else (out, ())
+    residuals, aux = split("least_squares", "residual", "residuals", out, has_aux)
     leaves = jax.tree.leaves(residuals)
     return jnp.concatenate([jnp.ravel(jnp.asarray(leaf, dtype)) for leaf in leaves]), aux
 

@@ -33,7 +33,8 @@ def cg(
 
     Each step minimises the quadratic exactly along a direction conjugate to all before, so that n
     steps suffice in exact arithmetic. It ends when the residual is at most `tol |b|`, at a
-    direction without positive curvature (A is not definite), or after `max_steps`.
+    direction without positive curvature (A is not definite), or after `max_steps`. The solution has
+    derivatives in A and b, each from another system with A.
 
     Args:
       a: a matrix, or a function that multiplies by one, `v -> A v` (matrix-free).
@@ -52,10 +53,10 @@ def cg(
     if not callable(a) and jnp.ndim(b) == 2:
         each = partial(cg, a, tol=tol, max_steps=max_steps, preconditioner=preconditioner)
         return columns(each, b, x0)
-    multiply, x, limit, goal = system("cg", a, b, x0, tol, max_steps)
+    multiply, x, limit, tol = system("cg", a, b, x0, tol, max_steps)
     condition = preconditioner or (lambda v: v)
 
-    def turn(carry):
+    def turn(multiply, carry):
         x, r, d, rho, steps, _ = carry
         ad = multiply(d)
         curvature = tree.dot(d, ad)
@@ -67,18 +68,23 @@ def cg(
         beta = following / jnp.where(rho == 0, 1, rho)  # H-160
         return x, r, tree.axpy(beta, d, z), following, steps + 1, ~sound
 
-    r = tree.axpy(-1.0, multiply(x), b)  # H-156: r = b - A x
-    z = condition(r)
-    start = (x, r, z, tree.dot(r, z), jnp.int32(0), jnp.bool_(False))
-    x, r, _, _, steps, _ = iterate(turn, start, limit, goal)
-    size = tree.norm(r)
-    return LinearResult(x, size, steps, size <= goal)
+    def solve(multiply, b):
+        goal = tol * tree.norm(b)
+        r = tree.axpy(-1.0, multiply(x), b)  # H-156: r = b - A x
+        z = condition(r)
+        start = (x, r, z, tree.dot(r, z), jnp.int32(0), jnp.bool_(False))
+        found, r, _, _, steps, _ = iterate(partial(turn, multiply), start, limit, goal)
+        size = tree.norm(r)
+        return found, (size, steps, size <= goal)
+
+    x, rest = lax.custom_linear_solve(multiply, b, solve, symmetric=True, has_aux=True)
+    return LinearResult(x, *rest)
 
 
 def system(
     function: str, a: Any, b: Any, x0: Any, tol: float | None, max_steps: int | None
-) -> tuple[Callable[[Any], Any], Any, int, jax.Array]:
-    """The product with A, the start, the most steps and the residual's goal."""
+) -> tuple[Callable[[Any], Any], Any, int, float]:
+    """The product with A, the start, the most steps and the residual's goal over `|b|`."""
     if not callable(a):
         errors.floating(function, a=a, b=b)
         errors.rank(function, "a", a, 2)
@@ -89,7 +95,14 @@ def system(
     leaves = jax.tree.leaves(b)
     limit = 10 * sum(leaf.size for leaf in leaves) if max_steps is None else max_steps
     least = 10 * float(jnp.finfo(jnp.result_type(*leaves)).eps) if tol is None else tol
-    return multiply, x, limit, least * tree.norm(b)
+    return multiply, x, limit, least
+
+
+def decomposed(method: Callable[..., Any], *arrays: jax.Array) -> Any:
+    """A decomposition of arrays, in float32 where they have half precision: LAPACK has none."""
+    dtype = jnp.result_type(*arrays)
+    wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
+    return jax.tree.map(lambda x: x.astype(dtype), method(*(a.astype(wide) for a in arrays)))
 
 
 def iterate(turn: Callable[[Any], Any], start: Any, limit: int, goal: jax.Array) -> Any:
@@ -124,7 +137,8 @@ def bicgstab(
 
     Where A is not symmetric, residuals are made orthogonal to those of a second sequence, that of
     the transpose, which is never formed; each step also minimises the residual along itself. Two
-    products a step. It ends as `cg` does, or when its recurrences break down.
+    products a step. It ends as `cg` does, or when its recurrences break down. It has derivatives as
+    `cg`, with a function for A in forward mode only.
 
     Args:
       a: a matrix, or a function that multiplies by one.
@@ -141,14 +155,13 @@ def bicgstab(
     if not callable(a) and jnp.ndim(b) == 2:
         each = partial(bicgstab, a, tol=tol, max_steps=max_steps, preconditioner=preconditioner)
         return columns(each, b, x0)
-    multiply, x, limit, goal = system("bicgstab", a, b, x0, tol, max_steps)
+    multiply, x, limit, tol = system("bicgstab", a, b, x0, tol, max_steps)
     condition = preconditioner or (lambda v: v)
-    first = tree.axpy(-1.0, multiply(x), b)
 
     def ratio(top: jax.Array, bottom: jax.Array) -> jax.Array:
         return top / jnp.where(bottom == 0, 1, bottom)
 
-    def turn(carry):
+    def turn(multiply, first, carry):
         x, r, p, rho, steps, _ = carry
         along = condition(p)
         v = multiply(along)
@@ -165,10 +178,18 @@ def bicgstab(
         broken = (following == 0) | (omega == 0) | ~jnp.isfinite(following)
         return x, r, p, following, steps + 1, broken
 
-    start = (x, first, first, tree.dot(first, first), jnp.int32(0), jnp.bool_(False))
-    x, _, _, _, steps, _ = iterate(turn, start, limit, goal)
-    size = tree.norm(tree.axpy(-1.0, multiply(x), b))  # The recurrence drifts from the truth.
-    return LinearResult(x, size, steps, size <= 100 * goal)
+    def solve(multiply, b):
+        goal = tol * tree.norm(b)
+        first = tree.axpy(-1.0, multiply(x), b)
+        start = (x, first, first, tree.dot(first, first), jnp.int32(0), jnp.bool_(False))
+        found, _, _, _, steps, _ = iterate(partial(turn, multiply, first), start, limit, goal)
+        size = tree.norm(tree.axpy(-1.0, multiply(found), b))  # The recurrence drifts.
+        return found, (size, steps, size <= 100 * goal)
+
+    # To transpose a function it would have to be traced, and not each can be.
+    transposed = None if callable(a) else solve
+    x, rest = lax.custom_linear_solve(multiply, b, solve, transposed, has_aux=True)
+    return LinearResult(x, *rest)
 
 
 def conjugate_directions(a: jax.Array, u: jax.Array) -> jax.Array:

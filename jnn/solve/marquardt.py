@@ -1,6 +1,6 @@
 """Gauss-Newton and Levenberg-Marquardt (H-104..109, H-116, H-117)."""
 
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -11,10 +11,14 @@ from jnn import errors, tree
 from jnn.solve import result as r
 from jnn.solve.damped import damped
 from jnn.solve.drive import Solver, State
+from jnn.solve.linear import decomposed
 from jnn.solve.objective import Objective
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
 STEP = 1e3  # In units of epsilon: the relative length of the step that is the last.
+
+
+svd = partial(jnp.linalg.svd, full_matrices=False)
 
 
 class Linear(NamedTuple):
@@ -50,8 +54,8 @@ def decompose(
     norms = jax.vmap(tree.norm, in_axes=1)(jacobian)
     scale = jnp.maximum(norms, before)
     scale = jnp.where(scale > 0, scale, 1)  # A column of zeros is left alone.
-    q, upper = jnp.linalg.qr(jacobian / scale[None, :])
-    left, singular, right = jnp.linalg.svd(upper, full_matrices=False)
+    q, upper = decomposed(jnp.linalg.qr, jacobian / scale[None, :])
+    left, singular, right = decomposed(svd, upper)
     rotated = jnp.dot(q.T, residual, precision=tree.HIGHEST)
     return Linear(
         residual, jacobian, scale, singular, right,
@@ -122,7 +126,7 @@ def svd_solve(a: jax.Array, b: jax.Array, *, cutoff: float | None = None) -> jax
     errors.shape("svd_solve", "b", b, a.shape[:1])
     if cutoff is None:
         cutoff = float(jnp.finfo(a.dtype).eps) * max(a.shape)
-    left, w, right = jnp.linalg.svd(a, full_matrices=False)
+    left, w, right = decomposed(svd, a)
     kept = w > cutoff * jnp.max(w, initial=0)
     inverse = jnp.where(kept, 1 / jnp.where(kept, w, 1), 0)
     rotated = jnp.dot(left.T, b, precision=tree.HIGHEST)

@@ -23,6 +23,7 @@ from jnn.solve.steepest import steepest_descent
 
 METHODS = {
     "lbfgs": lbfgs,
+    "l_bfgs_b": lbfgs,
     "bfgs": bfgs,
     "cg": nonlinear_cg,
     "nonlinear_cg": nonlinear_cg,
@@ -82,6 +83,7 @@ def minimize(
     (True, True)
     """
     errors.positive_integer("minimize", "max_steps", max_steps)
+    args = checked_args("minimize", args)
     solver = choose("minimize", solver, method, METHODS, "lbfgs")
     x, unravel = tree.ravel("minimize", x0, "x0")
     box = checked_box("minimize", solver, bounds, x0)
@@ -152,7 +154,8 @@ def choose(
     if solver is not None and not isinstance(solver, Solver):
         errors.fail(
             function, "solver", "a solver, such as jnn.lbfgs()", repr(solver),
-            "A method's name goes into `method`.", TypeError,
+            "Constructors are called, a method's name goes into `method`, optimizers into jnn.fit.",
+            TypeError,
         )  # fmt: skip
     if solver is not None and method is not None:
         errors.fail(function, "method", "left out where `solver` is given", repr(method))
@@ -161,6 +164,14 @@ def choose(
     method = default if method is None else method.lower().replace("-", "_")
     errors.choice(function, "method", method, tuple(methods))
     return methods[method]()
+
+
+def checked_args(function: str, args: Any) -> tuple:
+    """The further arguments as a tuple; one array would be taken apart."""
+    if not isinstance(args, tuple | list):
+        got = errors.describe(args)
+        errors.fail(function, "args", "a tuple of arguments", got, "Write args=(a,) for one.")
+    return tuple(args)
 
 
 def checked_box(function: str, solver: Solver, bounds: Any, x0: Any) -> Box | None:
@@ -189,11 +200,23 @@ def reporter(callback: Any, progress: bool, unravel: Callable) -> Callable | Non
 
 def scalar(f: Callable, params: Any, args: tuple, has_aux: bool) -> tuple[jax.Array, Any]:
     """The value of `f`, checked to be one, and its aux."""
-    out = f(params, *args)
-    value, aux = out if has_aux else (out, ())
-    if jnp.shape(value) != ():
-        errors.fail("minimize", "f", "a function that returns a scalar", errors.describe(value))
+    value, aux = split("minimize", "f", "a scalar", f(params, *args), has_aux)
+    if jax.tree.structure(value) != jax.tree.structure(0.0) or jnp.shape(value) != ():
+        errors.fail(
+            "minimize", "f", "a function that returns a scalar", errors.describe(value),
+            "For (scalar, aux) say has_aux=True." if isinstance(value, tuple) else "",
+        )  # fmt: skip
     return value, aux
+
+
+def split(function: str, argument: str, what: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
+    """What a function returned, and its aux."""
+    if not has_aux:
+        return out, ()
+    if not isinstance(out, tuple) or len(out) != 2:
+        expected = f"a function that returns a pair, {what} and aux"
+        errors.fail(function, argument, expected, errors.describe(out))
+    return out
 
 
 def make_objective(

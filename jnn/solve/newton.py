@@ -14,6 +14,7 @@ from jnn.linesearch.wolfe import nonzero
 from jnn.solve.bfgs import LOOSE
 from jnn.solve.descent import Method, Move, descent
 from jnn.solve.drive import Solver
+from jnn.solve.linear import decomposed
 from jnn.solve.objective import Objective
 
 FORCING = 0.01  # The residual at which the Krylov space is large enough, relative to the gradient.
@@ -162,7 +163,7 @@ def lanczos(
 
 def step(t: jax.Array, size: jax.Array, radius: jax.Array) -> jax.Array:
     """`-(|T| + s)^-1 size e_1`, with the least `s >= 0` that makes it no longer than the radius."""
-    values, vectors = jnp.linalg.eigh(t)
+    values, vectors = decomposed(jnp.linalg.eigh, t)
     curvature = jnp.abs(values)
     largest = jnp.max(curvature)
     least = len(t) * jnp.finfo(t.dtype).eps * largest

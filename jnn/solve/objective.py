@@ -5,8 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jnn import errors, tree
+
+FREE = "They are (low, high), not one pair a number; -jnp.inf and jnp.inf stand for no bound."
 
 
 class Box(NamedTuple):
@@ -52,15 +56,20 @@ def flat_box(function: str, bounds: Any, x0: Any) -> Box | None:
     if not isinstance(bounds, tuple) or len(bounds) != 2:
         errors.fail(
             function, "bounds", "a pair (low, high)", errors.describe(bounds),
-            "Each is a number or a tree like x0; -jnp.inf and jnp.inf stand for no bound.",
+            f"Each is a number or a tree like x0. {FREE}",
         )  # fmt: skip
 
     def spread(bound: Any) -> jax.Array:
         number = jax.tree.structure(bound) == jax.tree.structure(0.0) and jnp.ndim(bound) == 0
         full = jax.tree.map(lambda _: bound, x0) if number else bound
         if jax.tree.structure(full) != jax.tree.structure(x0):
-            errors.fail(function, "bounds", "numbers or trees like x0", errors.describe(bound))
+            errors.fail(
+                function, "bounds", "numbers or trees like x0", errors.describe(bound), FREE
+            )
         alike = lambda b, x: jnp.broadcast_to(jnp.asarray(b, jnp.result_type(x)), jnp.shape(x))  # noqa: E731
         return tree.ravel(function, jax.tree.map(alike, full, x0))[0]
 
-    return Box(*map(spread, bounds))
+    box = Box(*map(spread, bounds))
+    if not any(isinstance(bound, Tracer) for bound in box) and np.any(box.low > box.high):
+        errors.fail(function, "bounds", "a pair (low, high), low <= high", errors.describe(bounds))
+    return box

@@ -126,5 +126,7 @@ def test_settings_out_of_range_are_named():
         jnn.rules.leaky_relu(1.0, slope=-1)
     with pytest.raises(ValueError, match="elu: `alpha` must be between 0 and inf, got -1"):
         jnn.rules.elu(1.0, alpha=-1)
+    with pytest.raises(TypeError, match=r"got \[float32\[\], float32\[\]\]\. Make it one, e\.g\."):
+        jnn.rules.relu([1.0, 2.0])
     with pytest.raises(TypeError, match="sigmoid: `x` must be a floating array, got int32"):
         jnn.rules.sigmoid(jnp.arange(3))

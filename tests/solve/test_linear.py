@@ -1,5 +1,8 @@
 """Linear systems: trees, preconditioners, several right sides, and the invariants of conjugacy."""
 
+from functools import partial
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,3 +74,19 @@ def test_bicgstab_solves_what_is_not_symmetric(random):
         zero = jnn.bicgstab(a, jnp.zeros(30))
         assert bool(zero.success)
         assert zero.steps == 0
+
+
+def test_solutions_have_derivatives(random):
+    with jax.enable_x64(True):
+        m = random.normal(size=(4, 4))
+        a, b = jnp.asarray(m @ m.T + np.eye(4)), jnp.asarray(random.normal(size=4))
+
+        def size(solve, a, b):
+            return jnp.sum(solve(a, b) ** 2)
+
+        for solve, c in ((jnn.cg, a), (jnn.bicgstab, a + jnp.triu(jnp.ones((4, 4))))):
+            expected = jax.grad(partial(size, jnp.linalg.solve), (0, 1))(c, b)
+            of_matrix = partial(size, lambda a, b, solve=solve: solve(a, b).x)
+            of_function = partial(size, lambda a, b, solve=solve: solve(lambda v: a @ v, b).x)
+            for found in (jax.grad(of_matrix, (0, 1)), jax.jacfwd(of_function, (0, 1))):
+                chex.assert_trees_all_close(found(c, b), expected, rtol=1e-7)

@@ -164,6 +164,28 @@ def test_bad_arguments_raise_when_traced():
         jnn.minimize(rosenbrock, jnp.ones(2), jnn.bfgs(), bounds=(0.0, 1.0))
     with pytest.raises(ValueError, match=r"pair \(low, high\)"):
         jnn.minimize(rosenbrock, jnp.ones(2), bounds=0.0)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="low <= high"):
+        jnn.minimize(rosenbrock, jnp.ones(2), bounds=(1.0, 0.0))
+    with pytest.raises(ValueError, match=r"got \(float32\[\], int 3\). For .* has_aux=True"):
+        jnn.minimize(lambda x: (rosenbrock(x), 3), jnp.ones(2))
+    with pytest.raises(ValueError, match=r"a pair, a scalar and aux, got float32\[\]"):
+        jnn.minimize(rosenbrock, jnp.ones(2), has_aux=True)
+    with pytest.raises(ValueError, match=r"args=\(a,\)"):
+        jnn.minimize(jnp.vdot, jnp.ones(2), args=jnp.ones(2))  # pyright: ignore[reportArgumentType]
+
+
+def test_what_falls_without_end_is_told_apart():
+    for f in (jnp.sum, lambda x: -jnp.sum(jnp.exp(x))):
+        found = jnn.minimize(f, jnp.zeros(2))
+        assert found.message == r.MESSAGES[r.UNBOUNDED]
+        assert found.value < -1e37
+
+
+@pytest.mark.parametrize("solver", [jnn.lbfgs(), jnn.newton_cg()])
+def test_half_precision(solver):
+    found = jnn.minimize(lambda x: jnp.sum((x - 1) ** 2), jnp.zeros(2, jnp.float16), solver)
+    assert found.params.dtype == jnp.float16
+    np.testing.assert_allclose(found.params, 1, rtol=1e-2)
 
 
 def test_a_second_call_compiles_nothing():

@@ -11,6 +11,7 @@ from jnn.solve.robust import LOSSES, cost
 from tests.golden import golden
 
 T = np.linspace(0, 3, 25)
+START = {"a": np.float64(0), "b": np.float64(0)}
 
 
 @pytest.fixture(autouse=True)
@@ -94,10 +95,7 @@ def test_a_fit_is_differentiable_in_its_data():
         return p["a"] * T + p["b"] - y, jnp.sum(y)
 
     def slope(y, implicit=True):
-        fit = jnn.least_squares(
-            residual, {"a": jnp.zeros(()), "b": jnp.zeros(())}, args=(y,), has_aux=True,
-            implicit=implicit,
-        )  # fmt: skip
+        fit = jnn.least_squares(residual, START, args=(y,), has_aux=True, implicit=implicit)
         return fit.params["a"]
 
     design = np.stack([T, np.ones(25)], axis=1)
@@ -105,3 +103,13 @@ def test_a_fit_is_differentiable_in_its_data():
     np.testing.assert_allclose(jax.grad(slope)(y), np.linalg.pinv(design)[0], atol=1e-10)
     with pytest.raises(ValueError, match="least_squares: `implicit` must be True"):
         jax.grad(slope)(y, implicit=False)
+    with pytest.raises(ValueError, match="`scale` must be above 0, got 0"):
+        jnn.least_squares(residual, START, args=(y,), loss="huber", scale=0.0)
+
+
+@pytest.mark.parametrize("linear", ["svd", "cholesky"])
+def test_half_precision(linear):
+    solver = jnn.levenberg_marquardt(linear=linear)
+    found = jnn.least_squares(lambda x: 2 * x - 1, jnp.zeros(2, jnp.float16), solver)
+    assert found.params.dtype == jnp.float16
+    np.testing.assert_allclose(found.params, 0.5, rtol=1e-2)
