@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+LONGEST = 1000  # Characters in which a tree is described.
+
 
 class RuleError(TypeError):
     """A part of a rule is missing or does not fit the others."""
@@ -42,7 +44,8 @@ def describe(x: Any) -> str:
         name = str(x.dtype) if extended else jnp.dtype(x.dtype).name
         return f"{name}[{','.join(map(str, x.shape))}]"
     if isinstance(x, tuple | list | dict):
-        return str(jax.tree.map(describe, x)).replace("'", "")
+        text = str(jax.tree.map(describe, x)).replace("'", "")
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     return f"{type(x).__name__} {x!r}"
 
 

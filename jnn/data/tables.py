@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -56,10 +57,14 @@ def csv(
             errors.fail("csv", "path", "a file with rows of numbers", f"'{path}', which is empty")
         rows = file if header else (line for part in ([first + "\n"], file) for line in part)
         try:
-            values = np.loadtxt(rows, dtype, delimiter=delimiter, ndmin=2, quotechar='"')
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "loadtxt: input contained no data")
+                values = np.loadtxt(rows, dtype, delimiter=delimiter, ndmin=2, quotechar='"')
         except ValueError as error:
+            kind = "text" if np.dtype(dtype).kind == "U" else np.dtype(dtype)
+            fault = str(error).split(";")[0]  # What follows is advice to callers of `loadtxt`.
             raise ValueError(
-                f"csv: '{path}' must hold a table of {np.dtype(dtype)}: {error}"
+                f"csv: '{path}' must hold a table of {kind}: {fault}"
                 f" (counted from line {skipped + header})"
             ) from None
     if not values.size:

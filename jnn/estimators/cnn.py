@@ -7,7 +7,7 @@ from math import isqrt, prod
 import numpy as np
 
 from jnn import data, errors
-from jnn.estimators.network import NetworkClassifier, built
+from jnn.estimators.network import NetworkClassifier, built, units
 from jnn.layers.activation import relu
 from jnn.layers.combinators import serial
 from jnn.layers.convolution import conv
@@ -36,9 +36,9 @@ class CNNClassifier(NetworkClassifier):
       solver: as all other settings, see `MLPClassifier`.
     """
 
-    maps: Sequence[int] = (16, 32)
+    maps: int | Sequence[int] = (16, 32)
     size: int = 3
-    hidden: Sequence[int] = (64,)
+    hidden: int | Sequence[int] = (64,)
     shape: tuple[int, int, int] | None = None
     net: Callable[[int], Layer] | None = None
     epochs: int = 20
@@ -48,7 +48,7 @@ class CNNClassifier(NetworkClassifier):
     def _net(self, outputs: int) -> Layer:
         if self.net is not None:
             return built(self.net, outputs)
-        return built(_convolutions, tuple(self.maps), self.size, tuple(self.hidden), outputs)
+        return built(_convolutions, units(self.maps), self.size, units(self.hidden), outputs)
 
     def _example(self, given: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of an image, (height, width, channels)."""
@@ -76,6 +76,6 @@ def _convolutions(maps: tuple[int, ...], size: int, hidden: tuple[int, ...], out
     for count in maps:
         layers += [conv(count, size, padding="same", weights=he_normal), relu(), max_pool(2)]
     layers.append(flatten())
-    for units in hidden:
-        layers += [dense(units, weights=he_normal), relu()]
+    for count in hidden:
+        layers += [dense(count, weights=he_normal), relu()]
     return serial(*layers, dense(outputs))

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor, built
+from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor, built, units
 from jnn.layers.layer import Layer
 from jnn.models.mlp import mlp
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _MLP(Network):
-    hidden: Sequence[int] = (100,)
+    hidden: int | Sequence[int] = (100,)
     activation: Any = "relu"
 
     def _net(self, outputs: int) -> Layer:
-        return built(_dense, tuple(self.hidden), self.activation, outputs)
+        return built(_dense, units(self.hidden), self.activation, outputs)
 
 
 def _dense(hidden: tuple[int, ...], activation: Any, outputs: int) -> Layer:
@@ -31,7 +31,7 @@ class MLPClassifier(_MLP, NetworkClassifier):
     (True, (3, 2))
 
     Args:
-      hidden: the units of each hidden layer.
+      hidden: the units of each hidden layer, or of the only one.
       activation: of the hidden layers, the name of an elementwise rule or the rule.
       solver: an optimizer for `jnn.fit`, by default `jnn.adam(1e-3)`; or a solver of
         `jnn.minimize`, such as `jnn.lbfgs()`, for all samples at once. A function that makes one,

@@ -1,6 +1,6 @@
 """Networks with scikit-learn's face: how any of them is trained, whatever its layers are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from math import prod
@@ -198,6 +198,11 @@ class NetworkRegressor(Network, Regressor):
 
 
 # Each is one function for the same arguments, so that a second fit compiles nothing.
+
+
+def units(counts: int | Sequence[int]) -> tuple[int, ...]:
+    """How many units each layer has, also where there is one layer only."""
+    return (counts,) if isinstance(counts, int) else tuple(counts)
 
 
 @cache

@@ -96,7 +96,7 @@ def adapt(optimizer: Any, function: str = "chain") -> Optimizer:
         getattr(optimizer, "update", None)
     ):
         expected = "a pair of functions (init, update)"
-        remedy = "Call the constructor, e.g. jnn.adam(1e-3)." if callable(optimizer) else ""
+        remedy = "Call the constructor, e.g. jnn.adam(1e-3)."
         errors.fail(function, "optimizer", expected, repr(optimizer), remedy, TypeError)
     parameters = inspect.signature(optimizer.update).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):

@@ -7,6 +7,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.solve.drive import Solver
+from jnn.train.precision import Precision
 
 USUAL = 32  # Samples a batch.
 
@@ -34,6 +35,11 @@ def pair(function: str, argument: str, data: Any) -> tuple[Any, Any]:
     if not isinstance(data, tuple | list) or len(data) != 2:
         errors.fail(function, argument, "a pair (inputs, targets)", errors.describe(data))
     leaves = jax.tree.leaves(tuple(data))
+    for leaf in leaves:
+        if getattr(getattr(leaf, "dtype", None), "kind", "O") in "OSU":
+            got = errors.describe(leaf)
+            remedy = "Lists are made arrays by np.asarray; classes are numbered from 0."
+            errors.fail(function, argument, "arrays of numbers", got, remedy, TypeError)
     sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in leaves}
     if len(sizes) != 1 or 0 in sizes:
         expected = "arrays with the same number of samples, at least one"
@@ -55,6 +61,13 @@ def check_solver(optimizer: Any, **others: Any) -> None:
             if value is not None:
                 expected = f"left out for a solver, {optimizer.name}"
                 errors.fail("fit", argument, expected, errors.describe(value))
+
+
+def check_precision(function: str, precision: Any) -> None:
+    """Its name alone does not say how the loss is scaled."""
+    if precision is not None and not isinstance(precision, Precision):
+        got, remedy = errors.describe(precision), "Make it by jnn.train.mixed."
+        errors.fail(function, "precision", "a Precision", got, remedy, TypeError)
 
 
 def key_of(key: Any) -> jax.Array:

@@ -8,7 +8,15 @@ import jax
 
 from jnn import errors
 from jnn.layers.layer import Layer
-from jnn.train.arguments import USUAL, batch_of, check, check_solver, key_of, pair
+from jnn.train.arguments import (
+    USUAL,
+    batch_of,
+    check,
+    check_precision,
+    check_solver,
+    key_of,
+    pair,
+)
 from jnn.train.checkpoints import Checkpoints, checkpoints_of
 from jnn.train.devices import mesh_of, place
 from jnn.train.epoch import EVALUATED, begin, length, watchable
@@ -141,6 +149,7 @@ def fit(
     ('All epochs were run.', np.True_)
     """
     check("fit", net, loss, epochs, steps, batch_size, not_finite)
+    check_precision("fit", precision)
     check_solver(optimizer, augment=augment, precision=precision)
     mesh, flow = mesh_of(sharding), stream_of("fit", "data", data)
     held = stream_of("fit", "validation", validation)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.layers.layer import Layer
-from jnn.train.arguments import batch_of, check, check_solver, key_of, pair
+from jnn.train.arguments import batch_of, check, check_precision, check_solver, key_of, pair
 from jnn.train.checkpoints import Checkpoints, checkpoints_of, same_key
 from jnn.train.devices import place
 from jnn.train.epoch import first, one, watchable
@@ -57,9 +58,26 @@ class Fits(NamedTuple):
     status: tuple[str, ...]
     messages: tuple[str, ...]
 
+    def __str__(self) -> str:
+        """The sentences and the ranges of what is last in the history; the arrays stay out."""
+        sentences = Counter(self.messages).most_common(5)
+        told = {"members": len(self.messages), "epochs": span(self.epochs)}
+        last = (np.arange(len(self.epochs)), self.epochs - 1)
+        told |= {name: span(column[last]) for name, column in self.history.items() if column.size}
+        lines = [f"{'message':<20} {sentence} ({count})" for sentence, count in sentences]
+        return "\n".join(lines + [f"{name:<20} {x}" for name, x in told.items()])
+
+    __repr__ = __str__
+
     def member(self, i: int) -> tuple[Any, Any]:
         """Parameters and state of one member."""
         return jax.tree.map(lambda a: a[i], (self.params, self.state))
+
+
+def span(numbers: np.ndarray) -> str:
+    """The least and the largest, as text."""
+    least, most = (f"{float(x):.4g}" for x in (np.min(numbers), np.max(numbers)))
+    return least if least == most else f"{least} ... {most}"
 
 
 def fit_many(
@@ -122,6 +140,7 @@ def fit_many(
     samples = pair("fit_many", "data", data)
     held_out = None if validation is None else pair("fit_many", "validation", validation)
     settings, count = _settings(settings, members)
+    check_precision("fit_many", precision)
     check_solver(optimizer, augment=augment, precision=precision)
     n = len(jax.tree.leaves(samples)[0])
     plan = Plan(net, loss, optimizer, batch_of(batch_size, optimizer, n), metrics_of(metrics),

@@ -42,7 +42,13 @@ Rule = Patience | Still
 
 def rules_of(stop: Rule | Sequence[Rule]) -> tuple[Rule, ...]:
     """One rule, or several, as a tuple."""
-    return tuple(stop) if isinstance(stop, Sequence) else (stop,)
+    rules = tuple(stop) if isinstance(stop, Sequence) else (stop,)
+    for rule in rules:
+        if not isinstance(rule, Rule):
+            got, remedy = errors.describe(rule), "Callbacks that return True stop too."
+            expected = "jnn.train.patience(...), jnn.train.still(...) or several"
+            errors.fail("fit", "stop", expected, got, remedy, TypeError)
+    return rules
 
 
 def patience(

@@ -34,6 +34,7 @@ def test_a_table_with_and_without_names(tmp_path):
         ("1,2\n3,4,5\n", "number of columns changed"),
         ("1,2\n3,x\n", "could not convert string 'x'"),
         ("a,b,c\n1,2\n", "as the header has names, 3"),
+        ("a,b\n1,2\n3\n", r"from 2 to 1 at row 2 \(counted from line 2\)"),
     ],
 )
 def test_a_table_that_is_none(text, fault, tmp_path):

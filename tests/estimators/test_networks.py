@@ -76,7 +76,7 @@ def test_the_class_of_a_sample_of_weight_zero_does_not_matter(digits):
     x, y = digits[0][:200], digits[1][:200] % 2
     wrong, weights = y.copy(), np.ones(200)
     wrong[::2], weights[::2] = 1 - wrong[::2], 0
-    model = MLPClassifier(hidden=(8,), solver=jnn.adam(0.01), epochs=10, l2=1e-2)
+    model = MLPClassifier(hidden=8, solver=jnn.adam(0.01), epochs=10, l2=1e-2)
     right = model.fit(x, y, weights).predict_proba(x)
     np.testing.assert_array_equal(model.fit(x, wrong, weights).predict_proba(x), right)
     assert np.abs(model.fit(x, wrong, np.ones(200)).predict_proba(x) - right).max() > 0.1

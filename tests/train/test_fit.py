@@ -322,6 +322,10 @@ def test_trees_of_inputs_and_a_small_set():
         ({"metrics": "area"}, "one of 'accuracy'"),
         ({"callbacks": 3}, "functions of a report"),
         ({"progress": "loud"}, "'auto'"),
+        ({"stop": 5}, r"`stop` must be jnn\.train\.patience"),
+        ({"precision": "bfloat16"}, r"Make it by jnn\.train\.mixed"),
+        ({"data": (X.tolist(), Y)}, r"arrays of numbers, got float .* np\.asarray"),
+        ({"data": (X, np.full(len(X), "a"))}, "arrays of numbers, got str"),
     ],
 )
 def test_bad_arguments_are_named(settings, fault):

@@ -77,5 +77,8 @@ def test_each_member_stops_by_itself():
     assert fits.messages[2].endswith("in the optimizer's step.")
     assert fits.messages[1] == "All epochs were run."
     assert fits.steps.tolist() == [45, 60, int(fits.messages[2].split()[11][:-1]) - 1]
+    assert str(fits).splitlines()[0].endswith("(1)")
+    assert "epochs               " in str(fits)
+    assert len(str(fits)) < 1000
     value = LOSS(NET(fits.member(1)[0], X), Y).mean()
     assert value < losses[1, 0]
