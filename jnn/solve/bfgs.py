@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jnn import tree
 from jnn.linesearch import Search, wolfe
@@ -20,11 +21,12 @@ FEW = 20  # Unknowns below which H-191 only enlarges.
 
 
 class Inverse(NamedTuple):
-    """The inverse Hessian, whether it is still the unit matrix, and how far the last step fell."""
+    """The inverse Hessian H, and what came of the last step."""
 
     h: jax.Array
-    unit: jax.Array
-    fall: jax.Array
+    unit: jax.Array  # Whether H is the unit matrix, whatever `h` and `ahead` say.
+    ahead: jax.Array  # -H g
+    fall: jax.Array  # How far the value fell.
 
 
 @cache
@@ -60,32 +62,38 @@ def bfgs(
     """
 
     def begin(x: jax.Array) -> Inverse:
-        return Inverse(jnp.eye(x.size, dtype=x.dtype), jnp.bool_(True), no_fall(x))
+        h, ahead = jnp.eye(x.size, dtype=x.dtype), jnp.zeros_like(x)
+        return Inverse(h, jnp.bool_(True), ahead, no_fall(x))
 
     def direction(_, inverse: Inverse, state, gradient) -> jax.Array:
-        return -jnp.dot(inverse.h, gradient, precision=tree.HIGHEST)
+        return jnp.where(inverse.unit, -gradient, inverse.ahead)
 
     def update(inverse: Inverse, move: Move) -> Inverse:
-        s, y = move.new.x - move.old.x, move.new.gradient - move.old.gradient
-        if damped:
-            y = lifted(s, y, -move.alpha * move.old.gradient)
-        curvature, square = tree.dot(s, y), tree.dot(y, y)
-        sound = curved(curvature, tree.dot(s, s), square)
+        old, new = move.old.gradient, move.new.gradient
+        s, y = move.new.x - move.old.x, new - old
         unit = inverse.unit | move.restarted | ~move.moved
-        known = sound & move.moved
-        divisor = jnp.where(sound, curvature, 1)
-        scale = curvature / jnp.where(sound, square, 1)
+        ahead = jnp.where(unit, -old, inverse.ahead)
+        # The only product with the matrix: H y = H g_new - H g, and the next direction follows.
+        hg = jnp.where(unit, new, jnp.dot(inverse.h, new, precision=tree.HIGHEST))
+        hy = hg + ahead
+        if damped:  # With B s = -alpha g, and so H B s = -alpha H g.
+            part = trust(s, y, -move.alpha * old)
+            y, hy = mix(part, y, -move.alpha * old), mix(part, hy, move.alpha * ahead)
+        curvature, square = tree.dot(s, y), tree.dot(y, y)
+        known = curved(curvature, tree.dot(s, s), square) & move.moved
+        first = curvature  # H-191.
         if scaled is not True:
-            few = scaled is False or jnp.sum(s != 0) < FEW
-            scale = jnp.where(few, jnp.maximum(scale, 1), scale)
-        eye = jnp.eye(s.size, dtype=s.dtype)
+            few = scaled is False or s.size < FEW or jnp.sum(s != 0) < FEW
+            first = jnp.where(few, jnp.maximum(first, square), first)
         # s = alpha d with B d = -g, so that s^T B s = -alpha^2 d^T g.
-        longer = jnp.maximum(-(move.alpha**2) * move.slope / divisor, 1)
-        longer = jnp.where(known & (move.alpha > 1), longer, 1)
-        h = jnp.where(unit, jnp.where(known, scale, 1) * eye, longer * inverse.h)
-        after = rank_two(h, s, jnp.where(sound, y, s))
-        fall = move.old.value - move.new.value
-        return Inverse(jnp.where(known, after, h), unit & ~known, fall)
+        later = jnp.maximum(jnp.where(move.alpha > 1, -(move.alpha**2) * move.slope, 0), curvature)
+        top, bottom = jnp.where(unit, first, later), jnp.where(unit, square, curvature)
+        # What ends in a division XLA computes once, and not in each kernel that needs it.
+        scale = jnp.where(known, top, 1) / jnp.where(known, bottom, 1)
+        h, hg = scale * or_unit(inverse.h, unit), scale * hg
+        u, v = change(s, y, scale * hy, jnp.where(known, curvature, jnp.inf))
+        ahead = tree.dot(u, new) * v + tree.dot(v, new) * u - hg
+        return Inverse(rank_two(h, u, v), unit & ~known, ahead, move.old.value - move.new.value)
 
     return descent(Method(begin, direction, update, first_trial), search, "bfgs")
 
@@ -101,27 +109,48 @@ def curved(curvature: jax.Array, length: jax.Array, square: jax.Array) -> jax.Ar
     return (curvature > jnp.finfo(size.dtype).eps * size) & jnp.isfinite(square)
 
 
-def lifted(s: jax.Array, y: jax.Array, bs: jax.Array) -> jax.Array:
-    """Powell's damping: `y` mixed with `B s` so that `s^T y >= 0.2 s^T B s`.
+def trust(s: jax.Array, y: jax.Array, bs: jax.Array) -> jax.Array:
+    """Powell's damping: the part of `y` in a mix with `B s` that has `s^T y >= 0.2 s^T B s`.
 
     The model's Hessian B is not at hand, but for a step `s = -alpha H g` is `B s = -alpha g`.
     """
     curvature, known = tree.dot(s, y), tree.dot(s, bs)
     low = curvature < 0.2 * known
-    part = jnp.where(low, 0.8 * known / jnp.where(low, known - curvature, 1), 1)
-    return part * y + (1 - part) * bs
+    return jnp.where(low, 0.8 * known / jnp.where(low, known - curvature, 1), 1)
 
 
-def rank_two(h: jax.Array, s: jax.Array, y: jax.Array) -> jax.Array:
-    """The update of the inverse Hessian `h` by one pair (H-182), symmetric to the last bit.
+def mix(part: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+    """A part of the one, and what is left to 1 of the other."""
+    return part * one + (1 - part) * other
 
-    >>> from jnn.solve.bfgs import rank_two
-    >>> rank_two(jnp.eye(2), jnp.array([1.0, 0.0]), jnp.array([2.0, 0.0])).tolist()
+
+def or_unit(h: jax.Array, unit: jax.Array) -> jax.Array:
+    """The matrix, or the unit matrix."""
+    place = lax.iota(jnp.int32, len(h))
+    # Where `unit` has a say in the columns, XLA compares places in passing. Else it would write a
+    # unit matrix once, and read it in every step.
+    columns = jnp.where(unit, place, -1)
+    return jnp.where(unit, (place[:, None] == columns[None, :]).astype(h.dtype), h)
+
+
+def change(
+    s: jax.Array, y: jax.Array, hy: jax.Array, curvature: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The u and v by which a pair changes the inverse Hessian to `H - (u v^T + v u^T)` (H-182).
+
+    A curvature `s^T y` that is infinite makes them 0.
+
+    >>> from jnn.solve.bfgs import change, rank_two
+    >>> h, s, y = jnp.eye(2), jnp.array([1.0, 0.0]), jnp.array([2.0, 0.0])
+    >>> rank_two(h, *change(s, y, h @ y, s @ y)).tolist()
     [[0.5, 0.0], [0.0, 1.0]]
     """
-    hy = jnp.dot(h, y, precision=tree.HIGHEST)
-    sy, yhy = tree.dot(s, y), tree.dot(y, hy)
-    # H-182 with u = s / s^T y - H y / y^T H y multiplied out, which spares the division by
-    # y^T H y: H + (1 + y^T H y / s^T y) s s^T / s^T y - (H y s^T + s (H y)^T) / s^T y.
-    cross = jnp.outer(hy, s / sy)
-    return h + (1 + yhy / sy) * jnp.outer(s, s) / sy - (cross + cross.T)
+    # H-182 multiplied out, which spares the division by y^T H y, is
+    # H + (1 + y^T H y / s^T y) s s^T / s^T y - (H y s^T + s (H y)^T) / s^T y.
+    root, half = jnp.sqrt(curvature), (1 + tree.dot(y, hy) / curvature) / 2
+    return s / root, (hy - half * s) / root
+
+
+def rank_two(h: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
+    """The matrix without the symmetric product of two vectors."""
+    return h - (jnp.outer(u, v) + jnp.outer(v, u))

@@ -10,7 +10,7 @@ from jax import lax
 
 from jnn import errors, tree
 from jnn.linesearch import Search
-from jnn.solve.bfgs import FAR, curved, lifted
+from jnn.solve.bfgs import FAR, curved, mix, trust
 from jnn.solve.descent import Method, Move, descent, unit_start
 from jnn.solve.drive import Solver
 
@@ -76,7 +76,8 @@ def lbfgs(
     def update(pairs: Pairs, move: Move) -> Pairs:
         s, y = move.new.x - move.old.x, move.new.gradient - move.old.gradient
         if damped:
-            y = lifted(s, y, -move.alpha * move.old.gradient)
+            bs = -move.alpha * move.old.gradient
+            y = mix(trust(s, y, bs), y, bs)
         pairs = forget(pairs, move.restarted)
         return forget(store(pairs, s, y, few=0 if scaled else memory), ~move.moved)
 
@@ -154,7 +155,9 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
     curvature, square, length = tree.dot(s, y), tree.dot(y, y), tree.dot(s, s)
     sound = curved(curvature, length, square)
     size = jnp.sqrt(length) * jnp.sqrt(square)
-    gamma = curvature if not few else jnp.where(jnp.sum(s != 0) <= few, size, curvature)
+    gamma = curvature
+    if few:
+        gamma = jnp.where(s.size <= few or jnp.sum(s != 0) <= few, size, curvature)
     gamma /= jnp.where(sound, square, 1)  # H-191
     root = jnp.sqrt(jnp.where(sound, curvature, 1))
     place = lax.rem(pairs.count, jnp.int32(len(pairs.s)))

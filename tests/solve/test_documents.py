@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.solve.bfgs import rank_two
+from jnn.solve.bfgs import change, rank_two
 from jnn.solve.lbfgs import empty, forget, store, two_loop
 from jnn.solve.marquardt import damped_step, decompose
 from tests.golden import golden
@@ -88,9 +88,19 @@ def test_pairs_change_nothing_on_a_quadratic_and_a_preconditioner_ends_in_one_st
 
 def test_one_update_of_the_inverse_hessian():
     given, expected = case("BFGS-update-H182")
-    h = rank_two(given["H"], given["s"], given["y"])
+    h, s, y = given["H"], given["s"], given["y"]
+    h = rank_two(h, *change(s, y, h @ y, s @ y))
     close(h, expected["H_next"])
-    close(h @ given["y"], given["s"])  # The secant equation.
+    close(h @ y, s)  # The secant equation.
+
+
+@pytest.mark.parametrize("settings", [{}, {"damped": True, "search": jnn.linesearch.armijo}])
+def test_the_next_direction_is_that_of_the_updated_matrix(settings):
+    f, x0 = lambda x: jnp.sum(jnp.cosh(x - jnp.arange(4.0))) + x[0] * x[1], jnp.zeros(4)
+    state = jnn.minimize(f, x0, jnn.bfgs(**settings), max_steps=3, tol=0.0).state
+    own = state.memory.own
+    close(own.ahead, -own.h @ state.gradient)
+    close(own.h, own.h.T)
 
 
 def test_algorithm_one_lands_on_the_minimiser_after_two_steps():
