@@ -28,10 +28,10 @@ LONGEST = 2000  # Operations: a function's time to compile grows faster than its
 # unless `rows` makes a loop of it.
 OPERATIONS = frozenset(
     """
-    abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh broadcast_in_dim cbrt
-    ceil clamp concatenate cond convert_element_type copy cos cosh cumlogsumexp cummax cummin
-    cumprod cumsum custom_jvp_call custom_vjp_call digamma div dot_general dynamic_slice
-    dynamic_update_slice eq erf erf_inv erfc exp exp2 expm1 floor gather ge gt
+    abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh broadcast_in_dim
+    cbrt ceil clamp concatenate cond convert_element_type copy cos cosh cumlogsumexp cummax
+    cummin cumprod cumsum custom_jvp_call custom_vjp_call digamma div dot_general dynamic_slice
+    dynamic_update_slice empty2 eq erf erf_inv erfc exp exp2 expm1 floor gather ge gt
     integer_pow iota is_finite jit le lgamma log log1p logistic lt max min mul ne neg not
     optimization_barrier or pad pow reduce_and reduce_max reduce_min reduce_or reduce_prod
     reduce_sum rem reshape rev round rsqrt scan select_n sign sin sinh slice split sqrt square

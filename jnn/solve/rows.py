@@ -43,7 +43,7 @@ def row_by_row(program: Jaxpr) -> Jaxpr:
 
     @cache  # What is called twice stays one function.
     def within(value: Any) -> Any:
-        if isinstance(value, ClosedJaxpr):
+        if isinstance(value, ClosedJaxpr) and value.jaxpr is not value:  # Newer ones are both.
             inner = within(value.jaxpr)
             return value if inner is value.jaxpr else value.replace(jaxpr=inner)
         equations = [changed(e) for e in value.eqns]

@@ -55,6 +55,7 @@ def everything(x):
         lax.while_loop(lambda x: jnp.sum(x) < 50, lambda x: 2 * x, x), x[jnp.array([2, 0, 1])],
         lax.dynamic_update_slice(x, v[None], (k[0, 0], 0)), jax.grad(lambda x: x.sum() ** 3)(x),
         jax.grad(lambda x: jnp.sum(x[1:] * x[:-1]))(x), jnp.concatenate([x[1:], x[:1]]),
+        jax.grad(lambda x: lax.cond(x[0, 0] > 0.5, jnp.sum, lambda x: jnp.sum(jnp.sin(x)), x))(x),
     ]  # fmt: skip
     part = [
         x @ v, v @ x.T, jnp.vdot(v, v), lax.argmax(x, 1, jnp.int32), lax.argmin(x, 0, jnp.int32),
