@@ -20,7 +20,9 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jnn.programs import equations
 from jnn.solve.rows import row_by_row
 
-LARGEST = 2**17  # Bytes of an array: more is worth a second core.
+# Bytes of an array: more is worth a second core. On two, many kernels took 1.2 to 2 times as long
+# as one with matrices or pairs of 1 MB, 1.1 to 1.5 times with 2 MB, 0.8 to 1 times with 8 MB.
+LARGEST = 2**20
 TERMS = 2**12  # Of a sum or an extremum: XLA hands that many to a library.
 LONGEST = 2000  # Operations: a function's time to compile grows faster than its length.
 # What such a kernel can hold. What is missing calls a library or the host, as do products of two
