@@ -110,3 +110,5 @@ from jnn.tuning.choices import Choices as Choices
 from jnn.tuning.tune import tune as tune
 from jnn.verify.compare import compare as compare
 from jnn.verify.residuals import residuals as residuals
+
+__version__ = "0.1.0"

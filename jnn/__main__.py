@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import jax
 
+import jnn
 from jnn.commands import check, compare, predict, report, solve, train, tune
 
 COMMANDS = {
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Neural networks in JAX in which every derivative is hand-written.",
         epilog="`python -m jnn COMMAND --help` says more, with examples.",
     )
+    parser.add_argument("--version", action="version", version=f"jnn {jnn.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         description = command.__doc__ or ""

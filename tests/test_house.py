@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import jnn
+from jnn.__main__ import main
 from jnn.rules import Rule
 
 ROOT = Path(jnn.__file__).parent
@@ -104,6 +106,14 @@ def test_no_rule_calls_autodiff(module):
 
 
 # What is public.
+
+
+def test_there_is_one_version(capsys):
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == jnn.__version__
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"jnn {jnn.__version__}\n"
 
 
 def public() -> dict[str, object]:

@@ -156,7 +156,7 @@ def _at_a_time(seen: Windows, x: jax.Array) -> int:
     """Samples, all of them off the CPU, where a loop of small programs is slow."""
     if jax.default_backend() != "cpu":
         return max(1, len(x))
-    return samples(len(x), math.prod(seen.shape[1:]) * x.dtype.itemsize)
+    return samples(x, math.prod(seen.shape[1:]))
 
 
 @rectified_conv.check

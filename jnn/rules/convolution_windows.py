@@ -45,23 +45,22 @@ def views(
 CACHE = 2**21  # Bytes of patches that are made at once: what the cores keep next to them.
 
 
-def samples(batch: int, size: int) -> int:
-    """How many samples at a time, each of so many bytes: all in parts of one size, if it can be."""
-    most = max(1, min(batch, CACHE // max(size, 1)))
+def samples(x: jax.Array, each: int) -> int:
+    """How many samples of x at a time, of `each` numbers: in parts of one size, if it can be."""
+    batch = len(x)
+    most = max(1, min(batch, CACHE // max(each * x.dtype.itemsize, 1)))
     even = [n for n in range(most, most // 2, -1) if batch % n == 0]
     return even[0] if even else most
 
 
 def over_samples(function: Callable[..., Any], arrays: tuple[jax.Array, ...], each: int) -> Any:
     """`function(*arrays)`, of as many samples at a time as fit the cache, each `each` numbers."""
-    return over_chunks(function, arrays, samples(len(arrays[0]), each * arrays[0].dtype.itemsize))
+    return over_chunks(function, arrays, samples(arrays[0], each))
 
 
 def sum_over_samples(function: Callable[..., Any], arrays: tuple[jax.Array, ...], each: int) -> Any:
     """The same of sums over samples."""
-    return sum_over_chunks(
-        function, arrays, samples(len(arrays[0]), each * arrays[0].dtype.itemsize)
-    )
+    return sum_over_chunks(function, arrays, samples(arrays[0], each))
 
 
 def over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
