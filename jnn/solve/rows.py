@@ -43,9 +43,9 @@ def row_by_row(program: Jaxpr) -> Jaxpr:
 
     @cache  # What is called twice stays one function.
     def within(value: Any) -> Any:
-        if isinstance(value, ClosedJaxpr) and value.jaxpr is not value:  # Newer ones are both.
-            inner = within(value.jaxpr)
-            return value if inner is value.jaxpr else value.replace(jaxpr=inner)
+        if (old := getattr(value, "jaxpr", value)) is not value:  # Of newer jax it is.
+            new = within(old)
+            return value if new is old else value.replace(jaxpr=new)
         equations = [changed(e) for e in value.eqns]
         return value if same(equations, value.eqns) else value.replace(eqns=equations)
 
