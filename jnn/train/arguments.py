@@ -36,7 +36,7 @@ def pair(function: str, argument: str, data: Any) -> tuple[Any, Any]:
         errors.fail(function, argument, "a pair (inputs, targets)", errors.describe(data))
     leaves = jax.tree.leaves(tuple(data))
     for leaf in leaves:
-        if getattr(getattr(leaf, "dtype", None), "kind", "O") in "OSU":
+        if not hasattr(leaf, "dtype") or getattr(leaf.dtype, "kind", "") in tuple("OSU"):
             got = errors.describe(leaf)
             remedy = "Lists are made arrays by np.asarray; classes are numbered from 0."
             errors.fail(function, argument, "arrays of numbers", got, remedy, TypeError)

@@ -68,7 +68,7 @@ def stream_of(function: str, argument: str, data: Any) -> Stream | None:
     """What `fit` was given as a stream; None where it is a pair of arrays in memory."""
     if data is None or isinstance(data, Stream):
         return data
-    if isinstance(data, tuple) or (isinstance(data, list) and len(data) == 2):
+    if is_pair(data):
         mapped = any(isinstance(leaf, np.memmap) for leaf in jax.tree.leaves(data))
         return Stream(pair(function, argument, data)) if mapped else None
     no_batches = hasattr(data, "shape") or isinstance(data, Mapping | str)
@@ -76,6 +76,13 @@ def stream_of(function: str, argument: str, data: Any) -> Stream | None:
         return Stream(data)
     pair(function, argument, data)  # Which refuses it.
     return None
+
+
+def is_pair(data: Any) -> bool:
+    """Whether data are inputs and targets; a list of two pairs is one of two batches."""
+    if isinstance(data, list) and len(data) == 2:
+        return not all(isinstance(part, tuple | list) for part in data)
+    return isinstance(data, tuple)
 
 
 class Chunk(NamedTuple):
@@ -98,7 +105,7 @@ class Reader:
     def __init__(self, stream: Stream, size: int, mesh: Mesh | None = None, shuffle: bool = True):
         self.stream, self.mesh, self.shuffle = stream, mesh, shuffle
         source, self.arrays, self.once = stream.source, None, None
-        if isinstance(source, tuple) or (isinstance(source, list) and len(source) == 2):
+        if is_pair(source):
             self.arrays = jax.tree.map(np.asarray, pair("fit", "data", source))
             size = min(size, length(self.arrays))
         elif not callable(source):

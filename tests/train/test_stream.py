@@ -150,6 +150,11 @@ def test_a_loader_of_pytorch_is_a_source():
     equal(run(data=loader).params, run(data=PAIRS).params)
 
 
+def test_a_list_of_two_batches_is_no_pair_of_arrays():
+    stepwise(run(data=PAIRS[:2]), run(data=lambda epoch: PAIRS[:2]))
+    stepwise(run(data=[X, Y]), run())
+
+
 def test_an_error_of_the_source_is_raised_and_the_thread_ends():
     def broken(epoch):
         yield from PAIRS
