@@ -41,8 +41,8 @@ def bfgs(
 
     Fewer than 20 unknowns keep the unit matrix where H-191 would make it smaller: a matrix that is
     too large costs a step or two for each unknown, one that is too small can cost many. Of CUTEst's
-    102 problems with at most ten unknowns that solves 96, and 95 of them in at most twice the
-    evaluations of the best of three libraries; with H-191 in full 94 and 80. Of its 16 with 11 to
+    102 problems with at most ten unknowns that solves 95, and 93 of them in at most twice the
+    evaluations of the best of three libraries; with H-191 in full 93 and 80. Of its 16 with 11 to
     100 unknowns, four take less than a third of the evaluations with H-191 in full.
 
     Where a search has to go beyond 1, all of the matrix grows by `s^T B s / s^T y` (Al-Baali's
