@@ -37,6 +37,8 @@ def attach(
 
     def search(_: Callable, x: jax.Array) -> tuple[jax.Array, Any]:
         run = solve(x)
+        # The aux has any dtypes, and is asked for anew at the solution.
+        run = run._replace(state=run.state._replace(aux=None))
         leaves, tree = jax.tree.flatten(run)
         dtypes.extend([tree, *(leaf.dtype for leaf in leaves)])
         return run.state.x, list(map(as_float, leaves))

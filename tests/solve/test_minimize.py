@@ -267,7 +267,8 @@ def test_damping_keeps_pairs_that_armijo_would_lose():
 
 def test_the_solution_is_differentiable_by_the_implicit_function_theorem():
     def inner(x, weights):
-        return jnp.sum(weights * (x - 1) ** 2) + jnp.sum(x**4), {"x": x}
+        aux = {"x": x, "key": jax.random.key(0), "byte": jnp.uint8(3)}
+        return jnp.sum(weights * (x - 1) ** 2) + jnp.sum(x**4), aux
 
     def solution(weights, **settings):
         found = jnn.minimize(
@@ -289,6 +290,7 @@ def test_the_solution_is_differentiable_by_the_implicit_function_theorem():
         assert found.message == r.MESSAGES[r.SMALL_GRADIENT]
         assert (found.steps > 2) & (found.evaluations > 3)
         np.testing.assert_array_equal(found.aux["x"], found.params)
+        assert found.aux["byte"] == 3
         # At a bound the solution does not move.
         held = jax.jacrev(lambda w: solution(w, bounds=(-1.0, 0.55)).params)(weights)
         np.testing.assert_allclose(held[1:], 0, atol=1e-12)
