@@ -24,8 +24,8 @@ from jnn.solve.rows import row_by_row
 # as one with matrices or pairs of 1 MB, 1.1 to 1.5 times with 2 MB, 0.8 to 1 times with 8 MB.
 LARGEST = 2**20
 TERMS = 2**12  # Of a sum or an extremum: XLA hands that many to a library.
-# Operations: one kernel compiled in less time than many up to 5,000, with 8,500 in 1.6 to 2.3 times
-# as long.
+# Operations: functions written out term by term compiled sooner as one kernel up to 5,000, with
+# 6,200 to 9,000 in 1.6 to 2.3 times as long as many.
 LONGEST = 5000
 # What such a kernel can hold. What is missing calls a library or the host, as do products of two
 # matrices, decompositions, sorting and the like; and what XLA cannot emit there: scattering,
