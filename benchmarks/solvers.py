@@ -45,7 +45,7 @@ CLASSES = {
     "Products with the Hessian": ("jnn newton_cg", "SciPy trust-krylov"),
 }  # fmt: skip
 TAUS = (1, 2, 10)
-TIMED = 8  # Of CUTEst one problem in so many is timed.
+TIMED = 4  # Of CUTEst one problem in so many is timed.
 FEWER = 1000  # Steps there of those with a matrix or its products, which take long.
 
 
