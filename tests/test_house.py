@@ -109,7 +109,9 @@ def test_no_rule_calls_autodiff(module):
 
 
 def test_there_is_one_version(capsys):
-    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads(
+        (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    )
     assert project["project"]["version"] == jnn.__version__
     with pytest.raises(SystemExit):
         main(["--version"])
