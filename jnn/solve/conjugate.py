@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jnn import errors, tree
 from jnn.linesearch import Search, wolfe
+from jnn.linesearch.wolfe import nonzero
 from jnn.solve.descent import Method, Move, descent, fall_start, no_fall
 from jnn.solve.drive import Solver
 from jnn.solve.lbfgs import Pairs, empty, forget, store, two_loop
@@ -53,10 +54,6 @@ def hager_zhang(g, y, d, old, pg, square, p):
     beta = (tree.dot(pg, y) - 2 * tree.dot(y, p(y)) / dy * tree.dot(d, g)) / dy
     floor = 0.4 * tree.dot(d, old) / nonzero(tree.dot(d, d))
     return jnp.maximum(beta, floor)
-
-
-def nonzero(x):
-    return jnp.where(x == 0, 1, x)
 
 
 def preconditioned(

@@ -16,8 +16,6 @@ from jnn.solve.objective import Objective
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
 STEP = 1e3  # In units of epsilon: the relative length of the step that is the last.
-
-
 svd = partial(jnp.linalg.svd, full_matrices=False)
 
 
