@@ -21,10 +21,10 @@ from benchmarks import peers
 from benchmarks.networks import NETWORKS, Affine, Network, flops, initial, ours
 from benchmarks.peers_cnn import TorchStep, equinox_step, flax_step
 from benchmarks.report import RESULTS, agree, command, in_mode, markdown, options, publish_section
-from jnn.rules.mode import derivatives
-from jnn.verify.floats import cotangent
-from jnn.verify.measure import Clock, Program, Race, program, race
-from jnn.verify.table import bytes_text, seconds_text
+from jnn.floats import cotangent
+from jnn.measure import Clock, Program, Race, program, race
+from jnn.rules.core.mode import derivatives
+from jnn.text import bytes_text, seconds_text
 
 RATE = 0.1
 TUNED, HAND, AUTODIFF, FLAX, EQUINOX, TORCH = (

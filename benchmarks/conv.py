@@ -2,7 +2,7 @@
 
     python -m benchmarks.conv [GROUP ...] [--quick] [--seconds S] [--cpu-time] [--out FILE]
 
-The defaults on a CPU, in jnn/rules/convolution_defaults.py, are taken from this table.
+The defaults on a CPU, in jnn/rules/convolution/defaults.py, are taken from this table.
 """
 
 import sys
@@ -14,10 +14,10 @@ import numpy as np
 from jax import lax
 
 from benchmarks.report import agree, command, destination, markdown, options, publish
+from jnn.measure import Clock, Program, Race, program, race
 from jnn.rules import conv_transpose
-from jnn.rules.product import Call, products
-from jnn.rules.spatial import output_size, pairs, reach
-from jnn.verify.measure import Clock, Program, Race, program, race
+from jnn.rules.convolution.spatial import output_size, pairs, reach
+from jnn.rules.core.product import Call, products
 
 
 class Shape(NamedTuple):

@@ -15,11 +15,11 @@ import numpy as np
 
 import jnn
 from benchmarks.report import agree, command, destination, in_mode, markdown, options, publish
-from jnn.rules.activation import activation as chosen_activation
-from jnn.verify.floats import cotangent, pulled
-from jnn.verify.measure import Race, race
-from jnn.verify.residuals import residuals
-from jnn.verify.table import bytes_text, seconds_text
+from jnn.floats import cotangent, pulled
+from jnn.measure import Race, race
+from jnn.rules.pointwise.activation import activation as chosen_activation
+from jnn.text import bytes_text, seconds_text
+from jnn.verify.compare.residuals import residuals
 
 # (batch, in, out)
 SIZES = ((256, 784, 512), (256, 512, 10), (1024, 1024, 1024))

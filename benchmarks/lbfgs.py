@@ -15,9 +15,9 @@ import numpy as np
 import jnn
 from benchmarks.report import agree, command, destination, markdown, options, publish
 from benchmarks.solvers import toy
-from jnn.solve.lbfgs import Pairs, empty, over_vectors, store, two_loop
-from jnn.verify.measure import program, race
-from jnn.verify.table import seconds_text
+from jnn.measure import program, race
+from jnn.solve.methods.lbfgs import Pairs, empty, over_vectors, store, two_loop
+from jnn.text import seconds_text
 
 SIZES = (2, 10, 100, 1000)
 LONG = (10, 100, 10**4, 10**6)

@@ -17,8 +17,8 @@ import numpy as np
 
 import jnn
 from benchmarks.report import agree, command, destination, markdown, options, publish
-from jnn.verify.measure import Clock, race
-from jnn.verify.table import seconds_text
+from jnn.measure import Clock, race
+from jnn.text import seconds_text
 
 SIZES = (16, 32, 64, 128, 256, 512)
 WINDOW = 5

@@ -18,9 +18,9 @@ import numpy as np
 import jnn
 from benchmarks import peers
 from benchmarks.report import agree, command, destination, in_mode, markdown, options, publish
-from jnn.verify.measure import program, race
-from jnn.verify.residuals import residuals
-from jnn.verify.table import bytes_text, seconds_text
+from jnn.measure import program, race
+from jnn.text import bytes_text, seconds_text
+from jnn.verify.compare.residuals import residuals
 
 RATE = 0.1
 GOAL = 1.05

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from jnn.files import whole
-from jnn.rules.mode import derivatives
-from jnn.verify.measure import Program, program
+from jnn.measure import Program, program
+from jnn.rules.core.mode import derivatives
 
 RESULTS = Path(__file__).parent / "results"
 SECONDS = 2.0

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 
 from benchmarks import peers
 from benchmarks.report import agree, command, destination, in_mode, markdown, options, publish
+from jnn.floats import cast, cotangent, pulled
+from jnn.measure import Clock, Program, Race, program, race
 from jnn.rules import Example, registry
-from jnn.verify.floats import cast, cotangent, pulled
-from jnn.verify.measure import Clock, Program, Race, program, race
-from jnn.verify.residuals import Ledger, residuals
-from jnn.verify.table import bytes_text, seconds_text
-from jnn.verify.typical import typical
+from jnn.text import bytes_text, seconds_text
+from jnn.verify.compare.residuals import Ledger, residuals
+from jnn.verify.compare.typical import typical
 
 # A batch as in the documents' examples; and arrays that no cache holds. Products of matrices that
 # large would take seconds, so their rules get a size of their own.

@@ -19,7 +19,7 @@ import numpy as np
 import jnn
 from benchmarks.report import command, destination, markdown, options, publish
 from benchmarks.trainers import Task, Trainer, trainers
-from jnn.verify.table import seconds_text
+from jnn.text import seconds_text
 
 LEAST_ROUNDS = 5
 PAUSE = 0.1  # Seconds: the threads of the library before may still spin.

@@ -11,7 +11,7 @@ import numpy as np
 import jnn
 from benchmarks.peers import MISSING
 from benchmarks.report import agree, command, destination, markdown, options, publish
-from jnn.verify.measure import Program, program, race
+from jnn.measure import Program, program, race
 
 
 def large(quick: bool) -> dict[str, jax.Array]:

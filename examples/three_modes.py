@@ -20,7 +20,7 @@ import numpy as np
 
 import jnn
 from jnn import plots
-from jnn.verify.measure import program, race
+from jnn.measure import program, race
 
 MODES = ("backward", "forward", "autodiff")
 

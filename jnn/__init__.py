@@ -86,9 +86,9 @@ from jnn.rules import l2 as l2
 from jnn.rules import sigmoid_cross_entropy as sigmoid_cross_entropy
 from jnn.rules import softmax_cross_entropy as softmax_cross_entropy
 from jnn.rules import squared_error as squared_error
-from jnn.rules.mode import autodiff as autodiff
-from jnn.rules.mode import derivatives as derivatives
-from jnn.rules.rule import rule as rule
+from jnn.rules.core.mode import autodiff as autodiff
+from jnn.rules.core.mode import derivatives as derivatives
+from jnn.rules.core.rule import rule as rule
 from jnn.solve import bfgs as bfgs
 from jnn.solve import bicgstab as bicgstab
 from jnn.solve import cg as cg
@@ -108,7 +108,7 @@ from jnn.train import load as load
 from jnn.train import save as save
 from jnn.tuning.choices import Choices as Choices
 from jnn.tuning.tune import tune as tune
-from jnn.verify.compare import compare as compare
-from jnn.verify.residuals import residuals as residuals
+from jnn.verify.compare.compare import compare as compare
+from jnn.verify.compare.residuals import residuals as residuals
 
 __version__ = "0.1.0"

@@ -27,7 +27,7 @@ from benchmarks.networks import NETWORKS, Affine, initial, ours
 from benchmarks.peers_cnn import channels_first, channels_last
 from benchmarks.report import RESULTS, agree, destination, markdown, publish_section
 from jnn.commands.solve import double
-from jnn.verify.measure import program
+from jnn.measure import program
 
 QUICK = ("--quick", "--seconds", "0.01")
 

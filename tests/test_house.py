@@ -22,24 +22,24 @@ from jnn.rules import Rule
 ROOT = Path(jnn.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
-# Which rooms the modules of a room may import, besides their own.
+# The rooms in their order: a module imports from rooms above its own, and of these only from those
+# named here, besides the ground floor.
+GROUND = {"arithmetic", "errors", "files", "floats", "measure", "text", "tree", "value"}
 ROOMS = {
-    "errors": set(),
-    "files": set(),
-    "programs": set(),
-    "tree": {"errors"},
-    "rules": {"errors"},
-    "tuning": {"errors", "files", "rules", "verify"},
-    "layers": {"errors", "rules"},
-    "models": {"errors", "rules", "layers"},
-    "linesearch": {"errors"},
-    "optim": {"errors", "tree"},
-    "solve": {"errors", "programs", "tree", "linesearch"},
-    "verify": {"errors", "programs", "rules", "plots"},
-    "data": {"errors"},
-    "train": {"errors", "files", "tree", "rules", "layers", "optim", "solve", "data"},
-    "estimators": {"errors", "rules", "layers", "models", "optim", "solve", "data", "train"},
-    "plots": {"errors"},
+    "xla": set(),
+    "rules": {"xla"},
+    "layers": {"rules"},
+    "models": {"rules", "layers"},
+    "linesearch": {"xla"},
+    "optim": set(),
+    "solve": {"xla", "linesearch"},
+    "plots": set(),
+    "verify": {"xla", "rules", "plots"},
+    "tuning": {"xla", "rules"},
+    "data": set(),
+    "store": set(),
+    "train": {"xla", "rules", "layers", "optim", "solve", "data", "store"},
+    "estimators": {"rules", "layers", "models", "optim", "solve", "data", "store", "train"},
 }
 DOORS = {"__init__", "__main__", "commands"}  # These open onto every room.
 
@@ -64,9 +64,24 @@ def test_a_module_imports_only_from_rooms_above_it(module):
     home = room(module)
     if home in DOORS:
         return
-    assert home in ROOMS, f"{home} is not a room: add it to the plan"
+    assert home in {*ROOMS, *GROUND}, f"{home} is not a room: add it to the plan"
     theirs = {name.split(".")[1] for name in imports(module) if name.startswith("jnn.")}
-    assert theirs <= ROOMS[home] | {home}
+    assert theirs <= ROOMS.get(home, set()) | {home} | GROUND
+
+
+def test_no_room_imports_from_one_below_it():
+    above: set[str] = set()
+    for home, allowed in ROOMS.items():
+        assert allowed <= above, home
+        above.add(home)
+
+
+FOLDERS = sorted({module.parent for module in MODULES})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: str(f.relative_to(ROOT)))
+def test_a_folder_is_a_subject_of_a_dozen_files_at_most(folder):
+    assert len([m for m in folder.glob("*.py") if not m.name.startswith("__")]) <= 12
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(ROOT)))
@@ -88,7 +103,7 @@ def test_importing_the_library_imports_no_extra():
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(ROOT)))
 def test_a_file_holds_one_idea(module):
     text = module.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 400
+    assert len(text.splitlines()) <= 350
     if text:
         assert ast.get_docstring(ast.parse(text)), "a module says in its docstring what it holds"
 
@@ -96,9 +111,9 @@ def test_a_file_holds_one_idea(module):
 AUTODIFF = {"grad", "value_and_grad", "vjp", "jvp", "linearize", "jacfwd", "jacrev", "hessian"}
 
 
-@pytest.mark.parametrize("module", sorted((ROOT / "rules").glob("*.py")), ids=lambda m: m.name)
+@pytest.mark.parametrize("module", sorted((ROOT / "rules").rglob("*.py")), ids=lambda m: m.name)
 def test_no_rule_calls_autodiff(module):
-    if module.name == "custom.py":
+    if module.parent.name == "core":
         return  # The machinery, which hands rules to JAX.
     tree = ast.parse(module.read_text(encoding="utf-8"))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -122,7 +137,7 @@ def public() -> dict[str, object]:
     """Every public object of jnn and its rooms, by the first path that reaches it."""
     found: dict[str, object] = {}
     seen: set[int] = set()
-    rooms = [jnn, *(getattr(jnn, name, None) for name in ROOMS if name != "errors")]
+    rooms = [jnn, *(getattr(jnn, name, None) for name in ROOMS)]
     rooms += [jnn.initialisers, jnn.schedules]  # Public too, with what they define.
     for namespace in filter(inspect.ismodule, rooms):
         deep = namespace.__name__.count(".") > 1

@@ -41,7 +41,12 @@ def test_what_is_unknown_is_a_warning():
 
 
 def test_which_names_exist():
-    paths = ("jnn.fit", "jnn.rules.product.Product", "jnn.rules.Rule.forward", "jnn.Layer.init")
+    paths = (
+        "jnn.fit",
+        "jnn.rules.core.product.Product",
+        "jnn.rules.Rule.forward",
+        "jnn.Layer.init",
+    )
     assert all(map(exists, paths))
     assert not any(map(exists, ("jnn.fitt", "jnn.rules.nonsense", "jnn.Layer.nonsense")))
 

@@ -14,8 +14,8 @@ import sys
 
 import jax
 
-from jnn.commands.names import count, found
-from jnn.commands.plain import as_json
+from jnn.commands.reading.names import count, found
+from jnn.commands.writing.plain import as_json
 from jnn.rules import Rule, registry
 from jnn.verify.check import SUITES, check
 
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 def rule(name: str) -> Rule:
     """The rule of that name, `affine` or `package.module:name`.
 
-    >>> rule("jnn.rules.affine:affine") is rule("affine")
+    >>> rule("jnn.rules:affine") is rule("affine")
     True
     """
     one = found(name, "rule", registry)

@@ -18,11 +18,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jnn.commands.names import MODELS, count, found, positive
-from jnn.commands.page import numbers
-from jnn.commands.plain import as_json
+from jnn.commands.reading.names import MODELS, count, found, positive
+from jnn.commands.writing.page import numbers
+from jnn.commands.writing.plain import as_json
 from jnn.rules import Rule, registry
-from jnn.verify.compare import compare
+from jnn.verify.compare.compare import compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -20,12 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from jnn.commands.options import how_of, reading
-from jnn.commands.plain import as_json
-from jnn.commands.scores import confusion, confusion_text, of_classes, of_numbers, scores_text
-from jnn.commands.sources import read
-from jnn.commands.targets import numbered, numbers
+from jnn.commands.reading.options import how_of, reading
+from jnn.commands.reading.sources import read
+from jnn.commands.reading.targets import numbered, numbers
 from jnn.commands.trained import Trained
+from jnn.commands.writing.plain import as_json
+from jnn.commands.writing.scores import (
+    confusion,
+    confusion_text,
+    of_classes,
+    of_numbers,
+    scores_text,
+)
 from jnn.files import whole
 
 

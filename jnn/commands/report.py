@@ -19,13 +19,13 @@ from typing import Any
 
 import jax
 
-from jnn.commands.names import MODELS, count, positive
-from jnn.commands.page import Entry, page
-from jnn.commands.plain import as_json
+from jnn.commands.reading.names import MODELS, count, positive
+from jnn.commands.writing.page import Entry, page
+from jnn.commands.writing.plain import as_json
 from jnn.files import whole
 from jnn.rules import registry
-from jnn.verify.compare import compare
-from jnn.verify.typical import typical
+from jnn.verify.compare.compare import compare
+from jnn.verify.compare.typical import typical
 
 # Not the slow ones to compile.
 QUICK = ("affine", "gelu", "relu", "elu", "silu", "tanh", "sigmoid", "soft_logistic", "softmax",

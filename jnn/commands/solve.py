@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn.commands.names import count, found, positive
-from jnn.commands.plain import as_json
+from jnn.commands.reading.names import count, found, positive
+from jnn.commands.writing.plain import as_json
 from jnn.solve.minimize import METHODS, minimize
 from jnn.solve.result import Progress, show
 

@@ -30,12 +30,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import data, errors, models, rules, train
-from jnn.commands import sources
-from jnn.commands.networks import Recipe, network
-from jnn.commands.options import OPTIMIZERS, chosen, how_of
-from jnn.commands.options import configure as configure
-from jnn.commands.plain import as_json
-from jnn.commands.scores import (
+from jnn.commands.reading import sources
+from jnn.commands.reading.networks import Recipe, network
+from jnn.commands.reading.options import OPTIMIZERS, chosen, how_of
+from jnn.commands.reading.options import configure as configure
+from jnn.commands.reading.sources import Reading, Samples, read
+from jnn.commands.reading.targets import classes_of, numbered, numbers
+from jnn.commands.trained import Trained
+from jnn.commands.writing.plain import as_json
+from jnn.commands.writing.scores import (
     WIDEST,
     confusion,
     confusion_text,
@@ -43,9 +46,6 @@ from jnn.commands.scores import (
     of_numbers,
     scores_text,
 )
-from jnn.commands.sources import Reading, Samples, read
-from jnn.commands.targets import classes_of, numbered, numbers
-from jnn.commands.trained import Trained
 
 __doc__ = __doc__.format(sources=sources.__doc__.partition("\n\n")[2].strip())  # pyright: ignore[reportOptionalMemberAccess]
 

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.commands.networks import MOST, NETWORKS, Recipe, network
-from jnn.commands.sources import Columns
+from jnn.commands.reading.networks import MOST, NETWORKS, Recipe, network
+from jnn.commands.reading.sources import Columns
 from jnn.data import Scale
 from jnn.layers.layer import Layer
-from jnn.rules.activation import ACTIVATIONS
-from jnn.train.files import fill, read, save
+from jnn.rules.pointwise.activation import ACTIVATIONS
+from jnn.store.safetensors import fill, read, save
 
 ABOUT = "network"  # The metadata's entry.
 CHUNK = 500  # Samples in one call of the network.

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import jax
 
-from jnn.commands.names import MODELS, count, found, positive
-from jnn.commands.plain import as_json
+from jnn.commands.reading.names import MODELS, count, found, positive
+from jnn.commands.writing.plain import as_json
+from jnn.floats import cotangent, pulled
+from jnn.measure import program, race
+from jnn.text import seconds_text
 from jnn.tuning import tune
-from jnn.verify.floats import cotangent, pulled
-from jnn.verify.measure import program, race
-from jnn.verify.table import seconds_text
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

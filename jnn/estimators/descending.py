@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jnn.optim.optimizer import adapt, apply_updates
 from jnn.solve.drive import Solver, State
-from jnn.solve.objective import Objective
+from jnn.solve.problem import Objective
 from jnn.solve.result import RUNNING
 
 

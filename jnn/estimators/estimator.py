@@ -11,7 +11,7 @@ import numpy as np
 from jnn import errors
 from jnn.estimators import reading
 from jnn.layers.layer import Layer
-from jnn.train.files import load, save
+from jnn.store.safetensors import load, save
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -15,16 +15,16 @@ from jnn.estimators import reading
 from jnn.estimators.descending import made
 from jnn.estimators.estimator import Classifier, Estimator, Regressor
 from jnn.layers.layer import Layer
-from jnn.rules.loss import half_squared_error
-from jnn.rules.penalty import l2 as penalty
-from jnn.rules.softmax import softmax
-from jnn.rules.softmax_cross_entropy import softmax_cross_entropy
+from jnn.rules.linear.penalty import l2 as penalty
+from jnn.rules.losses.regression import half_squared_error
+from jnn.rules.losses.softmax import softmax
+from jnn.rules.losses.softmax_entropy import softmax_cross_entropy
 from jnn.solve.drive import Solver
 from jnn.solve.least_squares import least_squares
 from jnn.solve.minimize import minimize
 from jnn.train.fit import fit
 from jnn.train.plan import accuracy
-from jnn.train.stopping import patience
+from jnn.train.program.stopping import patience
 
 Loss = Callable[[Any, Any], jax.Array]
 

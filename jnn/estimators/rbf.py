@@ -10,9 +10,9 @@ import numpy as np
 
 from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor, built
 from jnn.layers.layer import Layer
-from jnn.models.rbf_network import centred, rbf_network
-from jnn.solve.lbfgs import lbfgs
-from jnn.train.files import load
+from jnn.models.radial import centred, rbf_network
+from jnn.solve.methods.lbfgs import lbfgs
+from jnn.store.safetensors import load
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

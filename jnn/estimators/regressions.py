@@ -15,13 +15,13 @@ from jnn.estimators.descending import descending, made
 from jnn.estimators.estimator import Classifier, Estimator, Regressor
 from jnn.layers.dense import DenseParams, dense
 from jnn.layers.layer import Layer
-from jnn.models import regression
-from jnn.models.regression import Regression
-from jnn.rules.penalty import l2 as penalty
+from jnn.models.study import regression
+from jnn.models.study.regression import Regression
+from jnn.rules.linear.penalty import l2 as penalty
 from jnn.solve.drive import Solver
-from jnn.solve.marquardt import svd_solve
+from jnn.solve.methods.marquardt import svd_solve
+from jnn.solve.methods.newton import newton_cg
 from jnn.solve.minimize import minimize
-from jnn.solve.newton import newton_cg
 
 
 class Scaled(NamedTuple):

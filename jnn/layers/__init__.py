@@ -1,22 +1,6 @@
 """Layers: pairs of pure functions `(init, apply)` over parameters that the caller holds."""
 
 from jnn.layers import initialisers as initialisers
-from jnn.layers.activation import elu as elu
-from jnn.layers.activation import gelu as gelu
-from jnn.layers.activation import hard_tanh as hard_tanh
-from jnn.layers.activation import identity as identity
-from jnn.layers.activation import leaky_relu as leaky_relu
-from jnn.layers.activation import lift as lift
-from jnn.layers.activation import log_softmax as log_softmax
-from jnn.layers.activation import relu as relu
-from jnn.layers.activation import selu as selu
-from jnn.layers.activation import sigmoid as sigmoid
-from jnn.layers.activation import silu as silu
-from jnn.layers.activation import soft_logistic as soft_logistic
-from jnn.layers.activation import softmax as softmax
-from jnn.layers.activation import softplus as softplus
-from jnn.layers.activation import softsign as softsign
-from jnn.layers.activation import tanh as tanh
 from jnn.layers.combinators import parallel as parallel
 from jnn.layers.combinators import serial as serial
 from jnn.layers.convolution import ConvParams as ConvParams
@@ -32,6 +16,22 @@ from jnn.layers.image_filter import image_filter as image_filter
 from jnn.layers.layer import Layer as Layer
 from jnn.layers.layer import Spec as Spec
 from jnn.layers.layer import layer as layer
+from jnn.layers.pointwise import elu as elu
+from jnn.layers.pointwise import gelu as gelu
+from jnn.layers.pointwise import hard_tanh as hard_tanh
+from jnn.layers.pointwise import identity as identity
+from jnn.layers.pointwise import leaky_relu as leaky_relu
+from jnn.layers.pointwise import lift as lift
+from jnn.layers.pointwise import log_softmax as log_softmax
+from jnn.layers.pointwise import relu as relu
+from jnn.layers.pointwise import selu as selu
+from jnn.layers.pointwise import sigmoid as sigmoid
+from jnn.layers.pointwise import silu as silu
+from jnn.layers.pointwise import soft_logistic as soft_logistic
+from jnn.layers.pointwise import softmax as softmax
+from jnn.layers.pointwise import softplus as softplus
+from jnn.layers.pointwise import softsign as softsign
+from jnn.layers.pointwise import tanh as tanh
 from jnn.layers.pooling import SubsampleParams as SubsampleParams
 from jnn.layers.pooling import global_max_pool as global_max_pool
 from jnn.layers.pooling import global_mean_pool as global_mean_pool

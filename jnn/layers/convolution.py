@@ -10,10 +10,10 @@ from jnn import errors, rules
 from jnn.layers.combinators import serial
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
 from jnn.layers.layer import Apply, Init, Layer, described, fed_by, layer, pure
-from jnn.rules.activation import activation as chosen
-from jnn.rules.connections import Connections, canonical
-from jnn.rules.rule import Rule
-from jnn.rules.spatial import per_axis
+from jnn.rules.convolution.connections import Connections, canonical
+from jnn.rules.convolution.spatial import per_axis
+from jnn.rules.core.rule import Rule
+from jnn.rules.pointwise.activation import activation as chosen
 
 Setting = int | tuple[int, ...]
 Padding = str | int | tuple[int | tuple[int, int], ...]

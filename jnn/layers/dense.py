@@ -9,10 +9,10 @@ import numpy as np
 from jnn import errors
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
 from jnn.layers.layer import Apply, Init, described, fed_by, layer, pure
-from jnn.rules.activation import activation as chosen
-from jnn.rules.affine import affine
-from jnn.rules.connections import Connections, canonical
-from jnn.rules.rule import Rule
+from jnn.rules.convolution.connections import Connections, canonical
+from jnn.rules.core.rule import Rule
+from jnn.rules.linear.affine import affine
+from jnn.rules.pointwise.activation import activation as chosen
 
 
 class DenseParams(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from jnn import errors, rules
 from jnn.layers.layer import Apply, Init, layer, pure, without_parameters
-from jnn.rules.convolution import Padding
+from jnn.rules.convolution.conv import Padding
 
 _BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.rules.arithmetic import wide
+from jnn.arithmetic import wide
 
 Initialiser = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 

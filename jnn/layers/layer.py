@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.rules.rule import Rule
+from jnn.rules.core.rule import Rule
 
 P = ParamSpec("P")
 

@@ -18,10 +18,10 @@ from jnn.layers.layer import (
     pure,
     without_parameters,
 )
-from jnn.rules.activation import activation as chosen
-from jnn.rules.connections import Connections, canonical
-from jnn.rules.rule import Rule
-from jnn.rules.spatial import per_axis
+from jnn.rules.convolution.connections import Connections, canonical
+from jnn.rules.convolution.spatial import per_axis
+from jnn.rules.core.rule import Rule
+from jnn.rules.pointwise.activation import activation as chosen
 
 Setting = int | tuple[int, ...]
 Padding = str | int | tuple[int | tuple[int, int], ...]

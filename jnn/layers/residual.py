@@ -7,8 +7,8 @@ import jax
 from jnn import errors, rules
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
 from jnn.layers.layer import Apply, Init, described, fed_by, layer, pure
-from jnn.rules.activation import activation as chosen
-from jnn.rules.rule import Rule
+from jnn.rules.core.rule import Rule
+from jnn.rules.pointwise.activation import activation as chosen
 
 
 class ResidualParams(NamedTuple):

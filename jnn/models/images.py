@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 from jnn import errors
-from jnn.layers.activation import identity, relu
 from jnn.layers.combinators import parallel, serial
 from jnn.layers.convolution import conv
 from jnn.layers.dense import dense
 from jnn.layers.flatten import flatten
 from jnn.layers.initialisers import Initialiser, glorot_uniform, he_normal
 from jnn.layers.layer import Layer
+from jnn.layers.pointwise import identity, relu
 from jnn.layers.pooling import global_mean_pool, weighted_subsample
-from jnn.rules.connections import Connections
-from jnn.rules.rule import Rule
+from jnn.rules.convolution.connections import Connections
+from jnn.rules.core.rule import Rule
 
 Activation = str | Rule
 

@@ -8,7 +8,7 @@ from jnn.layers.combinators import each, serial
 from jnn.layers.dense import dense
 from jnn.layers.initialisers import Initialiser, glorot_uniform, zeros
 from jnn.layers.layer import Layer
-from jnn.rules.rule import Rule
+from jnn.rules.core.rule import Rule
 
 Activation = str | Rule
 

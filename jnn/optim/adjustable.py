@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, adapt
-from jnn.optim.settings import Rate, advance, at, check, zero
+from jnn.optim.rates import Rate, advance, at, check, zero
 
 
 class AdjustableState(NamedTuple):

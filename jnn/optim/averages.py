@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jnn.optim.settings import Number, advance, check, like, zero, zeros
+from jnn.optim.rates import Number, advance, check, like, zero, zeros
 
 
 class AverageState(NamedTuple):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.optim.settings import wide
+from jnn.optim.rates import wide
 
 
 class Update(Protocol):

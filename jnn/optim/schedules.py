@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.optim.settings import Rate, Schedule, at, check, check_rate
+from jnn.optim.rates import Rate, Schedule, at, check, check_rate
 
 
 def _float(step: Any) -> jax.Array:

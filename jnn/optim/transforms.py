@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, need, stateless
-from jnn.optim.settings import Number, Rate, advance, at, check, check_rate, like, wide, zero
+from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, wide, zero
 
 
 def clip(bound: Number) -> Optimizer:

@@ -10,7 +10,7 @@ from jax import lax
 from jnn import errors
 from jnn.optim.averages import Average, mean
 from jnn.optim.optimizer import Optimizer, adapt, apply_updates, need
-from jnn.optim.settings import advance, wide, zero
+from jnn.optim.rates import advance, wide, zero
 
 
 class AccumulateState(NamedTuple):

@@ -9,7 +9,7 @@ from jax import lax
 
 from jnn import tree
 from jnn.solve import result as r
-from jnn.solve.objective import Objective
+from jnn.solve.problem import Objective
 from jnn.solve.result import History, Progress, Tolerance
 
 

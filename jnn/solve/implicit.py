@@ -12,7 +12,7 @@ from jax.interpreters import ad, batching, mlir
 
 from jnn import errors
 from jnn.solve.linear import cg
-from jnn.solve.objective import Box
+from jnn.solve.problem import Box
 
 
 def attach(

@@ -12,9 +12,9 @@ from jnn import errors, tree
 from jnn.solve import result as r
 from jnn.solve.drive import Run, Solver, drive
 from jnn.solve.implicit import attach, forward_only
-from jnn.solve.marquardt import gauss_newton, levenberg_marquardt
+from jnn.solve.methods.marquardt import gauss_newton, levenberg_marquardt
 from jnn.solve.minimize import checked_args, checked_box, choose, finish, reporter, split
-from jnn.solve.objective import Box, Objective
+from jnn.solve.problem import Box, Objective
 from jnn.solve.result import Progress, Result, Tolerance
 from jnn.solve.robust import LOSSES, cost
 

@@ -9,17 +9,17 @@ import jax.numpy as jnp
 
 from jnn import errors, tree
 from jnn.solve import result as r
-from jnn.solve.bfgs import bfgs
-from jnn.solve.conjugate import nonlinear_cg
 from jnn.solve.drive import Run, Solver, drive
 from jnn.solve.implicit import attach, forward_only
-from jnn.solve.kernel import one_kernel
-from jnn.solve.lbfgs import lbfgs
-from jnn.solve.newton import newton_cg
-from jnn.solve.objective import Box, Objective, flat_box
-from jnn.solve.powell import powell
+from jnn.solve.methods.bfgs import bfgs
+from jnn.solve.methods.conjugate import nonlinear_cg
+from jnn.solve.methods.lbfgs import lbfgs
+from jnn.solve.methods.newton import newton_cg
+from jnn.solve.methods.powell import powell
+from jnn.solve.methods.steepest import steepest_descent
+from jnn.solve.problem import Box, Objective, flat_box
 from jnn.solve.result import Progress, Result, Tolerance
-from jnn.solve.steepest import steepest_descent
+from jnn.xla.kernel import one_kernel
 
 METHODS = {
     "lbfgs": lbfgs,

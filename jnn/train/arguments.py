@@ -7,7 +7,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.solve.drive import Solver
-from jnn.train.precision import Precision
+from jnn.train.program.precision import Precision
 
 USUAL = 32  # Samples a batch.
 

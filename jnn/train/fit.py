@@ -8,6 +8,7 @@ import jax
 
 from jnn import errors
 from jnn.layers.layer import Layer
+from jnn.store.checkpoints import Checkpoints, checkpoints_of
 from jnn.train.arguments import (
     USUAL,
     batch_of,
@@ -17,17 +18,16 @@ from jnn.train.arguments import (
     key_of,
     pair,
 )
-from jnn.train.checkpoints import Checkpoints, checkpoints_of
-from jnn.train.devices import mesh_of, place
-from jnn.train.epoch import EVALUATED, begin, length, watchable
-from jnn.train.epochs import Resident, Streamed
-from jnn.train.history import History
-from jnn.train.loop import Loop, Report
+from jnn.train.host.epochs import Resident, Streamed
+from jnn.train.host.history import History
+from jnn.train.host.loop import Loop, Report
+from jnn.train.host.progress import progress_of
+from jnn.train.host.stream import Reader, Stream, stream_of
+from jnn.train.layout import mesh_of, place
 from jnn.train.plan import MESSAGES, WORDS, Plan, metrics_of
-from jnn.train.precision import Precision
-from jnn.train.progress import progress_of
-from jnn.train.stopping import Rule, rules_of
-from jnn.train.stream import Reader, Stream, stream_of
+from jnn.train.program.epoch import EVALUATED, begin, length, watchable
+from jnn.train.program.precision import Precision
+from jnn.train.program.stopping import Rule, rules_of
 
 
 class Fit(NamedTuple):

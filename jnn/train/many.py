@@ -12,12 +12,12 @@ import numpy as np
 
 from jnn import errors
 from jnn.layers.layer import Layer
+from jnn.store.checkpoints import Checkpoints, checkpoints_of, same_key
 from jnn.train.arguments import batch_of, check, check_precision, check_solver, key_of, pair
-from jnn.train.checkpoints import Checkpoints, checkpoints_of, same_key
-from jnn.train.devices import place
-from jnn.train.epoch import first, one, watchable
-from jnn.train.fault import find
-from jnn.train.loop import interruptible
+from jnn.train.host.fault import find
+from jnn.train.host.loop import interruptible
+from jnn.train.host.progress import Progress, progress_of
+from jnn.train.layout import place
 from jnn.train.plan import (
     DONE,
     INTERRUPTED,
@@ -30,9 +30,9 @@ from jnn.train.plan import (
     metrics_of,
     with_setting,
 )
-from jnn.train.precision import Precision
-from jnn.train.progress import Progress, progress_of
-from jnn.train.stopping import Rule, rules_of
+from jnn.train.program.epoch import first, one, watchable
+from jnn.train.program.precision import Precision
+from jnn.train.program.stopping import Rule, rules_of
 
 
 class Fits(NamedTuple):
@@ -152,7 +152,7 @@ def fit_many(
     samples, held_out = place(None, (samples, held_out))
     carry, rows = _begin(plan, keys, settings, samples), []
     saved = checkpoints_of(checkpoint)
-    if saved and (found := saved.restore(carry)):
+    if saved and (found := saved.restore(carry, functools.partial(place, None))):
         if not same_key(found[0].key, carry.key):
             expected = "that of the run in the folder"
             errors.fail("fit_many", "key", expected, key, "Give it, or another folder.")

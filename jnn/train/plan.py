@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.layers.layer import Layer
 from jnn.solve.drive import Solver
-from jnn.train.precision import Precision, Scaling
-from jnn.train.stopping import Patience, Rule, Watched
+from jnn.train.program.precision import Precision, Scaling
+from jnn.train.program.stopping import Patience, Rule, Watched
 
 Measure = Callable[[Any, Any], Any]
 

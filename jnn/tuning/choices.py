@@ -15,8 +15,8 @@ import jax
 
 from jnn import errors
 from jnn.files import whole
-from jnn.rules.product import Call, Product, choices, products
-from jnn.verify.table import seconds_text, table
+from jnn.rules.core.product import Call, Product, choices, products
+from jnn.text import seconds_text, table
 
 FORMAT = "jnn choices 1"
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jnn.errors import is_floating
-from jnn.rules.product import Call, Product, choices
-from jnn.verify.floats import cotangent, pulled
+from jnn.floats import cotangent, pulled
+from jnn.rules.core.product import Call, Product, choices
 
 
 class _Recorder:

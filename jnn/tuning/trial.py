@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.rules.product import Call, Product
+from jnn.floats import cast
+from jnn.measure import Clock, Program, program, race
+from jnn.rules.core.product import Call, Product
 from jnn.tuning.choices import Choice, Trial, settings_text
-from jnn.verify.floats import cast
-from jnn.verify.measure import Clock, Program, program, race
 
 # How far a candidate may be from the reference, over the largest entry of the array: terms may be
 # added in another order, and a fast algorithm may lose some digits, but none may be missing.

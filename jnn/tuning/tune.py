@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 
-from jnn.rules.product import products
+from jnn.measure import Clock
+from jnn.rules.core.product import products
 from jnn.tuning.choices import Choices, device
 from jnn.tuning.record import recorded
 from jnn.tuning.trial import tried
 from jnn.tuning.whole import settled
-from jnn.verify.measure import Clock
 
 
 def tune(

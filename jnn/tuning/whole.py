@@ -11,11 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jnn.rules.product import Call, products
+from jnn.floats import cotangent, pulled
+from jnn.measure import Clock, Program, program, race
+from jnn.rules.core.product import Call, products
 from jnn.tuning.choices import Choice, Choices
 from jnn.tuning.trial import PAYS, random_array
-from jnn.verify.floats import cotangent, pulled
-from jnn.verify.measure import Clock, Program, program, race
 
 MOST = 6  # Compiling takes time: so many choices are taken back, those that gained least.
 

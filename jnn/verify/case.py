@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.rules.mode import derivatives
-from jnn.rules.rule import Example, Rule
+from jnn.rules.core.mode import derivatives
+from jnn.rules.core.rule import Example, Rule
 
 Arrays = Sequence[Any]
 

@@ -16,12 +16,12 @@ import jax
 import numpy as np
 
 from jnn import errors
-from jnn.rules.mode import derivatives
-from jnn.rules.rule import Example, Rule
-from jnn.verify import agreement, batches, hygiene, precision, quotients, transforms
+from jnn.rules.core.mode import derivatives
+from jnn.rules.core.rule import Example, Rule
+from jnn.text import table
 from jnn.verify.case import Case, NotRun, Outcome, first_line
-from jnn.verify.promise import promise
-from jnn.verify.table import table
+from jnn.verify.suites import agreement, batches, hygiene, precision, quotients, transforms
+from jnn.verify.suites.promise import promise
 
 
 class Suite(NamedTuple):

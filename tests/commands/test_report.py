@@ -7,7 +7,8 @@ import re
 import pytest
 
 from jnn.__main__ import main
-from jnn.commands import page, report
+from jnn.commands import report
+from jnn.commands.writing import page
 
 
 class Page(html.parser.HTMLParser):

@@ -15,9 +15,9 @@ import pytest
 import jnn
 from jnn.__main__ import main
 from jnn.commands import predict, train
-from jnn.commands.networks import NETWORKS, OF_IMAGES, Recipe, network
+from jnn.commands.reading.networks import NETWORKS, OF_IMAGES, Recipe, network
 from jnn.commands.trained import Trained
-from jnn.train import files
+from jnn.store import safetensors as files
 
 
 def run(capsys, *words):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.layers.activation import lift
-from jnn.rules.activation import ACTIVATIONS
+from jnn.layers.pointwise import lift
+from jnn.rules.pointwise.activation import ACTIVATIONS
 from tests.golden import golden
 
 KEY = jax.random.key(0, impl="rbg")  # Compiles faster than the default.

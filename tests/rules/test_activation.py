@@ -11,7 +11,7 @@ import scipy.stats
 
 import jnn
 from jnn.rules import registry
-from jnn.rules.activation import ACTIVATIONS, activation
+from jnn.rules.pointwise.activation import ACTIVATIONS, activation
 from tests.golden import golden
 
 X = np.array([-700.0, -30.0, -5.0, -1.5, -0.5, -1e-3, 0.0, 1e-3, 0.5, 1.5, 5.0, 30.0, 700.0])

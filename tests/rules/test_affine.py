@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jnn.rules import affine
-from jnn.rules.activation import activation
+from jnn.rules.pointwise.activation import activation
 from tests.golden import golden
 
 

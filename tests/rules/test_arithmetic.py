@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import pytest
 
-from jnn.rules.arithmetic import dot, wide
+from jnn.arithmetic import dot, wide
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])

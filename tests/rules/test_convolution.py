@@ -11,7 +11,7 @@ import scipy.signal
 
 import jnn
 from jnn.rules import Connections, affine, conv, conv_transpose, convolution_matrix, toeplitz
-from jnn.rules import convolution_linked as linked
+from jnn.rules.convolution import linked
 from tests.golden import golden
 
 

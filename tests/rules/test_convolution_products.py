@@ -14,14 +14,14 @@ from jnn.rules import (
     Connections,
     conv,
     conv_transpose,
-    convolution_windows,
     radial,
     rectified_conv,
     weighted_subsample,
 )
-from jnn.rules.convolution_winograd import short
-from jnn.rules.product import choices, products
-from jnn.rules.spatial import output_size, reach
+from jnn.rules.convolution import views
+from jnn.rules.convolution.spatial import output_size, reach
+from jnn.rules.convolution.ways.winograd import short
+from jnn.rules.core.product import choices, products
 from jnn.verify import check
 
 NAMES = ("conv.value", "conv.input", "conv.filter")
@@ -82,7 +82,7 @@ SETTINGS = {
 @pytest.fixture(autouse=True)
 def in_chunks(monkeypatch):
     """Few samples at a time, so that these small arrays are taken in parts."""
-    monkeypatch.setattr(convolution_windows, "CACHE", 2**13)
+    monkeypatch.setattr(views, "CACHE", 2**13)
     with jax.enable_x64(True):
         yield
 

@@ -8,7 +8,7 @@ import scipy.special
 
 import jnn
 from jnn.rules import affine, identity, sigmoid, soft_logistic, softmax, tanh
-from jnn.rules.mode import MODES
+from jnn.rules.core.mode import MODES
 from tests.golden import golden
 
 LOSSES = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.rules.mode import MODES
+from jnn.rules.core.mode import MODES
 from tests.golden import golden
 
 

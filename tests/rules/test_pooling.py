@@ -11,7 +11,7 @@ import pytest
 
 import jnn
 from jnn.rules import Connections, max_pool, mean_pool, subsample, weighted_subsample
-from jnn.rules.product import products
+from jnn.rules.core.product import products
 from tests.golden import CASES, golden
 
 

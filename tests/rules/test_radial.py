@@ -9,7 +9,7 @@ import pytest
 
 import jnn
 from jnn.rules import affine, radial
-from jnn.rules.product import products
+from jnn.rules.core.product import products
 from tests.golden import CASES, golden
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.rules import conv, convolution_windows, max_pool, rectified_conv, relu
+from jnn.rules import conv, max_pool, rectified_conv, relu
+from jnn.rules.convolution import views as views
 from jnn.verify import check
 
 
@@ -20,7 +21,7 @@ def apart(x, w, b, *, pool=1, **settings):
 @pytest.fixture
 def few(monkeypatch):
     """Two samples at a time, so that loops run, and one sample remains."""
-    monkeypatch.setattr(convolution_windows, "CACHE", 2**12)
+    monkeypatch.setattr(views, "CACHE", 2**12)
 
 
 CASES = {

@@ -7,7 +7,7 @@ import pytest
 
 import jnn
 from jnn.rules import residual, residual_projection
-from jnn.rules.mode import MODES
+from jnn.rules.core.mode import MODES
 from tests.golden import golden
 
 STEPS = {"T22": residual, "T23": residual_projection}

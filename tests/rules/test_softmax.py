@@ -8,7 +8,7 @@ import scipy.special
 
 import jnn
 from jnn.rules import log_softmax, logsumexp, softmax
-from jnn.rules.mode import MODES
+from jnn.rules.core.mode import MODES
 from tests.golden import golden
 
 RULES = {"softmax": softmax, "log_softmax": log_softmax, "logsumexp": logsumexp}

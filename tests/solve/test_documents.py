@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.solve.bfgs import change, rank_two
-from jnn.solve.lbfgs import empty, forget, store, two_loop
-from jnn.solve.marquardt import damped_step, decompose
+from jnn.solve.methods.bfgs import change, rank_two
+from jnn.solve.methods.lbfgs import empty, forget, store, two_loop
+from jnn.solve.methods.marquardt import damped_step, decompose
 from tests.golden import golden
 
 

@@ -14,8 +14,8 @@ import pytest
 from jax import lax
 
 import jnn
-from jnn.programs import equations
-from jnn.solve.kernel import OPERATIONS, known_to_compile, one_kernel, simple
+from jnn.xla.kernel import OPERATIONS, known_to_compile, one_kernel, simple
+from jnn.xla.programs import equations
 
 MARK = "xla_cpu_small_call"
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="a matter of XLA's CPU")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.solve import newton
+from jnn.solve.methods import newton
 
 
 def symmetric(dtype, n=12):

@@ -10,8 +10,8 @@ import pytest
 from jax import core, lax
 
 import jnn
-from jnn.programs import equations
-from jnn.solve.rows import row_by_row
+from jnn.xla.programs import equations
+from jnn.xla.rows import row_by_row
 from tests.solve.test_kernel import MARK, cube, text, twice
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="for XLA's CPU")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.train import files
+from jnn.store import safetensors as files
 
 
 class Pair(NamedTuple):

@@ -12,8 +12,8 @@ import pytest
 
 import jnn
 from jnn.layers.layer import pure, without_parameters
-from jnn.train import epoch as program
 from jnn.train import mixed, patience, still
+from jnn.train.program import epoch as program
 
 NET = jnn.serial(jnn.dense(8), jnn.tanh(), jnn.dense(2))
 LOSS = jnn.softmax_cross_entropy
@@ -367,7 +367,7 @@ def test_the_history_is_drawn():
 
 
 def test_lines_and_bars(capsys, monkeypatch):
-    from jnn.train.progress import Bar, Lines, Overwritten, clock
+    from jnn.train.host.progress import Bar, Lines, Overwritten, clock
 
     for kind in (Lines(every=0), Overwritten(every=0), Bar(every=0)):
         run(progress=kind, epochs=3)

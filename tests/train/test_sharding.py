@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jnn.train import Stream
-from jnn.train import epoch as program
+from jnn.train.program import epoch as program
 from tests.train.test_fit import ADAM, EPOCH, HELD, NET, X, Y, close, gradient, run
 
 
@@ -45,7 +45,7 @@ def test_the_work_is_spread(mesh, monkeypatch):
         found.append((args[0], *jax.tree.map(jax.typeof, args[1:])))
         return program.epoch(*args)
 
-    monkeypatch.setattr(sys.modules["jnn.train.epochs"], "epoch", spy)
+    monkeypatch.setattr(sys.modules["jnn.train.host.epochs"], "epoch", spy)
     run(sharding=mesh, epochs=1)
     text = str(program.epoch.lower(*found[0]).compile().as_text())
     assert "all-reduce" in text

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.rules.product import Product, products
+from jnn.rules.core.product import Product, products
 
 
 class Toy(NamedTuple):

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 import jnn
-from jnn.rules.product import choices
+from jnn.rules.core.product import choices
 from jnn.tuning import Choice, Choices, Trial
 from jnn.tuning.choices import device, settings_text
 

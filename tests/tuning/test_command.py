@@ -10,7 +10,7 @@ import pytest
 
 import jnn
 from jnn.__main__ import main
-from jnn.commands.names import MODELS, found
+from jnn.commands.reading.names import MODELS, found
 from jnn.tuning import recorded
 
 

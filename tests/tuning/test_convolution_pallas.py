@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.rules.convolution_products import value
-from jnn.tuning.convolution_pallas import convolve, suits_gpu
+from jnn.rules.convolution.products import value
+from jnn.rules.convolution.ways.pallas import convolve, suits_gpu
 
 PLAIN = {"stride": (1, 1), "dilation": (1, 1), "groups": 1, "padding": ((1, 1), (1, 1))}
 

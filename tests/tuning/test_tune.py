@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.rules.product import Product, products
+from jnn import measure
+from jnn.rules.core.product import Product, products
 from jnn.tuning import trial, whole
-from jnn.verify import measure
 
 
 def tune(*args, whole=False, **kwargs):

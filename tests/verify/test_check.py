@@ -399,7 +399,7 @@ def test_further_faults(suite, make, sentence):
 
 
 def test_the_command_prints_a_line_a_rule(capsys):
-    assert main(["check", "tanh", "jnn.rules.affine:affine", "--suite", "agreement"]) == 0
+    assert main(["check", "tanh", "jnn.rules:affine", "--suite", "agreement"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["rule", "modes", "dtypes", "float64", "error", "seconds"]
     assert [line.split()[0] for line in lines] == ["tanh", "affine"]

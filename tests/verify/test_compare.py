@@ -11,8 +11,8 @@ import jnn
 from jnn.commands import compare as command
 from jnn.rules import registry
 from jnn.verify import compare
-from jnn.verify.compare import Measure, _error
-from jnn.verify.typical import _MAKERS, typical
+from jnn.verify.compare.compare import Measure, _error
+from jnn.verify.compare.typical import _MAKERS, typical
 
 QUICK = 0.01  # Seconds: these tests are not about time.
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.verify import gradient_test, jacobian_test, slopes, transpose_test
+from jnn.verify import gradient_test, jacobian_test, transpose_test
+from jnn.verify.differences import slopes
 from tests.golden import golden
 
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jnn.verify.measure import Race, program, race
-from jnn.verify.table import bytes_text, seconds_text, table
+from jnn.measure import Race, program, race
+from jnn.text import bytes_text, seconds_text, table
 
 
 class Clock:

@@ -10,7 +10,7 @@ import pytest
 import jnn
 from jnn.rules import Example, registry
 from jnn.verify import promise, residuals
-from jnn.verify.promise import promised
+from jnn.verify.suites.promise import promised
 
 ROWS, COLUMNS = 8, 64
 TENSOR = ROWS * COLUMNS * 4

@@ -1,0 +1,1 @@
+"""What the commands write: pages, tables, scores."""

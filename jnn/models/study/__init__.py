@@ -1,0 +1,1 @@
+"""What takes networks apart, and the models that teach."""

@@ -1,0 +1,127 @@
+"""Later methods: Lion's signs and LAMB's trust ratios."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jnn.optim.averages import exponential
+from jnn.optim.methods.adaptive import adam_direction
+from jnn.optim.methods.descent import decay as pull
+from jnn.optim.methods.descent import descend
+from jnn.optim.optimizer import Optimizer, chain, need, stateless
+from jnn.optim.rates import Number, Rate, check, check_rate, like
+from jnn.optim.selection import Where
+from jnn.optim.transforms import squares
+
+
+def lion(
+    rate: Rate = 1e-4,
+    beta1: Number = 0.9,
+    beta2: Number = 0.99,
+    *,
+    decay: Number = 0.0,
+    where: Where | None = None,
+) -> Optimizer:
+    """Lion: every entry moves by the rate, along the sign of an average; one average is kept.
+
+        u_n = sign(beta1 m_{n-1} + (1 - beta1) J_n)      m_n = beta2 m_{n-1} + (1 - beta2) J_n
+        q_{n+1} = q_n - rate (u_n + decay q_n)
+
+    The sign of 0 is 0.
+
+    >>> optimizer = jnn.lion(0.5)
+    >>> j = jnp.array([6.0, -0.01])
+    >>> print(optimizer.update(j, optimizer.init(j))[0].round(4))
+    [-0.5  0.5]
+
+    Args:
+      rate: a number or a schedule; a third to a tenth of Adam's.
+      beta1: the weight of the average in the step, in [0, 1).
+      beta2: what is kept of the average, in [0, 1).
+      decay: the strength of the decoupled pull to the origin.
+      where: which parameters decay, as in `only`.
+    """
+    check_rate("lion", rate)
+    check("lion", beta1=beta1, beta2=beta2, below=1)
+    check("lion", decay=decay)
+    average = exponential(beta2)
+
+    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        del params, extra
+
+        def sign(g: jax.Array, m: jax.Array) -> jax.Array:
+            g = g.astype(m.dtype)
+            return jnp.sign(m + like(1 - beta1, m) * (g - m))
+
+        updates = jax.tree.map(sign, grads, state.value)
+        return updates, average.update(grads, state)
+
+    direction = Optimizer(average.init, update)
+    return chain(direction, *pulling(decay, where), descend(rate))
+
+
+def trust_ratio() -> Optimizer:
+    """A transform that gives the update of each array the norm of the array: `u |q| / |u|`.
+
+    Where either norm is 0 the update stays. Norms are summed in float32 at least.
+
+    >>> layer = jnn.optim.trust_ratio()
+    >>> q, u = jnp.array([3.0, 4.0]), jnp.array([0.0, 0.1])
+    >>> print(layer.update(u, layer.init(q), q)[0].round(4))
+    [0. 5.]
+    """
+
+    def scale(u: jax.Array, q: jax.Array) -> jax.Array:
+        size = jnp.sqrt(squares(q))
+        step = jnp.sqrt(squares(u)).astype(size.dtype)
+        known = (size > 0) & (step > 0)
+        one = jnp.ones_like(size)
+        return u * like(jnp.where(known, size / jnp.where(known, step, one), one), u)
+
+    def update(grads: Any, params: Any) -> Any:
+        return jax.tree.map(scale, grads, need("trust_ratio", "params", params))
+
+    return stateless(update)
+
+
+def lamb(
+    rate: Rate = 1e-3,
+    beta1: Number = 0.9,
+    beta2: Number = 0.999,
+    *,
+    epsilon: Number = 1e-6,
+    decay: Number = 0.0,
+    where: Where | None = None,
+) -> Optimizer:
+    """LAMB: AdamW whose step in each array has `rate` times the norm of the array.
+
+        u_n = m_n / (sqrt(v_n) + epsilon) + decay q_n        q_{n+1} = q_n - rate u_n |q_n| / |u_n|
+
+    with Adam's averages, and norms of each array of the parameters by itself.
+
+    >>> optimizer = jnn.lamb(0.1)
+    >>> q, j = jnp.array([3.0, 4.0]), jnp.array([6.0, 0.0])
+    >>> print(optimizer.update(j, optimizer.init(q), q)[0].round(4))
+    [-0.5 -0. ]
+
+    Args:
+      rate: a number or a schedule.
+      beta1: what is kept of the average of gradients, in [0, 1).
+      beta2: what is kept of the average of squares, in [0, 1).
+      epsilon: added outside the root.
+      decay: the strength of the pull to the origin.
+      where: which parameters decay, as in `only`.
+    """
+    check_rate("lamb", rate)
+    check("lamb", beta1=beta1, beta2=beta2, below=1)
+    check("lamb", epsilon=epsilon, decay=decay)
+    direction = adam_direction(beta1, beta2, epsilon)
+    return chain(direction, *pulling(decay, where), trust_ratio(), descend(rate))
+
+
+def pulling(decay: Number, where: Where | None) -> list[Optimizer]:
+    """Decoupled decay as a member of a chain: none where its strength is the number 0."""
+    if isinstance(decay, int | float) and decay == 0:
+        return []
+    return [pull(decay, where=where)]

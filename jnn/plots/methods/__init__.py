@@ -1,0 +1,1 @@
+"""Pictures of methods: paths, profiles, stability."""

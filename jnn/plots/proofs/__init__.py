@@ -1,0 +1,1 @@
+"""Pictures of checks, comparisons and difference tests."""

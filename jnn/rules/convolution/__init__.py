@@ -1,0 +1,1 @@
+"""Convolutions, and the products that they are made of."""

@@ -1,0 +1,131 @@
+"""What the implementations of a convolution share: shifted views of an image, chunks of samples."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jnn.arithmetic import mixed, widen
+from jnn.rules.convolution.spatial import Pairs, Sizes
+
+
+def padded(x: jax.Array, padding: Pairs, spread: Sizes | None = None) -> jax.Array:
+    """Zeros around the spatial axes, or cuts where negative; `spread - 1` zeros between pixels."""
+    between = spread or (1,) * len(padding)
+    inner = [(before, after, s - 1) for (before, after), s in zip(padding, between, strict=True)]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inner, (0, 0, 0)])
+
+
+def views(
+    x: jax.Array, window: Sizes, places: Sizes, stride: Sizes, dilation: Sizes
+) -> list[jax.Array]:
+    """What each entry of the filter sees of a padded image: (N, *places, C), entries in C order."""
+    start = (0,) * len(window)
+    return [
+        lax.slice(
+            x,
+            (0, *(u * d for u, d in zip(entry, dilation, strict=True)), 0),
+            (
+                len(x),
+                *(
+                    u * d + (o - 1) * s + 1
+                    for u, d, o, s in zip(entry, dilation, places, stride, strict=True)
+                ),
+                x.shape[-1],
+            ),
+            (1, *stride, 1),
+        )
+        for entry in itertools.product(*map(range, start, window))
+    ]  # fmt: skip
+
+
+CACHE = 2**21  # Bytes of patches that are made at once: what the cores keep next to them.
+
+
+def samples(x: jax.Array, each: int) -> int:
+    """How many samples of x at a time, of `each` numbers: in parts of one size, if it can be."""
+    batch = len(x)
+    most = max(1, min(batch, CACHE // max(each * x.dtype.itemsize, 1)))
+    even = [n for n in range(most, most // 2, -1) if batch % n == 0]
+    return even[0] if even else most
+
+
+def over_samples(function: Callable[..., Any], arrays: tuple[jax.Array, ...], each: int) -> Any:
+    """`function(*arrays)`, of as many samples at a time as fit the cache, each `each` numbers."""
+    return over_chunks(function, arrays, samples(arrays[0], each))
+
+
+def sum_over_samples(function: Callable[..., Any], arrays: tuple[jax.Array, ...], each: int) -> Any:
+    """The same of sums over samples."""
+    return sum_over_chunks(function, arrays, samples(arrays[0], each))
+
+
+def over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
+    """`function(*arrays)`, of so many samples at a time: what it keeps then stays small."""
+    if len(arrays[0]) <= chunk:
+        return function(*arrays)
+    parts, rest = _split(arrays, chunk)
+    like, spread = _results(function, parts)
+    # XLA would make zeros for the results when the program starts, and keep them until now; so they
+    # start as a number of the last array, all of which is overwritten.
+    first = parts[-1][(0,) * parts[-1].ndim]
+    count = len(parts[0])
+    room = jax.tree.map(lambda a: spread(jnp.full((count, *a.shape), first.astype(a.dtype))), like)
+
+    def put(room: Any, part: Any) -> tuple[Any, None]:
+        i, arrays = part
+        each = lax.dynamic_update_index_in_dim
+        return jax.tree.map(lambda a, y: each(a, y, i, 0), room, function(*arrays)), None
+
+    y, _ = lax.scan(put, room, (jnp.arange(count), parts))
+    y = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), y)
+    if not len(rest[0]):
+        return y
+    return jax.tree.map(lambda *both: jnp.concatenate(both), y, function(*rest))
+
+
+def sum_over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
+    """`function(*arrays)`, sums over samples, added up over so many of them at a time."""
+    if len(arrays[0]) <= chunk:
+        return function(*arrays)
+    parts, rest = _split(arrays, chunk)
+    like, spread = _results(function, parts)
+
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, function(*part)), None
+
+    zeros = jax.tree.map(lambda a: spread(jnp.zeros(a.shape, a.dtype)), like)
+    total, _ = lax.scan(add, zeros, parts)
+    return jax.tree.map(jnp.add, total, function(*rest)) if len(rest[0]) else total
+
+
+def _results(function: Callable[..., Any], parts: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+    """The types of a chunk's results, and how a loop's first value is given them in shard_map."""
+    like = jax.eval_shape(function, *(jax.typeof(a[0]) for a in parts))
+    devices = frozenset().union(*(jax.typeof(a).manual_axis_type.varying for a in parts))
+
+    def spread(a: jax.Array) -> jax.Array:  # Each device has its own.
+        missing = devices - jax.typeof(a).manual_axis_type.varying
+        return lax.pcast(a, tuple(sorted(missing)), to="varying") if missing else a
+
+    return like, spread
+
+
+def _split(arrays: tuple[jax.Array, ...], chunk: int) -> tuple[Any, Any]:
+    """All whole chunks, an axis of them in front, and the samples behind the last."""
+    whole = len(arrays[0]) // chunk * chunk
+    parts = tuple(a[:whole].reshape(-1, chunk, *a.shape[1:]) for a in arrays)
+    return parts, tuple(a[whole:] for a in arrays)
+
+
+def against(seen: jax.Array, delta: jax.Array) -> jax.Array:
+    """`sum seen delta'` over samples and places as one axis; over several, XLA is slower.
+
+    It is faster, too, where the first factor is the narrower one.
+    """
+    seen, delta = (widen(a.reshape(-1, a.shape[-1])) for a in (seen, delta))
+    wide = seen.shape[-1] > delta.shape[-1]
+    return mixed(delta, seen).T if wide else mixed(seen, delta)

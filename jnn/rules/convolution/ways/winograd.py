@@ -1,0 +1,214 @@
+"""Winograd's short convolutions: small filters with fewer multiplications.
+
+F(m, r) computes m neighbouring outputs of a filter of r entries from m + r - 1 inputs by as many
+products, where the definition takes m r: `y = A' [(G w) (B' x)]`, with matrices of constants (Lavin
+and Gray, arXiv:1509.09308). In the plane, along both axes, F(2, 3) multiplies 2.25 times less,
+F(2, 5) 2.78 times, F(4, 3) 4 times. At each position of a tile stands a matrix product over all
+tiles and maps. The filter gradient is the transpose of this, with the same matrices.
+
+Behind this polynomials are interpolated, and the points decide how much rounding costs. Tiles of
+four have 0, 1 and -1; tiles of six 0 and the roots of 1/2 and 2. In float32, F(2, 3) is then within
+2e-6 of the largest entry, F(4, 3) within 4e-6; at the usual 0, 1, -1, 2, -2 it would be 1e-5.
+"""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jnn.arithmetic import dot
+from jnn.rules.convolution.products import (
+    filter_delta,
+    input_delta,
+    padding_backwards,
+    padding_of_filter,
+    rotated,
+    value,
+)
+from jnn.rules.convolution.spatial import Pairs, Sizes, output_size
+from jnn.rules.convolution.views import against, over_samples, padded, sum_over_samples
+from jnn.rules.core.product import Call, Function
+
+Grid = list[list[jax.Array]]  # An array for each position of a tile, (samples, *tiles, maps).
+
+
+class Short(NamedTuple):
+    """The matrices of F(m, r)."""
+
+    image: np.ndarray  # B', (m + r - 1, m + r - 1).
+    filter: np.ndarray  # G, (m + r - 1, r).
+    output: np.ndarray  # A', (m, m + r - 1).
+
+
+POINTS = {4: (0, 1, -1), 6: (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))}  # By a tile's size.
+
+
+@functools.cache
+def short(m: int, r: int) -> Short:
+    """F(m, r), interpolated at its points and at infinity (Toom and Cook).
+
+    >>> matrices = short(2, 3)
+    >>> matrices.image.astype(int).tolist()
+    [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]]
+    >>> matrices.filter.tolist()
+    [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]]
+    """
+    points = np.array(POINTS[m + r - 1])
+    powers = np.vander(points, increasing=True)
+    others = [np.delete(points, i) for i in range(len(points))]
+    slopes = np.array([np.prod(p - q) for p, q in zip(points, others, strict=True)])
+    image = np.array([*(np.append(np.poly(q)[::-1], 0) for q in others), np.poly(points)[::-1]])
+    image[:-1] *= np.sign(slopes)[:, None]
+    image[abs(image) < 1e-12] = 0  # What rounding leaves where terms cancel.
+    return Short(
+        image=image,
+        filter=np.vstack([powers[:, :r] / abs(slopes)[:, None], np.eye(r)[-1]]),
+        output=np.hstack([powers[:, :m].T, np.eye(m)[:, -1:]]),
+    )
+
+
+def combined(matrix: np.ndarray, terms: list[jax.Array]) -> list[jax.Array]:
+    """The matrix times a column of arrays; what is zero is left out, and 1 does not multiply."""
+
+    def row(factors: np.ndarray) -> jax.Array:
+        parts = [
+            (t if abs(f) == 1 else t * abs(float(f)), f > 0)
+            for f, t in zip(factors, terms, strict=True)
+            if f
+        ]
+        parts.sort(key=lambda part: not part[1])
+        total, positive = parts[0]
+        total = total if positive else -total
+        for part, positive in parts[1:]:
+            total = total + part if positive else total - part
+        return total
+
+    return [row(factors) for factors in matrix]
+
+
+def both_axes(matrix: np.ndarray, grid: Grid) -> Grid:
+    """`M grid M'`, a grid of arrays."""
+    columns = [combined(matrix, list(column)) for column in zip(*grid, strict=True)]
+    return [combined(matrix, list(row)) for row in zip(*columns, strict=True)]
+
+
+def of_filter(matrix: np.ndarray, w: jax.Array) -> jax.Array:
+    """`M w M'`, of the first two axes of `w`: a filter is small, and two products serve."""
+    m = jnp.asarray(matrix, w.dtype)
+    return jnp.einsum("iu,jv,uvco->ijco", m, m, w, precision=lax.Precision.HIGHEST)
+
+
+def tiles(x: jax.Array, count: Sizes, m: int, matrix: np.ndarray) -> Grid:
+    """B' x B: at each position of a tile, the image's numbers there, combined."""
+    each = range(len(matrix))
+    high, wide = ((n - 1) * m + 1 for n in count)
+    lines = jnp.stack(combined(matrix, [x[:, i : i + high : m] for i in each]))
+    columns = combined(matrix, [lines[:, :, :, j : j + wide : m] for j in each])
+    return [[column[i] for column in columns] for i in each]
+
+
+def joined(grid: Grid) -> jax.Array:
+    """The outputs of all tiles beside each other, (N, m tiles, m tiles, maps)."""
+    n, high, wide, maps = grid[0][0].shape
+    m = len(grid)
+    lines = jnp.stack([jnp.stack(row, 3) for row in grid], 2)
+    return lines.reshape(n, m * high, m * wide, maps)
+
+
+def apart(delta: jax.Array, m: int) -> Grid:
+    """The reverse."""
+    return [[delta[:, i::m, j::m] for j in range(m)] for i in range(m)]
+
+
+def _covering(room: Pairs, places: Sizes, m: int) -> tuple[Sizes, Pairs]:
+    """How many tiles there are along each axis, and the padding under which they cover it."""
+    both = tuple((before, after + -o % m) for (before, after), o in zip(room, places, strict=True))
+    return tuple(-(-o // m) for o in places), both
+
+
+def value_winograd(
+    x: jax.Array, w: jax.Array, *,
+    m: int, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
+) -> jax.Array:  # fmt: skip
+    """`A' [(G w G') (B' x B)] A`, over a few samples at a time."""
+    image, weights, output = short(m, len(w))
+    places = output_size(x.shape[1:-1], w.shape[:2], stride, padding)
+    count, around = _covering(padding, places, m)
+    kernels = of_filter(weights, w)
+
+    def product(v: jax.Array, u: jax.Array) -> jax.Array:
+        return dot(v.reshape(-1, v.shape[-1]), u).reshape(*v.shape[:-1], u.shape[-1])
+
+    def of_samples(x: jax.Array) -> jax.Array:
+        seen = tiles(padded(x, around), count, m, image)
+        products = [list(map(product, *rows)) for rows in zip(seen, kernels, strict=True)]
+        return joined(both_axes(output, products))[:, : places[0], : places[1]]
+
+    return over_samples(of_samples, (x,), _numbers(count, image, x, w))
+
+
+def input_winograd(
+    delta: jax.Array, w: jax.Array, *,
+    m: int, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
+) -> jax.Array:  # fmt: skip
+    """The value of delta, padded, and the rotated filter (H-72)."""
+    around = padding_backwards(delta.shape[1:-1], w.shape[:2], size, stride, padding, dilation)
+    return value_winograd(delta, rotated(w, 1), m=m, stride=stride, padding=around,
+                          dilation=dilation, groups=groups)  # fmt: skip
+
+
+def filter_winograd(
+    x: jax.Array, delta: jax.Array, *,
+    m: int, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
+) -> jax.Array:  # fmt: skip
+    """`G' [sum (B' x B) (A delta A')] G`, the transpose of the value in w."""
+    image, weights, output = short(m, size[0])
+    places = delta.shape[1:-1]
+    room = padding_of_filter(x.shape[1:-1], places, size, stride, padding, dilation)
+    count, around = _covering(room, places, m)
+    _, behind = _covering(((0, 0),) * 2, places, m)
+
+    def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
+        seen = tiles(padded(x, around), count, m, image)
+        spread = both_axes(output.T, apart(padded(delta, behind), m))
+        products = [list(map(against, *rows)) for rows in zip(seen, spread, strict=True)]
+        return jnp.stack([jnp.stack(row) for row in products])
+
+    u = sum_over_samples(of_samples, (x, delta), _numbers(count, image, x, delta))
+    return of_filter(weights.T, u)
+
+
+def _numbers(count: Sizes, image: np.ndarray, x: jax.Array, y: jax.Array) -> int:
+    """How many numbers of a sample's tiles should lie in the cache: half of them do well.
+
+    A chunk has 16 or 36 products, and to begin one costs more than to read from farther away.
+    """
+    return math.prod(count) * image.size * (x.shape[-1] + y.shape[-1]) // 2
+
+
+def _suits(call: Call, m: int) -> bool:
+    """Whether the filter is square and dense, and moves by one pixel; not in half precision."""
+    window = call.setting("size") if call.product == "conv.filter" else call.shape(1)[:-2]
+    square = window in {(n + 1 - m,) * 2 for n in POINTS} and window[0] > 1
+    plain = call.setting("groups") == 1 and set(call.setting("dilation")) == {1}
+    exact = call.arrays[0][1] in ("float32", "float64")
+    return square and plain and exact and call.setting("stride") == (1, 1)
+
+
+def _with(function: Function, m: int) -> Function:
+    @functools.wraps(function)
+    def implementation(*arrays: jax.Array, **settings: Any) -> jax.Array:
+        return function(*arrays, m=m, **settings)
+
+    return implementation
+
+
+for _name, _m in (("winograd", 2), ("winograd4", 4)):
+    for _product, _function in (
+        (value, value_winograd), (input_delta, input_winograd), (filter_delta, filter_winograd),
+    ):  # fmt: skip
+        _product.implementation(_name, functools.partial(_suits, m=_m))(_with(_function, _m))

@@ -1,0 +1,1 @@
+"""What a rule is, who differentiates it, and how its products are computed."""

@@ -1,0 +1,1 @@
+"""Affine maps, residual steps, radial functions and penalties."""

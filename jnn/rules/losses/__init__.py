@@ -1,0 +1,1 @@
+"""Losses, and the softmax that some of them contain."""

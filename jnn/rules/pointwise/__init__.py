@@ -1,0 +1,1 @@
+"""Rules that work entry by entry."""

@@ -1,0 +1,101 @@
+"""Mean pooling: the mean of each window."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jnn.arithmetic import widen
+from jnn.rules.core.rule import Example, rule
+from jnn.rules.pooling.windows import Padding, Setting, Windows, image_example, windows
+
+
+@rule
+def mean_pool(
+    x: jax.Array, *, window: Setting, stride: Setting | None = None, padding: Padding = "valid"
+) -> jax.Array:
+    """The mean of each window, channel by channel, in 1, 2 or 3 dimensions.
+
+    Pixels behind the last whole window are left out. Padding is not counted: at the edge the mean
+    is that of the pixels that are there. (For zeros that count, pad the image first.) With the
+    whole image for a window it is global pooling.
+
+    It is Hedberg's weighted sub-sampling (H-86) with a weight of one over the pixels, so delta
+    comes back divided by them, the same to each (H-88..93).
+
+    Saves: nothing.
+
+    Args:
+      x: images, (N, *size, C).
+      window: pixels along each axis, one number or one an axis.
+      stride: from window to window, one number or one an axis; None for the window, which tiles.
+      padding: "valid" for none, "same" for as many windows as pixels over the stride, rounded up,
+        or pixels: one number, one an axis, or a pair (before, after) an axis.
+
+    >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    >>> jnn.rules.mean_pool(x, window=2).ravel().tolist()
+    [1.5]
+    >>> jax.grad(lambda x: jnn.rules.mean_pool(x, window=2).sum())(x).ravel().tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    seen = windows("mean_pool", x, window, stride, padding)
+    total = lax.reduce_window(
+        widen(x), 0.0, lax.add, (1, *seen.window, 1), (1, *seen.stride, 1),
+        ((0, 0), *seen.padding, (0, 0)),
+    )  # fmt: skip
+    return _over_counts(total, seen).astype(x.dtype)
+
+
+@mean_pool.forward
+def mean_pool_forward(x, *, window, stride, padding):
+    seen = windows("mean_pool", x, window, stride, padding)
+    return _over_counts(seen.sums(widen(x)), seen).astype(x.dtype), seen
+
+
+@mean_pool.backward
+def mean_pool_backward(seen, delta, *, window, stride, padding):
+    share = _over_counts(widen(delta), seen)
+    return (spread(share, seen).astype(delta.dtype),)
+
+
+@mean_pool.tangent
+def mean_pool_tangent(primals, tangents, **settings):
+    y, _ = mean_pool_forward(*primals, **settings)
+    dy, _ = mean_pool_forward(*tangents, **settings)
+    return y, dy
+
+
+@mean_pool.check
+def mean_pool_check(x, *, window, stride, padding):
+    seen = windows("mean_pool", x, window, stride, padding)
+    return {"window": seen.window, "stride": seen.stride, "padding": seen.padding}
+
+
+def spread(delta: jax.Array, seen: Windows) -> jax.Array:
+    """To each pixel the sum of what the windows that see it hold: the transpose of their sums."""
+
+    def term(place, delta):
+        return jnp.where(seen.inside(place), delta, jnp.zeros_like(delta))
+
+    return seen.back(term, delta)
+
+
+def _over_counts(x: jax.Array, seen: Windows) -> jax.Array:
+    counts = seen.counts
+    if (counts == counts.flat[0]).all():
+        return x / x.dtype.type(counts.flat[0])
+    return x / jnp.broadcast_to(jnp.asarray(counts, x.dtype)[None], x.shape)
+
+
+for _settings in (
+    {"size": (5, 4), "channels": 4, "window": 2},  # A row remains.
+    {"size": (5, 6), "channels": 1, "window": 3, "stride": 2, "padding": "same"},
+    {"size": (6,), "channels": 2, "window": 6},  # Global.
+    {"size": (3, 4, 2), "channels": 1, "window": 2, "stride": 1},
+):
+    mean_pool.example(image_example(**_settings))
+
+
+@mean_pool.extreme
+def mean_pool_extreme(random: np.random.Generator) -> Example:
+    return Example(1e4 * random.normal(size=(2, 4, 4, 1)), window=2)

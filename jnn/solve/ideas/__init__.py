@@ -1,0 +1,1 @@
+"""Hedberg's ideas (section 8): to study, not to start from."""

@@ -1,0 +1,1 @@
+"""What is kept in files: arrays, checkpoints, trained networks, and exchange with PyTorch."""

@@ -1,0 +1,183 @@
+"""The loop over epochs on the host: what is looked at, shown and saved, and when it ends."""
+
+import contextlib
+import itertools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from jnn import errors
+from jnn.store.checkpoints import Checkpoints, same_key
+from jnn.train.host.fault import Fault
+from jnn.train.host.history import History, collect
+from jnn.train.host.progress import Progress
+from jnn.train.layout import place
+from jnn.train.plan import CALLED, DONE, INTERRUPTED, NOT_FINITE, RUNNING, Carry, Plan
+from jnn.train.program.epoch import column
+
+
+class Report(NamedTuple):
+    """What a callback is given after an epoch.
+
+    The arrays in `params` and `state` serve the next epoch: copy what is to be kept.
+    """
+
+    epoch: int
+    steps: int
+    values: dict[str, float]
+    params: Any
+    state: Any
+
+
+class Epochs(Protocol):
+    """Where epochs come from: data on the device, or a stream.
+
+    Attributes:
+      last: the number of epochs in all; None where it is not known.
+      samples: of an epoch, as far as is known.
+      whole: whether the carry is that of the end of a whole epoch, which can be saved.
+      ending: `RUNNING`, or why no more epochs come.
+    """
+
+    last: int | None
+    samples: int
+    whole: bool
+    ending: int
+
+    def run(self, loop: "Loop", number: int, interrupted: Callable[[], bool]) -> Any:
+        """Runs an epoch on `loop.carry`; its row, or None where it did not come to its end."""
+        ...
+
+    def blame(self, carry: Carry) -> tuple[Fault | None, Carry]:
+        """The step that was not finite, and the carry before it."""
+        ...
+
+
+class Loop:
+    """A run: it dispatches one epoch ahead of what it reads, unless someone looks."""
+
+    def __init__(
+        self, plan: Plan, carry: Carry, names: tuple[str, ...], progress: Progress,
+        callbacks: Sequence[Callable[[Report], Any]], checkpoints: Checkpoints | None,
+    ):  # fmt: skip
+        self.plan, self.carry, self.names = plan, carry, names
+        self.progress, self.callbacks = progress, callbacks
+        self.rows: list[Any] = []
+        self.seconds: list[float] = []
+        self.before: dict[str, np.ndarray] = {}
+        self.checkpoints = checkpoints
+        found = (
+            None if checkpoints is None else checkpoints.restore(carry, partial(place, plan.mesh))
+        )
+        if found:
+            if not same_key(found[0].key, carry.key):
+                expected = "that of the run in the folder"
+                errors.fail("fit", "key", expected, carry.key, "Give it, or another folder.")
+            self.carry, self.before = found
+        self.stored = len(self.before.get("loss", ()))
+        self.status, self.note = int(self.carry.status), ""
+        self.first = int(self.carry.epoch)
+
+    def go(self, epochs: Epochs) -> None:
+        """Runs epochs until the last, or until something ends the run."""
+        first, done, last = self.first, self.first, epochs.last
+        self.progress.begin(last, first, epochs.samples)
+        self.began = time.perf_counter()
+        numbers = itertools.count(first) if last is None else range(first, last)
+        with interruptible() as interrupted:
+            for number in numbers if self.status == RUNNING else ():
+                row = epochs.run(self, number, interrupted)
+                if row is None:
+                    break
+                self.rows.append(row)
+                due = epochs.whole and self._due(number + 1)
+                # What the device has not finished is read an epoch later, unless someone asks.
+                ready = len(self.rows) - (0 if self.callbacks or due else 1)
+                while done - first < ready and self.status == RUNNING:
+                    self._look(done - first)
+                    done += 1
+                if due:
+                    self._store()
+                if self.status != RUNNING or interrupted() or epochs.ending != RUNNING:
+                    break
+            while done - first < len(self.rows) and self.status == RUNNING:
+                self._look(done - first)
+                done += 1
+            if self.status == RUNNING:
+                over = DONE if done == last else INTERRUPTED
+                self.status = over if epochs.ending == RUNNING else epochs.ending
+        # What was dispatched after the end has changed nothing.
+        whole = epochs.whole or done - first < len(self.rows)
+        del self.rows[done - first :]
+        if whole:
+            self._store()
+        if self.status == NOT_FINITE and self.plan.not_finite == "stop":
+            found, self.carry = epochs.blame(self.carry)
+            if found:
+                self.note = f" It was step {found.step}, in {found.place}."
+        if self.rows:
+            self.progress.end(done, self.names, self.rows[-1])
+
+    def _look(self, i: int) -> None:
+        """Reads the row of an epoch, which waits for it to end."""
+        row = self.rows[i] = np.asarray(self.rows[i])
+        now = time.perf_counter()
+        self.seconds.append(now - self.began)
+        self.began = now
+        self.status = int(row[-1])
+        number = int(self.carry.epoch) if self.callbacks else 0
+        if self.progress.due():
+            self.progress.show(self.progress.first + i + 1, self.names, row)
+        for callback in self.callbacks:
+            values = dict(zip(self.names, row.tolist(), strict=False))
+            carry = self.carry
+            report = Report(number, int(carry.steps), values, carry.params, carry.state)
+            if callback(report) is True and self.status == RUNNING:
+                self.status = CALLED
+
+    def _due(self, number: int) -> bool:
+        return self.checkpoints is not None and number % self.checkpoints.every == 0
+
+    def _store(self) -> None:
+        """Saves what was reached, unless it was saved before or is not finite."""
+        number = len(self.rows) + len(self.before.get("loss", ()))
+        if self.checkpoints is None or self.status == NOT_FINITE or number == self.stored:
+            return
+        rule = next(iter(self.plan.patient), None)
+        validated = "validation_loss" in self.names
+        watched = self.names[column(self.plan, rule and rule.on, validated)]
+        history = self.history()
+        values = history[watched] * (-1 if rule and rule.larger else 1)
+        best = bool(np.isfinite(values[-1]) and values[-1] <= np.nanmin(values))
+        self.checkpoints.store(self.carry, history, best)
+        self.stored = number
+
+    def history(self) -> History:
+        """The history up to now."""
+        return collect(self.names, self.rows, self.seconds, self.before)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C ends the loop after the epoch; a second one ends it at once."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+
+    def press(number: int, frame: Any) -> None:
+        del number, frame
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    former = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, former)

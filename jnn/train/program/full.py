@@ -1,0 +1,118 @@
+"""Full-batch solvers behind `fit`: an epoch is one step of the solver over all the data.
+
+The objective is the same function at every evaluation, as line searches need: the mean loss over
+the whole set, with one key and the layers' state as it was before the step. Where the loss is a sum
+of squares, its terms are the residuals of a least-squares solver.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jnn import errors, tree
+from jnn.rules import half_squared_error, squared_error
+from jnn.solve import result as r
+from jnn.solve.drive import State, verdict
+from jnn.solve.least_squares import linear_maps, make_jacobian
+from jnn.solve.minimize import make_objective
+from jnn.solve.problem import Objective
+from jnn.solve.robust import cost
+from jnn.train.layout import spread
+from jnn.train.plan import CONVERGED, NOT_FINITE, RUNNING, STALLED, Plan
+
+STATUS = {
+    r.RUNNING: RUNNING, r.SMALL_GRADIENT: CONVERGED, r.SMALL_CHANGE: CONVERGED,
+    r.SMALL_STEP: CONVERGED, r.STALLED: STALLED, r.NOT_FINITE: NOT_FINITE, r.UNBOUNDED: NOT_FINITE,
+}  # fmt: skip
+
+SQUARES = {squared_error: 2.0, half_squared_error: 1.0}  # The loss in halves of squares.
+
+
+def opened(plan: Plan, params: Any, state: Any, key: jax.Array, data: Any) -> State:
+    """The solver's state before the first step, which has cost one evaluation."""
+    x, unravel = tree.ravel("fit", params)
+    return plan.optimizer.init(_objective(plan, unravel, state, key, data), x)
+
+
+def step(
+    plan: Plan, at: State, params: Any, state: Any, key: jax.Array, data: Any
+) -> tuple[State, Any, Any, list[jax.Array], jax.Array]:
+    """One step: the solver's state, parameters, layers' state, means at the new point, status."""
+    _, unravel = tree.ravel("fit", params)
+    new = plan.optimizer.step(_objective(plan, unravel, state, key, data), at)
+    status = verdict(at, new, r.Tolerance(0.0), (False, False))
+    new = new._replace(status=status)
+    state, means = new.aux
+    return new, unravel(new.x), state, list(means), status_of(status)
+
+
+def status_of(status: jax.Array) -> jax.Array:
+    """A solver's status as one of a run."""
+    found = jnp.int32(RUNNING)
+    for theirs, ours in STATUS.items():
+        found = jnp.where(status == theirs, ours, found)
+    return found
+
+
+def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) -> Objective:
+    n, size = len(jax.tree.leaves(data)[0]), plan.batch_size
+    full, rest = divmod(n, size)
+
+    def piece(params: Any, state: Any, batch: Any, i: Any) -> tuple[Any, tuple[jax.Array, ...]]:
+        x, t = spread(plan.mesh, batch, len(jax.tree.leaves(batch)[0]))
+        inner = jax.random.fold_in(key, i)
+        y, state = plan.net.apply(params, state, x, key=inner, train=True)
+        return state, plan.measure(y, t)
+
+    def mean(params: Any) -> tuple[jax.Array, Any]:
+        if full == 1 and not rest:
+            new, values = piece(params, state, data, 0)
+            return values[0], (new, values)
+        # What a piece saves for its gradient is computed again, so that one is held at a time.
+        again = jax.checkpoint(piece)
+
+        def body(inner: Any, item: Any) -> Any:
+            return again(params, inner, *item)
+
+        batches = jax.tree.map(lambda a: a[: full * size].reshape(full, size, *a.shape[1:]), data)
+        new, values = lax.scan(body, state, (batches, jnp.arange(full)))
+        sums = [size * v.sum() for v in values]
+        if rest:
+            new, values = again(params, new, jax.tree.map(lambda a: a[full * size :], data), full)
+            sums = [s + rest * v for s, v in zip(sums, values, strict=True)]
+        means = tuple(s / n for s in sums)
+        return means[0], (new, means)
+
+    return make_objective(mean, unravel, (), True, None)._replace(
+        **_least_squares(plan, unravel, state, key, data)
+    )
+
+
+def _least_squares(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) -> dict:
+    """What a least-squares solver asks for: `sum_i r_i^2 / 2` is the mean loss (H-104, H-105)."""
+    n = len(jax.tree.leaves(data)[0])
+
+    def residual(x: jax.Array) -> tuple[jax.Array, Any]:
+        factor = next((c for loss, c in SQUARES.items() if loss is plan.loss), None)
+        if factor is None:
+            errors.fail(
+                "fit", "loss", f"squared_error or half_squared_error for {plan.optimizer.name}",
+                errors.describe(plan.loss), "Other losses are for solvers such as jnn.lbfgs().",
+            )  # fmt: skip
+        inputs, t = spread(plan.mesh, data, n)
+        inner = jax.random.fold_in(key, 0)
+        y, new = plan.net.apply(unravel(x), state, inputs, key=inner, train=True)
+        means = plan.measure(y, t)  # Which checks the shapes.
+        return jnp.asarray(factor / n, x.dtype) ** 0.5 * jnp.ravel(y - t), (new, means)
+
+    def alone(x: jax.Array) -> jax.Array:
+        return residual(x)[0]
+
+    return {
+        "residual": jax.jit(residual),
+        "jacobian": jax.jit(lambda x: make_jacobian(alone, x)(x)),
+        "products": lambda x: linear_maps(alone, x),
+        "weigh": lambda residuals: cost(residuals, None, 1.0),
+    }

@@ -1,0 +1,1 @@
+"""A function by hand beside what JAX makes of its definitions."""

@@ -1,0 +1,144 @@
+"""Arguments of the size that a rule meets in a network, to weigh and to race it with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jnn import errors
+from jnn.rules.core.rule import Example, Rule
+
+
+class Sizes:
+    """How large: samples in a batch, features of a hidden layer, classes or outputs."""
+
+    def __init__(self, batch: int = 256, features: int = 512, classes: int = 10):
+        for name, value in (("batch", batch), ("features", features), ("classes", classes)):
+            errors.positive_integer("typical", name, value)
+        self.batch, self.features, self.classes = batch, features, classes
+
+
+Maker = Callable[[np.random.Generator, Sizes], Example]
+
+
+def typical(rule: Rule, *, batch: int = 256, features: int = 512, classes: int = 10) -> Example:
+    """An example of `rule` as large as in a network; equal calls draw equal numbers.
+
+    A rule of the library knows its shapes and an elementwise rule takes (batch, features); of any
+    other it is the first example that the rule makes, of whatever size.
+
+    >>> [x.shape for x in typical(jnn.rules.affine, batch=32, features=64).args]
+    [(32, 784), (784, 64), (64,)]
+    """
+    random, sizes = np.random.default_rng(0), Sizes(batch, features, classes)
+    if rule.elementwise:
+        return Example(random.normal(size=(batch, features)))
+    if rule.name in _MAKERS:
+        return _MAKERS[rule.name](random, sizes)
+    if not rule.examples:
+        errors.fail(
+            "typical", "rule", "one with an example", repr(rule),
+            f"Add one under @{rule.name}.example, or pass the arguments.",
+        )  # fmt: skip
+    return rule.examples[0](random)
+
+
+def _affine(random: np.random.Generator, sizes: Sizes) -> Example:
+    x = random.normal(size=(sizes.batch, 784))
+    w = random.normal(size=(784, sizes.features)) / 28
+    return Example(x, w, random.normal(size=sizes.features))
+
+
+def _residual(random: np.random.Generator, sizes: Sizes) -> Example:
+    n = sizes.features
+    w1, w2 = random.normal(size=(2, n, n)) / n**0.5
+    return Example(random.normal(size=(sizes.batch, n)), w1, random.normal(size=n), w2)
+
+
+def _logits(random: np.random.Generator, sizes: Sizes) -> Example:
+    return Example(2 * random.normal(size=(sizes.batch, sizes.classes)))
+
+
+def _logits_and_labels(random: np.random.Generator, sizes: Sizes) -> Example:
+    labels = random.integers(0, sizes.classes, sizes.batch)
+    return Example(*_logits(random, sizes).args, labels)
+
+
+def _probabilities_and_labels(random: np.random.Generator, sizes: Sizes) -> Example:
+    x, labels = _logits_and_labels(random, sizes).args
+    p = np.exp(x)
+    return Example(p / p.sum(-1, keepdims=True), labels)
+
+
+def _answers(random: np.random.Generator, sizes: Sizes) -> Example:
+    (x,) = _logits(random, sizes).args
+    return Example(x, random.integers(0, 2, x.shape))
+
+
+def _probabilities_and_answers(random: np.random.Generator, sizes: Sizes) -> Example:
+    x, answers = _answers(random, sizes).args
+    return Example(1 / (1 + np.exp(-x)), answers)
+
+
+def _predictions(random: np.random.Generator, sizes: Sizes) -> Example:
+    return Example(*random.normal(size=(2, sizes.batch, sizes.classes)))
+
+
+def _parameters(random: np.random.Generator, sizes: Sizes) -> Example:
+    _, w, b = _affine(random, sizes).args
+    return Example({"w": w, "b": b})
+
+
+def _images(sizes: Sizes) -> tuple[int, ...]:
+    return sizes.batch, 16, 16, MAPS
+
+
+def _image(**settings: Any) -> Maker:
+    return lambda random, sizes: Example(random.normal(size=_images(sizes)), **settings)
+
+
+def _convolution(window: int, **settings: Any) -> Maker:
+    def make(random: np.random.Generator, sizes: Sizes) -> Example:
+        w = random.normal(size=(window, window, MAPS, MAPS)) / (window * MAPS**0.5)
+        return Example(random.normal(size=_images(sizes)), w, random.normal(size=MAPS), **settings)
+
+    return make
+
+
+def _weighted(random: np.random.Generator, sizes: Sizes) -> Example:
+    alpha, b = random.normal(size=(MAPS, MAPS)) / MAPS**0.5, random.normal(size=MAPS)
+    return Example(random.normal(size=_images(sizes)), alpha, b, factor=2)
+
+
+def _radial(random: np.random.Generator, sizes: Sizes) -> Example:
+    x, centres = random.normal(size=(sizes.batch, 64)), random.normal(size=(100, 64))
+    return Example(x, centres, np.full(100, 0.1))
+
+
+MAPS = 16  # Of the images.
+
+_MAKERS: dict[str, Maker] = {
+    "affine": _affine,
+    "residual": _residual,
+    "residual_projection": _residual,
+    "softmax": _logits,
+    "log_softmax": _logits,
+    "logsumexp": _logits,
+    "softmax_cross_entropy": _logits_and_labels,
+    "cross_entropy": _probabilities_and_labels,
+    "binary_cross_entropy": _probabilities_and_answers,
+    "sigmoid_cross_entropy": _answers,
+    "absolute_error": _predictions,
+    "half_squared_error": _predictions,
+    "huber": _predictions,
+    "squared_error": _predictions,
+    "l2": _parameters,
+    "conv": _convolution(3, padding="same"),
+    "conv_transpose": _convolution(2, stride=2),
+    "rectified_conv": _convolution(3, padding="same", pool=2),
+    "max_pool": _image(window=2),
+    "mean_pool": _image(window=2),
+    "subsample": _image(factor=2),
+    "weighted_subsample": _weighted,
+    "radial": _radial,
+}

@@ -1,0 +1,1 @@
+"""Tests of any function's derivatives by finite differences."""
