@@ -1,6 +1,5 @@
 """Which implementation computes a product: measured on the shapes that a function really uses."""
 
-from jnn.rules.convolution.ways import pallas as pallas
 from jnn.rules.convolution.work_size import WorkSize as WorkSize
 from jnn.rules.convolution.work_size import naive_accesses as naive_accesses
 from jnn.rules.convolution.work_size import tiled_accesses as tiled_accesses

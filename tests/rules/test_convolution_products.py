@@ -140,7 +140,7 @@ def test_every_implementation_is_tried():
         (name, n)
         for name in NAMES
         for n, each in products[name].implementations.items()
-        if each.function.__module__.startswith("jnn.rules")
+        if each.function.__module__.startswith("jnn.rules") and n != "pallas"  # A GPU's.
     }
     assert tried == ours
 

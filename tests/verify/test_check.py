@@ -427,7 +427,7 @@ def test_the_command_fails_with_a_wrong_rule_and_shows_why(capsys, tmp_path, mon
     [
         ("tanhh", "there is no rule 'tanhh'. Rules: "),
         ("nowhere:rule", "No module named 'nowhere'"),
-        ("jnn.rules.affine:np", "not a rule"),
+        ("jnn.rules:Example", "not a rule"),
     ],
 )
 def test_the_command_names_what_it_cannot_find(name, sentence, capsys):
