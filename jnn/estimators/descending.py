@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jnn.optim.optimizer import adapt, apply_updates
 from jnn.solve.drive import Solver, State
 from jnn.solve.problem import Objective
-from jnn.solve.result import RUNNING
+from jnn.solve.result import SolverStatus
 
 
 def made(solver: Any) -> Any:
@@ -40,7 +40,9 @@ def descending(optimizer: Any) -> Solver:
     def at(objective: Objective, x: jax.Array, evaluations: Any, memory: Any) -> State:
         value, gradient, aux = objective.gradient(x)
         size = objective.size(x, gradient)
-        return State(x, value, gradient, size, aux, evaluations, jnp.int32(RUNNING), memory)
+        return State(
+            x, value, gradient, size, aux, evaluations, jnp.int32(SolverStatus.RUNNING), memory
+        )
 
     def init(objective: Objective, x: jax.Array) -> State:
         return at(objective, x, jnp.int32(1), optimizer.init(x))

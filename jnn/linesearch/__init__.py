@@ -8,4 +8,5 @@ from jnn.linesearch.exact import exact as exact
 from jnn.linesearch.golden import golden_section as golden_section
 from jnn.linesearch.quadratic import quadratic as quadratic
 from jnn.linesearch.search import Search as Search
+from jnn.linesearch.search import SearchStatus as SearchStatus
 from jnn.linesearch.wolfe import wolfe as wolfe

@@ -8,7 +8,7 @@ from jax import lax
 
 from jnn import errors
 from jnn.linesearch import search as s
-from jnn.linesearch.search import Phi, Search
+from jnn.linesearch.search import Phi, Search, SearchStatus
 
 
 def armijo(
@@ -57,8 +57,8 @@ def armijo(
     )
     carry = origin.carry if jax.tree.leaves(origin.carry) else first.carry
     found = s.choose(holds, now, origin._replace(carry=carry))
-    status = jnp.where(exhausted, s.NO_PROGRESS, s.OUT_OF_EVALUATIONS)
-    status = jnp.where(origin.slope < 0, status, s.NOT_DESCENT)
-    status = jnp.where(jnp.isfinite(origin.value + origin.slope), status, s.NOT_FINITE)
-    status = jnp.where(holds, s.CONVERGED, status).astype(jnp.int32)
+    status = jnp.where(exhausted, SearchStatus.NO_PROGRESS, SearchStatus.OUT_OF_EVALUATIONS)
+    status = jnp.where(origin.slope < 0, status, SearchStatus.NOT_DESCENT)
+    status = jnp.where(jnp.isfinite(origin.value + origin.slope), status, SearchStatus.NOT_FINITE)
+    status = jnp.where(holds, SearchStatus.CONVERGED, status).astype(jnp.int32)
     return s.result(found, zero, jnp.where(holds, now.alpha, start), evaluations, status)

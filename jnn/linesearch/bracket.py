@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.linesearch import search as s
-from jnn.linesearch.search import Phi, Sample, Search
+from jnn.linesearch.search import Phi, Sample, Search, SearchStatus
 
 GOLDEN = (1 + 5**0.5) / 2
 
@@ -61,7 +61,7 @@ def bracket(phi: Phi, a: Any = 0.0, b: Any = 1.0, *, max_evaluations: int = 60) 
         unfinished, turn, ((empty, empty, empty), jnp.int32(0), jnp.bool_(False))
     )
     best = s.choose(closed, middle, new)
-    status = jnp.where(closed, s.CONVERGED, s.AT_LIMIT)
-    status = jnp.where(jnp.isfinite(best.value), status, s.NOT_FINITE).astype(jnp.int32)
+    status = jnp.where(closed, SearchStatus.CONVERGED, SearchStatus.AT_LIMIT)
+    status = jnp.where(jnp.isfinite(best.value), status, SearchStatus.NOT_FINITE).astype(jnp.int32)
     low, high = jnp.minimum(old.alpha, new.alpha), jnp.maximum(old.alpha, new.alpha)
     return s.result(best, low, high, evaluations, status)

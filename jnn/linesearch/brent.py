@@ -8,7 +8,7 @@ from jax import lax
 
 from jnn.linesearch import search as s
 from jnn.linesearch.bracket import GOLDEN
-from jnn.linesearch.search import Phi, Search
+from jnn.linesearch.search import Phi, Search, SearchStatus
 
 SECTION = 2 - GOLDEN  # 0.382, the shorter part of a golden section.
 
@@ -111,6 +111,6 @@ def guarded(
     zero = jnp.zeros_like(low)
     state = (low, high, x, x, x, zero, zero, jnp.int32(0))
     low, high, x, *_, evaluations = lax.while_loop(unfinished, turn, state)
-    status = jnp.where(wide(low, high, x), s.OUT_OF_EVALUATIONS, s.CONVERGED)
-    status = jnp.where(jnp.isfinite(x.value), status, s.NOT_FINITE).astype(jnp.int32)
+    status = jnp.where(wide(low, high, x), SearchStatus.OUT_OF_EVALUATIONS, SearchStatus.CONVERGED)
+    status = jnp.where(jnp.isfinite(x.value), status, SearchStatus.NOT_FINITE).astype(jnp.int32)
     return s.result(x, low, high, evaluations, status)

@@ -11,7 +11,7 @@ from jnn.linesearch.bracket import bracket
 from jnn.linesearch.brent import brent
 from jnn.linesearch.brent_derivative import brent_derivative
 from jnn.linesearch.golden import golden_section
-from jnn.linesearch.search import Phi, Search
+from jnn.linesearch.search import Phi, Search, SearchStatus
 
 METHODS = ("brent", "brent_derivative", "golden_section")
 
@@ -58,6 +58,6 @@ def exact(
     carry = origin.carry if jax.tree.leaves(origin.carry) else best.carry
     still = best._replace(
         alpha=origin.alpha, value=origin.value, slope=origin.slope, carry=carry,
-        status=jnp.where(status == s.CONVERGED, s.NO_PROGRESS, status),
+        status=jnp.where(status == SearchStatus.CONVERGED, SearchStatus.NO_PROGRESS, status),
     )  # fmt: skip
     return s.choose(best.value < origin.value, best, still)

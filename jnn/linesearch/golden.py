@@ -7,7 +7,7 @@ from jax import lax
 
 from jnn.linesearch import search as s
 from jnn.linesearch.bracket import GOLDEN
-from jnn.linesearch.search import Phi, Search
+from jnn.linesearch.search import Phi, Search, SearchStatus
 
 
 def golden_section(
@@ -60,6 +60,6 @@ def golden_section(
         unfinished, turn, (low, high, gone, gone, jnp.int32(0))
     )
     best = s.choose(left.value <= right.value, left, right)
-    status = jnp.where(wide(low, high), s.OUT_OF_EVALUATIONS, s.CONVERGED)
-    status = jnp.where(jnp.isfinite(best.value), status, s.NOT_FINITE).astype(jnp.int32)
+    status = jnp.where(wide(low, high), SearchStatus.OUT_OF_EVALUATIONS, SearchStatus.CONVERGED)
+    status = jnp.where(jnp.isfinite(best.value), status, SearchStatus.NOT_FINITE).astype(jnp.int32)
     return s.result(best, low, high, evaluations, status)

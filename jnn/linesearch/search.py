@@ -15,22 +15,19 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors
+from jnn.status import Status
 
-CONVERGED = 0
-OUT_OF_EVALUATIONS = 1
-NOT_DESCENT = 2
-NOT_FINITE = 3
-NO_PROGRESS = 4
-AT_LIMIT = 5
 
-MESSAGES = {
-    CONVERGED: "The search found a step with the property that it promises.",
-    OUT_OF_EVALUATIONS: "The search spent its evaluations; this is the best step that it saw.",
-    NOT_DESCENT: "The slope at the origin is not negative: this is no direction of descent.",
-    NOT_FINITE: "The value or the slope at the origin is not finite.",
-    NO_PROGRESS: "The interval shrank to rounding: no better step can be told from this one.",
-    AT_LIMIT: "The function still falls at the longest step that is allowed.",
-}
+class SearchStatus(Status):
+    """How a line search ended."""
+
+    RUNNING = -1, "The search has not ended."
+    CONVERGED = 0, "The search found a step with the property that it promises."
+    OUT_OF_EVALUATIONS = 1, "The search spent its evaluations; this is the best step that it saw."
+    NOT_DESCENT = 2, "The slope at the origin is not negative: this is no direction of descent."
+    NOT_FINITE = 3, "The value or the slope at the origin is not finite."
+    NO_PROGRESS = 4, "The interval shrank to rounding: no better step can be told from this one."
+    AT_LIMIT = 5, "The function still falls at the longest step that is allowed."
 
 
 class Search(NamedTuple):
@@ -48,12 +45,12 @@ class Search(NamedTuple):
     @property
     def success(self) -> jax.Array:
         """Whether the search keeps its promise."""
-        return self.status == CONVERGED
+        return self.status == SearchStatus.CONVERGED
 
     @property
-    def message(self) -> str:
-        """The sentence of the status; only outside `jit`."""
-        return MESSAGES[int(self.status)]
+    def message(self) -> Any:
+        """The sentence of the status; a list of them for a batch. Only outside `jit`."""
+        return SearchStatus.said(self.status)
 
 
 class Sample(NamedTuple):

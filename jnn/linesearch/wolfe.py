@@ -14,9 +14,8 @@ from jax import lax
 
 from jnn import errors
 from jnn.linesearch import search as s
-from jnn.linesearch.search import Phi, Sample, Search
+from jnn.linesearch.search import Phi, Sample, Search, SearchStatus
 
-SEARCHING = -1
 MARGIN = 0.66  # The interval must shrink to this part in two turns, or it is bisected.
 NEAREST = 1e-3  # The least part of the interval by which a trial leaves the best point.
 RETREAT = 0.25  # After a value that is not finite: this part of the way from the best point.
@@ -111,9 +110,9 @@ def wolfe(
         low, high = jnp.minimum(best.alpha, other.alpha), jnp.maximum(best.alpha, other.alpha)
         stuck = bracketed & ((high - low <= 4 * eps * high) | (following == trial) & sane)
         stuck |= (best.alpha == 0) & (high / eps**2 <= start)
-        status = jnp.where(stuck, s.NO_PROGRESS, SEARCHING)
-        status = jnp.where(limit, s.AT_LIMIT, status)
-        status = jnp.where(accept, s.CONVERGED, status).astype(jnp.int32)
+        status = jnp.where(stuck, SearchStatus.NO_PROGRESS, SearchStatus.RUNNING)
+        status = jnp.where(limit, SearchStatus.AT_LIMIT, status)
+        status = jnp.where(accept, SearchStatus.CONVERGED, status).astype(jnp.int32)
         better = accept | (now.value < lowest)
         lowest = jnp.minimum(now.value, lowest)
         return Bracket(
@@ -128,17 +127,17 @@ def wolfe(
 
     def unfinished(state: tuple[Bracket, Sample]) -> jax.Array:
         known, _ = state
-        return (known.status == SEARCHING) & (known.evaluations < max_evaluations)
+        return (known.status == SearchStatus.RUNNING) & (known.evaluations < max_evaluations)
 
-    status = jnp.where(s0 < 0, SEARCHING, s.NOT_DESCENT)
-    status = jnp.where(jnp.isfinite(f0) & jnp.isfinite(s0), status, s.NOT_FINITE)
+    status = jnp.where(s0 < 0, SearchStatus.RUNNING, SearchStatus.NOT_DESCENT)
+    status = jnp.where(jnp.isfinite(f0) & jnp.isfinite(s0), status, SearchStatus.NOT_FINITE)
     first, no = origin._replace(carry=()), jnp.bool_(False)
     known = Bracket(
         start, first, first, no, (inf, inf), f0, no, jnp.int32(0), status.astype(jnp.int32)
     )
     known, kept = lax.while_loop(unfinished, turn, (known, origin._replace(carry=carry)))
-    spent = known.status == SEARCHING
-    status = jnp.where(spent, s.OUT_OF_EVALUATIONS, known.status).astype(jnp.int32)
+    spent = known.status == SearchStatus.RUNNING
+    status = jnp.where(spent, SearchStatus.OUT_OF_EVALUATIONS, known.status).astype(jnp.int32)
     ends = known.best.alpha, known.other.alpha
     return s.result(kept, jnp.minimum(*ends), jnp.maximum(*ends), known.evaluations, status)
 

@@ -25,4 +25,5 @@ from jnn.solve.minimize import minimize as minimize
 from jnn.solve.result import History as History
 from jnn.solve.result import Progress as Progress
 from jnn.solve.result import Result as Result
+from jnn.solve.result import SolverStatus as SolverStatus
 from jnn.solve.result import Tolerance as Tolerance

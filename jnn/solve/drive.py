@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import tree
-from jnn.solve import result as r
 from jnn.solve.problem import Objective
-from jnn.solve.result import History, Progress, Tolerance
+from jnn.solve.result import History, Progress, SolverStatus, Tolerance
 
 
 class State(NamedTuple):
@@ -62,8 +61,8 @@ def drive(
     `watched` says which of the tolerances on value and step there are.
     """
     state = solver.init(objective, objective.project(x))
-    there = (state.status == r.RUNNING) & (state.size <= tol.gradient)
-    state = state._replace(status=jnp.where(there, r.SMALL_GRADIENT, state.status))
+    there = (state.status == SolverStatus.RUNNING) & (state.size <= tol.gradient)
+    state = state._replace(status=jnp.where(there, SolverStatus.SMALL_GRADIENT, state.status))
     blank = jnp.full(max_steps + 1, jnp.nan, state.value.dtype)
     seen = History(blank, blank, jnp.full(max_steps + 1, -1, jnp.int32)) if history else None
 
@@ -87,12 +86,12 @@ def drive(
         return Run(new, steps, note(run.history, new, steps))
 
     def unfinished(run: Run) -> jax.Array:
-        return (run.state.status == r.RUNNING) & (run.steps < max_steps)
+        return (run.state.status == SolverStatus.RUNNING) & (run.steps < max_steps)
 
     zero = jnp.int32(0)
     run = lax.while_loop(unfinished, turn, Run(state, zero, note(seen, state, zero)))
-    spent = (run.state.status == r.RUNNING) & (run.steps >= max_steps)
-    status = jnp.where(spent, r.OUT_OF_STEPS, run.state.status)
+    spent = (run.state.status == SolverStatus.RUNNING) & (run.steps >= max_steps)
+    status = jnp.where(spent, SolverStatus.OUT_OF_STEPS, run.state.status)
     return run._replace(state=run.state._replace(status=status))
 
 
@@ -103,11 +102,11 @@ def verdict(old: State, new: State, tol: Tolerance, watched: tuple[bool, bool]) 
     if on_step:
         length = tree.norm(new.x - old.x)
         small = (length > 0) & (length <= tol.step * tree.norm(new.x))
-        status = jnp.where(small, r.SMALL_STEP, status)
+        status = jnp.where(small, SolverStatus.SMALL_STEP, status)
     if on_value:
         moved = jnp.any(new.x != old.x)
         small = moved & (jnp.abs(old.value - new.value) <= tol.value * jnp.abs(new.value))
-        status = jnp.where(small, r.SMALL_CHANGE, status)
-    status = jnp.where(new.size <= tol.gradient, r.SMALL_GRADIENT, status)
+        status = jnp.where(small, SolverStatus.SMALL_CHANGE, status)
+    status = jnp.where(new.size <= tol.gradient, SolverStatus.SMALL_GRADIENT, status)
     lowest = jnp.finfo(new.value.dtype).min / 16  # A search halves what overflows.
-    return jnp.where(new.value <= lowest, r.UNBOUNDED, status)
+    return jnp.where(new.value <= lowest, SolverStatus.UNBOUNDED, status)

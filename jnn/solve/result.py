@@ -4,29 +4,26 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax import core
 
-RUNNING = -1
-SMALL_GRADIENT = 0
-SMALL_CHANGE = 1
-SMALL_STEP = 2
-STALLED = 3
-OUT_OF_STEPS = 4
-NOT_FINITE = 5
-UNBOUNDED = 6
+from jnn.status import Status
 
-MESSAGES = {
-    RUNNING: "The solver has not finished.",
-    SMALL_GRADIENT: "Converged: the gradient is within its tolerance.",
-    SMALL_CHANGE: "Converged: the value changes by less than its tolerance.",
-    SMALL_STEP: "Converged: the step is within its tolerance.",
-    STALLED: "Stopped: no lower value can be found in this precision; the gradient is not within "
-    "its tolerance.",
-    OUT_OF_STEPS: "Stopped: the steps are used up; `max_steps` sets their number.",
-    NOT_FINITE: "Stopped: the value or the gradient at the start is not finite.",
-    UNBOUNDED: "Stopped: the value falls below every bound.",
-}
+
+class SolverStatus(Status):
+    """How a solver ended; the first three mean that it converged."""
+
+    RUNNING = -1, "The solver has not finished."
+    SMALL_GRADIENT = 0, "Converged: the gradient is within its tolerance."
+    SMALL_CHANGE = 1, "Converged: the value changes by less than its tolerance."
+    SMALL_STEP = 2, "Converged: the step is within its tolerance."
+    STALLED = (
+        3,
+        "Stopped: no lower value can be found in this precision; the gradient is not within "
+        "its tolerance.",
+    )
+    OUT_OF_STEPS = 4, "Stopped: the steps are used up; `max_steps` sets their number."
+    NOT_FINITE = 5, "Stopped: the value or the gradient at the start is not finite."
+    UNBOUNDED = 6, "Stopped: the value falls below every bound."
 
 
 class Tolerance(NamedTuple):
@@ -74,15 +71,14 @@ class Result(NamedTuple):
     @property
     def success(self) -> Any:
         """Whether a tolerance was met."""
-        return (self.status >= SMALL_GRADIENT) & (self.status <= SMALL_STEP)
+        return (self.status >= SolverStatus.SMALL_GRADIENT) & (
+            self.status <= SolverStatus.SMALL_STEP
+        )
 
     @property
     def message(self) -> Any:
         """The sentence of the status; a list of them for a batch. Only outside `jit`."""
-        status = np.asarray(self.status)
-        if status.ndim:
-            return [MESSAGES[int(s)] for s in status.ravel()]
-        return MESSAGES[int(status)]
+        return SolverStatus.said(self.status)
 
     @property
     def x(self) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.linesearch import search as s
+from jnn.linesearch.search import SearchStatus
 from tests.golden import golden
 
 C1, C2 = 1e-3, 0.1
@@ -137,23 +137,23 @@ def test_no_descent_and_no_number_are_statuses_without_an_evaluation(search):
     up, flat = jax.value_and_grad(lambda t: t * 1.0), jax.value_and_grad(lambda t: 0 * t)
     for phi in (up, flat):
         found = run(search, phi)
-        assert found.message == s.MESSAGES[s.NOT_DESCENT]
+        assert found.message == SearchStatus.NOT_DESCENT.sentence
         assert found.alpha == 0
         assert found.evaluations == 0
     nan = lambda t: (t * jnp.nan, t * jnp.nan)  # noqa: E731
     found = run(search, nan)
-    assert found.message == s.MESSAGES[s.NOT_FINITE]
+    assert found.message == SearchStatus.NOT_FINITE.sentence
     assert found.evaluations == 0
 
 
 def test_a_fall_for_ever_ends_with_a_status():
     phi = jax.value_and_grad(lambda t: -t)
     free = run(wolfe, phi, max_evaluations=12)
-    assert free.message == s.MESSAGES[s.OUT_OF_EVALUATIONS]
+    assert free.message == SearchStatus.OUT_OF_EVALUATIONS.sentence
     assert free.evaluations == 12
     assert free.value < -1e4
     bound = run(wolfe, phi, longest=5.0)
-    assert bound.message == s.MESSAGES[s.AT_LIMIT]
+    assert bound.message == SearchStatus.AT_LIMIT.sentence
     assert bound.alpha == 5
 
 

@@ -10,7 +10,7 @@ import pytest
 import scipy.optimize
 
 import jnn
-from jnn.linesearch import search as s
+from jnn.linesearch.search import SearchStatus
 from tests.golden import golden
 
 FINDERS = {
@@ -92,7 +92,7 @@ def test_values_that_are_not_finite_are_walls(name, hole):
 @pytest.mark.parametrize("name", FINDERS)
 def test_nothing_finite_is_a_status(name):
     found = find(name, lambda t: t * jnp.nan, 0.0, 1.0, max_evaluations=12)
-    assert found.message == s.MESSAGES[s.NOT_FINITE]
+    assert found.message == SearchStatus.NOT_FINITE.sentence
     assert found.evaluations <= 12
 
 
@@ -107,7 +107,7 @@ def test_evaluations_are_counted_and_bounded(name):
     found = find(name, counted, 0.0, 2.0, max_evaluations=5)
     jax.effects_barrier()
     assert found.evaluations == len(calls) == 5
-    assert found.message == s.MESSAGES[s.OUT_OF_EVALUATIONS]
+    assert found.message == SearchStatus.OUT_OF_EVALUATIONS.sentence
 
 
 def test_brent_needs_no_more_evaluations_than_scipys():
@@ -183,7 +183,7 @@ def test_a_bracket_moves_and_grows_with_the_line():
 
 def test_a_fall_for_ever_is_a_status():
     found = jnn.linesearch.bracket(lambda t: -t, max_evaluations=20)
-    assert found.message == s.MESSAGES[s.AT_LIMIT]
+    assert found.message == SearchStatus.AT_LIMIT.sentence
     assert found.evaluations == 20
 
 
@@ -212,9 +212,9 @@ def test_exact_returns_the_origin_where_nothing_is_lower():
     phi = jax.value_and_grad(lambda t: t**2)
     found = jnn.linesearch.exact(phi, phi(0.0))
     assert found.alpha == 0
-    assert found.message == s.MESSAGES[s.NO_PROGRESS]
+    assert found.message == SearchStatus.NO_PROGRESS.sentence
     endless = jnn.linesearch.exact(jax.value_and_grad(lambda t: -t), max_evaluations=20)
-    assert endless.message == s.MESSAGES[s.AT_LIMIT]
+    assert endless.message == SearchStatus.AT_LIMIT.sentence
     assert endless.evaluations <= 21
 
 

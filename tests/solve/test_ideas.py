@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.solve import result as r
+from jnn.solve.result import SolverStatus
 
 
 def valley(x):
@@ -88,7 +88,7 @@ def test_where_both_methods_stall_the_search_does():
     f.defvjp(lambda x: (f(x), x), lambda x, g: (-2 * x * g,))
     weak = jnn.steepest_descent(search=jnn.linesearch.wolfe)
     found = jnn.minimize(f, jnp.ones(2), jnn.solve.switching(weak))
-    assert found.message == r.MESSAGES[r.STALLED]
+    assert found.message == SolverStatus.STALLED.sentence
     np.testing.assert_allclose(found.params, 1, rtol=1e-5)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.solve import result as r
+from jnn.solve.result import SolverStatus
 from tests.problems import nist
 
 T = np.linspace(0, 2, 9)
@@ -56,7 +56,7 @@ def test_a_start_that_is_no_number_and_lanes_of_a_batch():
     f = lambda x: jnp.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]])  # noqa: E731
     starts = jnp.array([[-1.2, 1.0], [jnp.nan, 1.0], [1.0, 1.0]])
     fit = jax.vmap(lambda x: jnn.least_squares(f, x))(starts)
-    assert fit.status[1] == r.NOT_FINITE
+    assert fit.status[1] == SolverStatus.NOT_FINITE
     assert fit.steps[1] == fit.steps[2] == 0
     np.testing.assert_allclose(fit.params[0], 1, rtol=1e-4)
 

@@ -8,7 +8,7 @@ import scipy.optimize
 from jax import lax
 
 import jnn
-from jnn.solve import result as r
+from jnn.solve.result import Result, SolverStatus
 
 METHODS = ["lbfgs", "bfgs", "cg", "newton_cg", "powell", "steepest_descent"]
 
@@ -62,7 +62,7 @@ def test_evaluations_steps_callback_and_history_are_exact():
     jax.effects_barrier()
     assert found.evaluations == len(calls)
     assert found.steps == len(told) == 12
-    assert found.message == r.MESSAGES[r.OUT_OF_STEPS]
+    assert found.message == SolverStatus.OUT_OF_STEPS.sentence
     assert not found.success
     assert [int(p.step) for p in told] == list(range(1, 13))
     np.testing.assert_array_equal([p.value for p in told], found.history.value[1:])
@@ -87,10 +87,10 @@ def test_the_function_is_traced_at_most_twice():
 
 def test_a_start_at_the_minimum_and_one_that_is_no_number():
     there = jnn.minimize(rosenbrock, jnp.ones(2))
-    assert there.message == r.MESSAGES[r.SMALL_GRADIENT]
+    assert there.message == SolverStatus.SMALL_GRADIENT.sentence
     assert (int(there.steps), int(there.evaluations)) == (0, 1)
     lost = jnn.minimize(lambda x: jnp.sum(x) * jnp.nan, jnp.ones(2))
-    assert lost.message == r.MESSAGES[r.NOT_FINITE]
+    assert lost.message == SolverStatus.NOT_FINITE.sentence
     assert lost.steps == 0
     np.testing.assert_array_equal(lost.params, 1)
 
@@ -105,7 +105,7 @@ def test_walls_of_nan_are_stepped_back_from():
 def test_what_falls_for_ever_stops_with_a_status():
     found = jnn.minimize(lambda x: -jnp.sum(jnp.exp(x)), jnp.zeros(2), max_steps=30)
     assert not found.success
-    assert found.status in (r.UNBOUNDED, r.STALLED, r.OUT_OF_STEPS)
+    assert found.status in (SolverStatus.UNBOUNDED, SolverStatus.STALLED, SolverStatus.OUT_OF_STEPS)
     assert found.value < -1e4
 
 
@@ -116,7 +116,7 @@ def test_a_wrong_gradient_stalls_and_says_so():
 
     f.defvjp(lambda x: (f(x), x), lambda x, g: (-2 * x * g,))
     found = jnn.minimize(f, jnp.ones(2))
-    assert found.message == r.MESSAGES[r.STALLED]
+    assert found.message == SolverStatus.STALLED.sentence
     np.testing.assert_allclose(found.params, 1, rtol=1e-5)
 
 
@@ -125,7 +125,7 @@ def test_lanes_of_a_batch_stop_by_themselves_and_jit_does_not_raise():
     search = lambda x: jnn.minimize(rosenbrock, x, jnn.bfgs())  # noqa: E731
     together = jax.jit(jax.vmap(search))(starts)
     assert together.success.tolist() == [True, True, True, False]
-    assert together.message[3] == r.MESSAGES[r.NOT_FINITE]
+    assert together.message[3] == SolverStatus.NOT_FINITE.sentence
     assert together.steps[1] == together.steps[3] == 0
     assert together.steps[0] != together.steps[2]
     alone = search(starts[0])
@@ -142,11 +142,11 @@ def test_aux_and_args_and_tolerances():
     np.testing.assert_array_equal(found.aux["point"], 2 * found.params)
     loose = jnn.solve.Tolerance(gradient=0.0, value=1e-2)
     early = jnn.minimize(rosenbrock, jnp.array([-1.2, 1.0]), tol=loose)
-    assert early.message == r.MESSAGES[r.SMALL_CHANGE]
+    assert early.message == SolverStatus.SMALL_CHANGE.sentence
     short = jnn.minimize(
         rosenbrock, jnp.array([-1.2, 1.0]), tol=jnn.solve.Tolerance(gradient=0.0, step=0.2)
     )
-    assert short.message == r.MESSAGES[r.SMALL_STEP]
+    assert short.message == SolverStatus.SMALL_STEP.sentence
 
 
 def test_bad_arguments_raise_when_traced():
@@ -177,7 +177,7 @@ def test_bad_arguments_raise_when_traced():
 def test_what_falls_without_end_is_told_apart():
     for f in (jnp.sum, lambda x: -jnp.sum(jnp.exp(x))):
         found = jnn.minimize(f, jnp.zeros(2))
-        assert found.message == r.MESSAGES[r.UNBOUNDED]
+        assert found.message == SolverStatus.UNBOUNDED.sentence
         assert found.value < -1e37
 
 
@@ -287,7 +287,7 @@ def test_the_solution_is_differentiable_by_the_implicit_function_theorem():
         # The value's slope is the envelope's; the run comes along untouched.
         np.testing.assert_allclose(jax.grad(lambda w: solution(w).value)(weights), (x - 1) ** 2)
         found = jax.jit(solution)(weights)
-        assert found.message == r.MESSAGES[r.SMALL_GRADIENT]
+        assert found.message == SolverStatus.SMALL_GRADIENT.sentence
         assert (found.steps > 2) & (found.evaluations > 3)
         np.testing.assert_array_equal(found.aux["x"], found.params)
         assert found.aux["byte"] == 3
@@ -324,7 +324,7 @@ def test_a_result_prints_its_sentence_and_no_state():
     found = jnn.minimize(rosenbrock, jnp.array([-1.2, 1.0]), jnn.lbfgs())
     shown = repr(found).splitlines()
     assert found.message in shown[0]
-    assert [line.split()[0] for line in shown[1:]] == list(r.Result._fields[:5])
+    assert [line.split()[0] for line in shown[1:]] == list(Result._fields[:5])
     batch = jax.vmap(lambda x: jnn.minimize(rosenbrock, x))(jnp.ones((2, 2)))
     assert str(batch).count("Converged") == 2
     jax.eval_shape(lambda x: str(jnn.minimize(rosenbrock, x)) and x, jnp.ones(2))

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors
-from jnn.solve import result as r
 from jnn.solve.drive import Solver, State
 from jnn.solve.methods.bfgs import bfgs
 from jnn.solve.problem import Box, Objective
+from jnn.solve.result import SolverStatus
 
 
 @cache
@@ -39,7 +39,7 @@ def active_subset(size: int, *, solver: Solver | None = None, steps: int = 10) -
         value, gradient, aux = objective.gradient(x)
         measure = objective.size(x, gradient)
         sane = jnp.isfinite(value) & jnp.isfinite(measure)
-        status = jnp.where(sane, r.RUNNING, r.NOT_FINITE)
+        status = jnp.where(sane, SolverStatus.RUNNING, SolverStatus.NOT_FINITE)
         return State(x, value, gradient, measure, aux, jnp.int32(1), status, ())
 
     def step(objective: Objective, state: State) -> State:
@@ -53,7 +53,7 @@ def active_subset(size: int, *, solver: Solver | None = None, steps: int = 10) -
         first = first._replace(evaluations=state.evaluations)
 
         def unfinished(carry: tuple[State, jax.Array]) -> jax.Array:
-            return (carry[0].status == r.RUNNING) & (carry[1] < steps)
+            return (carry[0].status == SolverStatus.RUNNING) & (carry[1] < steps)
 
         def turn(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
             return method.step(part, carry[0]), carry[1] + 1
@@ -62,7 +62,7 @@ def active_subset(size: int, *, solver: Solver | None = None, steps: int = 10) -
         gradient, aux = last.aux
         x = state.x.at[chosen].set(last.x)
         moved = jnp.any(last.x != first.x)
-        status = jnp.where(moved, r.RUNNING, r.STALLED)
+        status = jnp.where(moved, SolverStatus.RUNNING, SolverStatus.STALLED)
         measure = objective.size(x, gradient)
         return State(x, last.value, gradient, measure, aux, last.evaluations, status, ())
 

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors
-from jnn.solve import result as r
 from jnn.solve.drive import Solver, State
 from jnn.solve.methods.lbfgs import lbfgs
 from jnn.solve.methods.steepest import steepest_descent
 from jnn.solve.problem import Objective
+from jnn.solve.result import SolverStatus
 
 
 class Memory(NamedTuple):
@@ -68,7 +68,7 @@ def switching(
             return new._replace(memory=()), old.weak, new.memory
 
         new, first, second = lax.cond(old.second, two, one)
-        stalled = new.status == r.STALLED
+        stalled = new.status == SolverStatus.STALLED
         slow = state.value - new.value < gain * (old.first - new.value)
         leave = stalled | slow & ~old.second
         stalls = jnp.where(new.value < state.value, 0, old.stalls + stalled.astype(jnp.int32))
@@ -77,7 +77,7 @@ def switching(
             jax.tree.map(lambda a, b: jnp.where(leave, a, b), a, b)
             for a, b in zip(fresh, (first, second), strict=True)
         )
-        status = jnp.where(stalled & (stalls < 2), r.RUNNING, new.status)
+        status = jnp.where(stalled & (stalls < 2), SolverStatus.RUNNING, new.status)
         memory = Memory(old.second ^ leave, first, second, old.first, stalls)
         return new._replace(status=status, memory=memory)
 

@@ -8,10 +8,10 @@ from jax import lax
 from jax.scipy.linalg import cho_solve
 
 from jnn import tree
-from jnn.solve import result as r
 from jnn.solve.drive import Solver, State
 from jnn.solve.linear import cg, decomposed
 from jnn.solve.problem import Objective
+from jnn.solve.result import SolverStatus
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
 STEP = 1e3  # In units of epsilon: the relative length of the step that is the last.
@@ -74,7 +74,7 @@ def damped(linear: str) -> Solver:
             along = tree.norm(root * push(gradient))
             first *= jnp.where(square > 0, along**2 / jnp.where(square > 0, square, 1), 1)
         sane = jnp.isfinite(value) & jnp.isfinite(size)
-        status = jnp.where(sane, r.RUNNING, r.NOT_FINITE)
+        status = jnp.where(sane, SolverStatus.RUNNING, SolverStatus.NOT_FINITE)
         two = jnp.full_like(value, 2)
         memory = Memory(residual, root, normal, scale, first, two, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
@@ -134,8 +134,8 @@ def damped(linear: str) -> Solver:
         gradient, normal = lax.cond(accept, renew, lambda: (state.gradient, known.normal))
         usable = accept & jnp.isfinite(tree.largest(gradient))
         limit = min(LIMIT, float(jnp.finfo(strength.dtype).max))
-        status = jnp.where(strength > limit, r.STALLED, state.status)
-        status = jnp.where(ended, r.SMALL_CHANGE, status)
+        status = jnp.where(strength > limit, SolverStatus.STALLED, state.status)
+        status = jnp.where(ended, SolverStatus.SMALL_CHANGE, status)
         evaluations = state.evaluations + 1
         scale = scales(normal, known.scale)
         memory = Memory(residual, root, normal, scale, strength, growth, idle)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from jnn import tree
 from jnn.linesearch.search import Search
-from jnn.solve import result as r
 from jnn.solve.drive import Solver, State
 from jnn.solve.problem import Objective
+from jnn.solve.result import SolverStatus
 
 STEEP = 1.0  # In units of epsilon: the least cosine between direction and gradient.
 PATIENCE = 10  # Steps in a row without progress.
@@ -67,7 +67,7 @@ def descent(
         value, gradient, aux = objective.gradient(x)
         size = objective.size(x, gradient)
         sane = jnp.isfinite(value) & jnp.isfinite(size)
-        status = jnp.where(sane, r.RUNNING, r.NOT_FINITE)
+        status = jnp.where(sane, SolverStatus.RUNNING, SolverStatus.NOT_FINITE)
         memory = Memory(method.begin(x), jnp.int32(1), value, size, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
 
@@ -104,7 +104,7 @@ def descent(
         idle = jnp.where(progress, 0, idle + 1)
         moved = (found.value < state.value) | found.success
         stalled = (fresh == 2) & ~moved | (idle >= PATIENCE)
-        status = jnp.where(stalled, r.STALLED, r.RUNNING)
+        status = jnp.where(stalled, SolverStatus.STALLED, SolverStatus.RUNNING)
         evaluations = state.evaluations + found.evaluations
         new = State(x, found.value, gradient, size, aux, evaluations, status, ())
         move = Move(state, new, direction, slope, found.alpha, ~downhill, moved)

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors, tree
-from jnn.solve import result as r
 from jnn.solve.drive import Solver, State
 from jnn.solve.linear import decomposed
 from jnn.solve.methods.damped import damped
 from jnn.solve.problem import Objective
+from jnn.solve.result import SolverStatus
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
 STEP = 1e3  # In units of epsilon: the relative length of the step that is the last.
@@ -204,7 +204,9 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
         far = tree.norm(linear.scale * x)
         first = jnp.asarray(radius, x.dtype) * jnp.where(far > 0, far, 1)
         size = objective.size(x, gradient)
-        status = jnp.where(jnp.isfinite(value) & jnp.isfinite(size), r.RUNNING, r.NOT_FINITE)
+        status = jnp.where(
+            jnp.isfinite(value) & jnp.isfinite(size), SolverStatus.RUNNING, SolverStatus.NOT_FINITE
+        )
         memory = Memory(linear, first, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
 
@@ -260,7 +262,7 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
         usable = accept & jnp.isfinite(tree.largest(jacobian))
         gradient = jnp.dot(residual, jacobian, precision=tree.HIGHEST)
         fresh = decompose(residual, jacobian, free(objective, x, gradient), linear.scale)
-        status = jnp.where(done, r.SMALL_CHANGE, state.status)
+        status = jnp.where(done, SolverStatus.SMALL_CHANGE, state.status)
         size, memory = objective.size(x, gradient), Memory(fresh, following, idle)
         new = State(x, value, gradient, size, aux, evaluations, status, memory)
         old = state._replace(

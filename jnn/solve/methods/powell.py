@@ -10,9 +10,9 @@ from jax import lax
 
 from jnn import tree
 from jnn.linesearch import Search, exact
-from jnn.solve import result as r
 from jnn.solve.drive import Solver, State
 from jnn.solve.problem import Objective
+from jnn.solve.result import SolverStatus
 
 
 class Directions(NamedTuple):
@@ -40,7 +40,7 @@ def powell(*, search: Callable[..., Search] = exact) -> Solver:
         value, aux = objective.value(x)
         memory = Directions(jnp.eye(x.size, dtype=x.dtype), jnp.ones_like(x))
         unknown = jnp.full_like(x, jnp.nan)
-        status = jnp.where(jnp.isfinite(value), r.RUNNING, r.NOT_FINITE)
+        status = jnp.where(jnp.isfinite(value), SolverStatus.RUNNING, SolverStatus.NOT_FINITE)
         return State(x, value, unknown, value * jnp.nan, aux, jnp.int32(1), status, memory)
 
     def along(objective, x, value, aux, direction, start):
@@ -97,7 +97,7 @@ def powell(*, search: Callable[..., Search] = exact) -> Solver:
         lengths = jnp.where(replace, moved, lengths)
         eps = jnp.finfo(value.dtype).eps
         done = state.value - value <= eps * jnp.abs(value)
-        status = jnp.where(done, r.SMALL_CHANGE, r.RUNNING)
+        status = jnp.where(done, SolverStatus.SMALL_CHANGE, SolverStatus.RUNNING)
         memory = Directions(rows, lengths)
         return state._replace(
             x=x, value=value, aux=aux, evaluations=evaluations, status=status, memory=memory

@@ -13,19 +13,24 @@ from jax import lax
 
 from jnn import errors, tree
 from jnn.rules import half_squared_error, squared_error
-from jnn.solve import result as r
 from jnn.solve.drive import State, verdict
 from jnn.solve.least_squares import linear_maps, make_jacobian
 from jnn.solve.minimize import make_objective
 from jnn.solve.problem import Objective
+from jnn.solve.result import SolverStatus, Tolerance
 from jnn.solve.robust import cost
 from jnn.train.layout import spread
 from jnn.train.plan import CONVERGED, NOT_FINITE, RUNNING, STALLED, Plan
 
 STATUS = {
-    r.RUNNING: RUNNING, r.SMALL_GRADIENT: CONVERGED, r.SMALL_CHANGE: CONVERGED,
-    r.SMALL_STEP: CONVERGED, r.STALLED: STALLED, r.NOT_FINITE: NOT_FINITE, r.UNBOUNDED: NOT_FINITE,
-}  # fmt: skip
+    SolverStatus.RUNNING: RUNNING,
+    SolverStatus.SMALL_GRADIENT: CONVERGED,
+    SolverStatus.SMALL_CHANGE: CONVERGED,
+    SolverStatus.SMALL_STEP: CONVERGED,
+    SolverStatus.STALLED: STALLED,
+    SolverStatus.NOT_FINITE: NOT_FINITE,
+    SolverStatus.UNBOUNDED: NOT_FINITE,
+}
 
 SQUARES = {squared_error: 2.0, half_squared_error: 1.0}  # The loss in halves of squares.
 
@@ -42,7 +47,7 @@ def step(
     """One step: the solver's state, parameters, layers' state, means at the new point, status."""
     _, unravel = tree.ravel("fit", params)
     new = plan.optimizer.step(_objective(plan, unravel, state, key, data), at)
-    status = verdict(at, new, r.Tolerance(0.0), (False, False))
+    status = verdict(at, new, Tolerance(0.0), (False, False))
     new = new._replace(status=status)
     state, means = new.aux
     return new, unravel(new.x), state, list(means), status_of(status)
