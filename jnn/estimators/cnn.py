@@ -10,10 +10,10 @@ from jnn import data, errors
 from jnn.estimators.network import NetworkClassifier, built, units
 from jnn.layers.combinators import serial
 from jnn.layers.convolution import conv
-from jnn.layers.dense import dense
 from jnn.layers.flatten import flatten
 from jnn.layers.initialisers import he_normal
 from jnn.layers.layer import Layer
+from jnn.layers.linear import dense
 from jnn.layers.pointwise import relu
 from jnn.layers.pooling import max_pool
 

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors, rules
-from jnn.layers.combinators import serial
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
-from jnn.layers.layer import Apply, Init, Layer, described, fed_by, layer, pure
+from jnn.layers.layer import Apply, Init, described, fed_by, layer, pure
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.convolution.spatial import per_axis
 from jnn.rules.core.rule import Rule
@@ -94,75 +93,20 @@ def conv(
     def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
         table = canonical("conv", connections, maps)
         if table is None:
-            return _grouped("conv", key, weights, window, maps, n, groups, dtype)
+            return grouped("conv", key, weights, window, maps, n, groups, dtype)
         if shared:
             return weights(key, (*window, 1, n), dtype)
         read = -(-table.links // n)
         return weights(key, (*window, read, n), dtype).reshape(*window, -1)[..., : table.links]
 
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
-        _expect("conv", params)
+        expect("conv", params)
         if step is rules.relu and connections is None:
             return rules.rectified_conv(x, *params, pool=pool, groups=groups, **window)
         y = step(rules.conv(x, *params, groups=groups, connections=connections, **window))
         return y if pool == 1 else rules.max_pool(y, window=pool)
 
-    return _init("conv", size, draw, biases if bias else None, n), pure(apply)
-
-
-@layer
-def depthwise_conv(
-    size: Setting,
-    *,
-    multiplier: int = 1,
-    stride: Setting = 1,
-    padding: Padding = "valid",
-    fit: str = "exact",
-    dilation: Setting = 1,
-    activation: str | Rule | None = None,
-    bias: bool = True,
-    weights: Initialiser = glorot_uniform,
-    biases: Initialiser = zeros,
-) -> tuple[Init, Apply]:
-    """A convolution of each map by itself, to `multiplier` maps: Hedberg's one to one table.
-
-    >>> net = jnn.depthwise_conv(3, padding="same")
-    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 28, 28, 4)))
-    >>> params.w.shape, net(params, jnp.zeros((8, 28, 28, 4))).shape
-    ((3, 3, 1, 4), (8, 28, 28, 4))
-    """
-    errors.positive_integer("depthwise_conv", "multiplier", multiplier)
-    check("depthwise_conv", weights=weights, biases=biases)
-    step = chosen("depthwise_conv", "identity" if activation is None else activation)
-
-    def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
-        n = multiplier * maps
-        return _grouped("depthwise_conv", key, weights, window, maps, n, maps, dtype)
-
-    def apply(params: ConvParams, x: jax.Array) -> jax.Array:
-        _expect("depthwise_conv", params)
-        return step(rules.conv(x, *params, stride=stride, padding=padding, fit=fit,
-                               dilation=dilation, groups=x.shape[-1]))  # fmt: skip
-
-    return _init("depthwise_conv", size, draw, biases if bias else None), pure(apply)
-
-
-def separable_conv(
-    n: int,
-    size: Setting,
-    *,
-    stride: Setting = 1,
-    padding: Padding = "valid",
-    activation: str | Rule | None = None,
-    weights: Initialiser = glorot_uniform,
-) -> Layer:
-    """Each map filtered by itself, then maps mixed pixel by pixel: two layers in a row.
-
-    >>> jnn.separable_conv(16, 3)
-    serial(depthwise_conv(3, bias=False), conv(16, 1))
-    """
-    apart = depthwise_conv(size, stride=stride, padding=padding, bias=False, weights=weights)
-    return serial(apart, conv(n, 1, activation=activation, weights=weights))
+    return convolving("conv", size, draw, biases if bias else None, n), pure(apply)
 
 
 @layer
@@ -194,18 +138,17 @@ def conv_transpose(
     step = chosen("conv_transpose", "identity" if activation is None else activation)
 
     def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
-        turned = True
-        return _grouped("conv_transpose", key, weights, window, maps, n, groups, dtype, turned)
+        return grouped("conv_transpose", key, weights, window, maps, n, groups, dtype, turned=True)
 
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
-        _expect("conv_transpose", params)
+        expect("conv_transpose", params)
         return step(rules.conv_transpose(x, *params, stride=stride, padding=padding,
                                          dilation=dilation, groups=groups))  # fmt: skip
 
-    return _init("conv_transpose", size, draw, biases if bias else None, n), pure(apply)
+    return convolving("conv_transpose", size, draw, biases if bias else None, n), pure(apply)
 
 
-def _init(
+def convolving(
     function: str, size: Setting, draw: Any, biases: Initialiser | None, n: int | None = None
 ) -> Init:
     """Filters by `draw(key, window, maps, dtype)`, and biases, as many as outputs: n, if given."""
@@ -221,7 +164,7 @@ def _init(
     return init
 
 
-def _grouped(
+def grouped(
     function: str,
     key: jax.Array,
     weights: Initialiser,
@@ -230,6 +173,7 @@ def _grouped(
     n: int,
     groups: int,
     dtype: Any,
+    *,
     turned: bool = False,
 ) -> jax.Array:
     """Filters (*window, maps / groups, n), each group drawn by itself so that its fans are right.
@@ -246,6 +190,6 @@ def _grouped(
     return jnp.concatenate([w.swapaxes(-1, -2) if turned else w for w in drawn], axis=-1)
 
 
-def _expect(function: str, params: Any) -> None:
+def expect(function: str, params: Any) -> None:
     if not isinstance(params, ConvParams):
         errors.fail(function, "params", "ConvParams", described(params), "Make them by init.")

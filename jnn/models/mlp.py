@@ -5,9 +5,9 @@ from typing import Any
 
 from jnn import errors
 from jnn.layers.combinators import each, serial
-from jnn.layers.dense import dense
 from jnn.layers.initialisers import Initialiser, glorot_uniform, zeros
 from jnn.layers.layer import Layer
+from jnn.layers.linear import dense
 from jnn.rules.core.rule import Rule
 
 Activation = str | Rule

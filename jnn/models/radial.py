@@ -8,9 +8,8 @@ import numpy as np
 
 from jnn import errors
 from jnn.layers.combinators import serial
-from jnn.layers.dense import dense
 from jnn.layers.layer import Layer
-from jnn.layers.radial import RadialParams, radial
+from jnn.layers.linear import RadialParams, dense, radial
 from jnn.models.study.kmeans import kmeans
 from jnn.rules.convolution.connections import Connections
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.layers.dense import DenseParams
+from jnn.layers.linear import DenseParams
 from jnn.train import load_torch, save_torch
 
 torch: Any = pytest.importorskip("torch", reason="needs PyTorch: jnn[bench]")

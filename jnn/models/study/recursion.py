@@ -19,8 +19,8 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.layers.combinators import each
-from jnn.layers.dense import DenseParams
 from jnn.layers.layer import Layer
+from jnn.layers.linear import DenseParams
 from jnn.rules.linear.affine import affine
 from jnn.rules.pointwise.activation import activation as chosen
 

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.arithmetic import dot
-from jnn.layers.dense import DenseParams
+from jnn.layers.linear import DenseParams
 from jnn.rules.core.rule import Rule
 from jnn.rules.linear.affine import affine
 from jnn.rules.linear.penalty import l2 as penalty

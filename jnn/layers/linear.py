@@ -1,0 +1,244 @@
+"""Layers that multiply by matrices: dense, Treister's residual steps, and radial units."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnn import errors, rules
+from jnn.layers.initialisers import Initialiser, check, constant, glorot_uniform, normal, zeros
+from jnn.layers.layer import Apply, Init, described, fed_by, layer, pure
+from jnn.rules.convolution.connections import Connections, canonical
+from jnn.rules.core.rule import Rule
+from jnn.rules.linear.affine import affine
+from jnn.rules.pointwise.activation import activation as chosen
+
+
+class DenseParams(NamedTuple):
+    """Weights w (in, out) and biases b (out,), or None for a layer without.
+
+    >>> params = jnn.layers.DenseParams(2 * jnp.eye(3), None)
+    >>> jnn.dense(3)(params, jnp.arange(3.0)).tolist()
+    [0.0, 2.0, 4.0]
+    """
+
+    w: jax.Array
+    b: jax.Array | None
+
+
+@layer
+def dense(
+    n: int,
+    *,
+    activation: str | Rule | None = None,
+    bias: bool = True,
+    order: str = "after",
+    weights: Initialiser = glorot_uniform,
+    biases: Initialiser = zeros,
+    connections: Connections | np.ndarray | None = None,
+) -> tuple[Init, Apply]:
+    """A layer of `n` units over the last axis of its input: `y = s(x w + b)`.
+
+    That is D-17..18, H-13, X-83 and T-21. Borasi (B-2) activates first, `y = s(x) w + b`: that is
+    `order="before"`. Parameters are `DenseParams(w, b)` in the dtype of the example.
+
+    Args:
+      n: the number of outputs.
+      activation: the name of an elementwise rule, or the rule; None for a linear layer.
+      bias: whether there are biases.
+      order: "after" to activate after the affine map, "before" to activate its input.
+      weights: initialiser of the weights.
+      biases: initialiser of the biases.
+      connections: a table of booleans, (in, n); weights outside it count nothing, and have no
+        gradient (H-46, H-55: sums over D_i). None for all.
+
+    >>> net = jnn.dense(4, activation="tanh")
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
+    >>> net(params, jnp.zeros((8, 3))).shape
+    (8, 4)
+    """
+    errors.positive_integer("dense", "n", n)
+    errors.choice("dense", "order", order, ("after", "before"))
+    check("dense", weights=weights, biases=biases)
+    step = chosen("dense", "identity" if activation is None else activation)
+    if connections is not None:
+        connections = Connections(connections)
+        if connections.table.shape[1] != n:
+            errors.fail("dense", "connections", f"a table to {n} units", repr(connections))
+
+    def init(key: jax.Array, x: Any) -> tuple[DenseParams, tuple[()]]:
+        features, dtype = fed_by("dense", x)
+        canonical("dense", connections, features)
+        for_weights, for_biases = jax.random.split(key)
+        w = weights(for_weights, (features, n), dtype)
+        return DenseParams(w, biases(for_biases, (n,), dtype) if bias else None), ()
+
+    def apply(params: DenseParams, x: jax.Array) -> jax.Array:
+        if not isinstance(params, DenseParams) or params.w.shape[1:] != (n,):
+            expected = f"DenseParams of {n} units"
+            errors.fail("dense", "params", expected, described(params), "Make them by init.")
+        w, b = params
+        if connections is not None:
+            w = w * jnp.asarray(connections.table, w.dtype)
+        return affine(step(x), w, b) if order == "before" else step(affine(x, w, b))
+
+    return init, pure(apply)
+
+
+class ResidualParams(NamedTuple):
+    """Weights w1 and biases b under the activation, and the weights w2 of the other product."""
+
+    w1: jax.Array
+    b: jax.Array
+    w2: jax.Array
+
+
+@layer
+def residual(
+    hidden: int | None = None,
+    *,
+    activation: str | Rule = "tanh",
+    weights: Initialiser = glorot_uniform,
+    biases: Initialiser = zeros,
+) -> tuple[Init, Apply]:
+    """The residual step `y = x + s(x w1 + b) w2` of T-22; the output is as wide as the input.
+
+    Args:
+      hidden: the number of hidden units; None for as many as inputs.
+      activation: the name of an elementwise rule, or the rule.
+      weights: initialiser of w1 and w2.
+      biases: initialiser of b.
+
+    >>> net = jnn.residual(16)
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
+    >>> jax.tree.map(jnp.shape, params)
+    ResidualParams(w1=(3, 16), b=(16,), w2=(16, 3))
+    """
+    if hidden is not None:
+        errors.positive_integer("residual", "hidden", hidden)
+    chosen("residual", activation)
+    check("residual", weights=weights, biases=biases)
+
+    def init(key: jax.Array, x: Any) -> tuple[ResidualParams, tuple[()]]:
+        n, dtype = fed_by("residual", x)
+        units = hidden or n
+        return _drawn_residual(key, weights, biases, (n, units), (units, n), dtype), ()
+
+    def apply(params: ResidualParams, x: jax.Array) -> jax.Array:
+        _expect_residual("residual", params, hidden)
+        return rules.residual(x, *params, activation=activation)
+
+    return init, pure(apply)
+
+
+@layer
+def residual_projection(
+    n: int,
+    *,
+    activation: str | Rule = "tanh",
+    weights: Initialiser = glorot_uniform,
+    biases: Initialiser = zeros,
+) -> tuple[Init, Apply]:
+    """The residual step `y = x w2 + s(x w1 + b)` of T-23, from any width to `n`.
+
+    Treister gives all its parameters the size n x n, though the widths differ; they are (in, out).
+
+    Args:
+      n: the number of outputs.
+      activation: the name of an elementwise rule, or the rule.
+      weights: initialiser of w1 and w2.
+      biases: initialiser of b.
+
+    >>> net = jnn.residual_projection(5)
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
+    >>> net(params, jnp.zeros((8, 3))).shape
+    (8, 5)
+    """
+    errors.positive_integer("residual_projection", "n", n)
+    chosen("residual_projection", activation)
+    check("residual_projection", weights=weights, biases=biases)
+
+    def init(key: jax.Array, x: Any) -> tuple[ResidualParams, tuple[()]]:
+        features, dtype = fed_by("residual_projection", x)
+        return _drawn_residual(key, weights, biases, (features, n), (features, n), dtype), ()
+
+    def apply(params: ResidualParams, x: jax.Array) -> jax.Array:
+        _expect_residual("residual_projection", params, n)
+        return rules.residual_projection(x, *params, activation=activation)
+
+    return init, pure(apply)
+
+
+def _drawn_residual(
+    key: jax.Array,
+    weights: Initialiser,
+    biases: Initialiser,
+    first: tuple[int, int],
+    second: tuple[int, int],
+    dtype: Any,
+) -> ResidualParams:
+    for_w1, for_b, for_w2 = jax.random.split(key, 3)
+    return ResidualParams(
+        weights(for_w1, first, dtype),
+        biases(for_b, first[1:], dtype),
+        weights(for_w2, second, dtype),
+    )
+
+
+def _expect_residual(function: str, params: Any, units: int | None) -> None:
+    if not isinstance(params, ResidualParams) or units not in (None, params.w1.shape[-1]):
+        expected = "ResidualParams" + (f" of {units} units" if units else "")
+        errors.fail(function, "params", expected, described(params), "Make them by init.")
+
+
+_ABOUT_ZERO, _ONE = normal(1.0), constant(1.0)
+
+
+class RadialParams(NamedTuple):
+    """Centres (units, n) and, of each, how fast it falls off, beta (units,)."""
+
+    centres: jax.Array
+    beta: jax.Array
+
+
+@layer
+def radial(
+    n: int,
+    *,
+    kernel: str = "norm",
+    centres: Initialiser = _ABOUT_ZERO,
+    beta: Initialiser = _ONE,
+) -> tuple[Init, Apply]:
+    """A layer of `n` radial basis functions over the last axis (H-46..54).
+
+    Centres are better drawn from data: see `jnn.models.kmeans` and `jnn.models.rbf_network`.
+
+    Args:
+      n: the number of units.
+      kernel: "norm" for `exp(-beta |x - c|)`, as H-54 prints it, "squared" for the Gaussian.
+      centres: initialiser of the centres.
+      beta: initialiser of beta; one that is not negative.
+
+    >>> net = jnn.radial(4, kernel="squared")
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
+    >>> jax.tree.map(jnp.shape, params), net(params, jnp.zeros((8, 3))).shape
+    (RadialParams(centres=(4, 3), beta=(4,)), (8, 4))
+    """
+    errors.positive_integer("radial", "n", n)
+    errors.choice("radial", "kernel", kernel, ("norm", "squared"))
+    check("radial", centres=centres, beta=beta)
+
+    def init(key: jax.Array, x: Any) -> tuple[RadialParams, tuple[()]]:
+        features, dtype = fed_by("radial", x)
+        for_centres, for_beta = jax.random.split(key)
+        return RadialParams(
+            centres(for_centres, (n, features), dtype), beta(for_beta, (n,), dtype)
+        ), ()
+
+    def apply(params: RadialParams, x: jax.Array) -> jax.Array:
+        if not isinstance(params, RadialParams):
+            errors.fail("radial", "params", "RadialParams", described(params), "Make them by init.")
+        return rules.radial(x, *params, kernel=kernel)
+
+    return init, pure(apply)
