@@ -24,8 +24,10 @@ from jnn.train.host.loop import Loop, Report
 from jnn.train.host.progress import progress_of
 from jnn.train.host.stream import Reader, Stream, stream_of
 from jnn.train.layout import mesh_of, place
-from jnn.train.plan import MESSAGES, WORDS, Plan, metrics_of
-from jnn.train.program.epoch import EVALUATED, begin, length, watchable
+from jnn.train.plan import Plan, metrics_of
+from jnn.train.program.epoch import begin
+from jnn.train.program.evaluate import EVALUATED
+from jnn.train.program.order import length
 from jnn.train.program.precision import Precision
 from jnn.train.program.stopping import Rule, rules_of
 
@@ -168,7 +170,7 @@ def fit(
     size = length(samples) if reader else batch_of(batch_size, optimizer, length(samples))
     plan = Plan(net, loss, optimizer, size, metrics_of(metrics), augment, shuffle, rules_of(stop),
                 not_finite, precision, mesh)  # fmt: skip
-    names = watchable(plan, held_out is not None)
+    names = plan.columns(held_out is not None)
     given = (params, state, opt_state)
     samples, key, given = place(mesh, (samples, key_of(key), given))
     carry = begin(plan, key, samples, given)
@@ -192,9 +194,9 @@ def _result(loop: Loop) -> Fit:
     for rule, best in zip(loop.plan.patient, carry.watched, strict=True):
         if rule.restore and int(best.epoch):
             params, state = best.params, best.state
-    message = MESSAGES[loop.status] + loop.note
+    message = loop.status.sentence + loop.note
     return Fit(params, state, carry.opt_state, loop.history(), int(carry.epoch),
-               int(carry.steps), int(carry.skipped), WORDS[loop.status], message,
+               int(carry.steps), int(carry.skipped), loop.status.word, message,
                carry.key)  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,22 +15,11 @@ from jnn.layers.layer import Layer
 from jnn.store.checkpoints import Checkpoints, checkpoints_of, same_key
 from jnn.train.arguments import batch_of, check, check_precision, check_solver, key_of, pair
 from jnn.train.host.fault import find
-from jnn.train.host.loop import interruptible
+from jnn.train.host.loop import interruptible, read
 from jnn.train.host.progress import Progress, progress_of
 from jnn.train.layout import place
-from jnn.train.plan import (
-    DONE,
-    INTERRUPTED,
-    MESSAGES,
-    NOT_FINITE,
-    RUNNING,
-    WORDS,
-    Carry,
-    Plan,
-    metrics_of,
-    with_setting,
-)
-from jnn.train.program.epoch import first, one, watchable
+from jnn.train.plan import Carry, Plan, Row, RunStatus, metrics_of, with_setting
+from jnn.train.program.epoch import initial, run_epoch
 from jnn.train.program.precision import Precision
 from jnn.train.program.stopping import Rule, rules_of
 
@@ -145,42 +134,45 @@ def fit_many(
     n = len(jax.tree.leaves(samples)[0])
     plan = Plan(net, loss, optimizer, batch_of(batch_size, optimizer, n), metrics_of(metrics),
                 augment, shuffle, rules_of(stop), not_finite, precision)  # fmt: skip
-    names = watchable(plan, held_out is not None)
+    names = plan.columns(held_out is not None)
     root = key_of(key)
     numbers = jnp.zeros(count, int) if same else jnp.arange(count)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
     samples, held_out = place(None, (samples, held_out))
-    carry, rows = _begin(plan, keys, settings, samples), []
+    carry, rows = _initial(plan, keys, settings, samples), []
     saved = checkpoints_of(checkpoint)
     if saved and (found := saved.restore(carry, functools.partial(place, None))):
         if not same_key(found[0].key, carry.key):
             expected = "that of the run in the folder"
             errors.fail("fit_many", "key", expected, key, "Give it, or another folder.")
-        carry, rows = found[0], list(found[1]["rows"])
+        carry, rows = found[0], _rows(found[1])
     run = functools.partial(_epoch, plan, settings=settings, data=samples, validation=held_out)
     shown = progress_of(progress)
     shown.begin(epochs, len(rows), n * count)
     carry = _loop(run, carry, rows, names, epochs, shown, saved)
-    table = np.stack([np.asarray(row) for row in rows], 1)
-    over = DONE if len(rows) == epochs else INTERRUPTED
-    status = [over if s == RUNNING else int(s) for s in np.asarray(carry.status)]
+    history = _history(names, rows)
+    over = RunStatus.DONE if len(rows) == epochs else RunStatus.INTERRUPTED
+    status = [
+        over if s == RunStatus.RUNNING else RunStatus(int(s)) for s in np.asarray(carry.status)
+    ]
     notes = [""] * count
-    for i in np.flatnonzero(np.array(status) == NOT_FINITE) if not_finite == "stop" else ():
+    for i in (
+        np.flatnonzero(np.array(status) == RunStatus.NOT_FINITE) if not_finite == "stop" else ()
+    ):
         member, setting = jax.tree.map(lambda a, i=i: a[i], (carry, settings))
         fault, member = find(plan, member, samples, setting)
         if fault:
             notes[i] = f" It was step {fault.step}, in {fault.place}."
             carry = jax.tree.map(lambda a, b, i=i: a.at[i].set(b), carry, member)
     params, state = _kept(plan, carry)
-    history = {name: table[:, :, i] for i, name in enumerate(names)}
-    words = tuple(WORDS[s] for s in status)
-    messages = tuple(MESSAGES[s] + note for s, note in zip(status, notes, strict=True))
+    words = tuple(s.word for s in status)
+    messages = tuple(s.sentence + note for s, note in zip(status, notes, strict=True))
     return Fits(params, state, carry.opt_state, history, np.asarray(carry.epoch),
                 np.asarray(carry.steps), words, messages)  # fmt: skip
 
 
 def _loop(
-    run: Callable[..., tuple[Carry, jax.Array]], carry: Carry, rows: list[Any],
+    run: Callable[..., tuple[Carry, Row]], carry: Carry, rows: list[Row],
     names: Sequence[str], epochs: int, shown: Progress, saved: Checkpoints | None,
 ) -> Carry:  # fmt: skip
     """Adds a row an epoch, while a member runs; one is dispatched ahead of what is read."""
@@ -190,25 +182,41 @@ def _loop(
             carry, row = run(carry)
             rows.append(row)
             if len(rows) > 1:
-                last = rows[-2] = np.asarray(rows[-2])
-                if (last[:, -1] != RUNNING).all():
+                last = rows[-2] = read(rows[-2])
+                if (last.status != RunStatus.RUNNING).all():
                     rows.pop()
                     break
                 if shown.due():
-                    shown.show(len(rows) - 1, names, _mean(last))
+                    shown.show(len(rows) - 1, _means(names, last))
             if saved and len(rows) % saved.every == 0:
-                stored = _store(saved, carry, rows)
+                stored = _store(saved, carry, names, rows)
             if interrupted():
                 break
     if saved and len(rows) > stored:
-        _store(saved, carry, rows)
-    shown.end(len(rows), names, _mean(np.asarray(rows[-1])))
+        _store(saved, carry, names, rows)
+    shown.end(len(rows), _means(names, rows[-1]))
     return carry
 
 
-def _store(saved: Checkpoints, carry: Carry, rows: Sequence[Any]) -> int:
-    saved.store(carry, {"rows": np.stack([np.asarray(row) for row in rows])}, False)
+def _store(saved: Checkpoints, carry: Carry, names: Sequence[str], rows: Sequence[Row]) -> int:
+    statuses = np.stack([row.status for row in rows], 1)
+    saved.store(carry, _history(names, rows) | {"status": statuses}, False)
     return len(rows)
+
+
+def _history(names: Sequence[str], rows: Sequence[Row]) -> dict[str, np.ndarray]:
+    """The columns of rows, (members, epochs)."""
+    return {name: np.stack([row.values[name] for row in rows], 1) for name in names}
+
+
+def _rows(saved: Mapping[str, np.ndarray]) -> list[Row]:
+    """The rows of which `_store` saved the columns."""
+    columns = dict(saved)
+    statuses = columns.pop("status")
+    return [
+        Row({name: column[:, i] for name, column in columns.items()}, statuses[:, i])
+        for i in range(statuses.shape[1])
+    ]
 
 
 def _settings(settings: Any, members: int | None) -> tuple[Any, int]:
@@ -227,9 +235,9 @@ def _settings(settings: Any, members: int | None) -> tuple[Any, int]:
 
 
 @functools.partial(jax.jit, static_argnames="plan")
-def _begin(plan: Plan, keys: jax.Array, settings: Any, data: Any) -> Carry:
+def _initial(plan: Plan, keys: jax.Array, settings: Any, data: Any) -> Carry:
     def member(key: jax.Array, setting: Any) -> Carry:
-        return first(with_setting(plan, setting), key, data, (None, None, None))
+        return initial(with_setting(plan, setting), key, data, (None, None, None))
 
     return jax.vmap(member)(keys, settings)
 
@@ -237,17 +245,21 @@ def _begin(plan: Plan, keys: jax.Array, settings: Any, data: Any) -> Carry:
 @functools.partial(jax.jit, static_argnames="plan", donate_argnames="carry")
 def _epoch(
     plan: Plan, carry: Carry, settings: Any, data: Any, validation: Any
-) -> tuple[Carry, jax.Array]:
-    def member(carry: Carry, setting: Any) -> tuple[Carry, jax.Array]:
-        return one(with_setting(plan, setting), carry, data, validation)
+) -> tuple[Carry, Row]:
+    def member(carry: Carry, setting: Any) -> tuple[Carry, Row]:
+        return run_epoch(with_setting(plan, setting), carry, data, validation)
 
     return jax.vmap(member)(carry, settings)
 
 
-def _mean(row: np.ndarray) -> np.ndarray:
+def _means(names: Sequence[str], row: Row) -> dict[str, float]:
     """The means over the members that have values."""
-    there = np.isfinite(row)
-    return np.where(there, row, 0).sum(0) / np.maximum(there.sum(0), 1)
+    means = {}
+    for name in names:
+        values = np.asarray(row.values[name])
+        there = np.isfinite(values)
+        means[name] = float(np.where(there, values, 0).sum() / max(there.sum(), 1))
+    return means
 
 
 def _kept(plan: Plan, carry: Carry) -> tuple[Any, Any]:

@@ -15,29 +15,27 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.layers.layer import Layer
 from jnn.solve.drive import Solver
+from jnn.status import Status
 from jnn.train.program.precision import Precision, Scaling
-from jnn.train.program.stopping import Patience, Rule, Watched
+from jnn.train.program.stopping import Patience, Rule, Still, Watched
 
 Measure = Callable[[Any, Any], Any]
 
-RUNNING, DONE, PATIENCE, STILL, NOT_FINITE, INTERRUPTED, CALLED, OUT_OF_DATA = range(8)
-CONVERGED, STALLED = 8, 9
-WORDS = (
-    "running", "done", "patience", "still", "not finite", "interrupted", "called", "out of data",
-    "converged", "stalled",
-)  # fmt: skip
-MESSAGES = {
-    RUNNING: "It is still running.",
-    DONE: "All epochs were run.",
-    PATIENCE: "The watched quantity did not improve any more.",
-    STILL: "A step was no longer than the given delta.",
-    NOT_FINITE: "A loss or a gradient was not finite.",
-    INTERRUPTED: "It was interrupted.",
-    CALLED: "A callback asked to stop.",
-    OUT_OF_DATA: "The data ended before the run.",
-    CONVERGED: "The solver has nothing left to do.",
-    STALLED: "The solver finds no lower value in this precision.",
-}
+
+class RunStatus(Status):
+    """How a run stands."""
+
+    RUNNING = 0, "It is still running."
+    DONE = 1, "All epochs were run."
+    PATIENCE = 2, "The watched quantity did not improve any more."
+    STILL = 3, "A step was no longer than the given delta."
+    NOT_FINITE = 4, "A loss or a gradient was not finite."
+    INTERRUPTED = 5, "It was interrupted."
+    CALLED = 6, "A callback asked to stop."
+    OUT_OF_DATA = 7, "The data ended before the run."
+    CONVERGED = 8, "The solver has nothing left to do."
+    STALLED = 9, "The solver finds no lower value in this precision."
+
 
 TAKEN = ("loss", "seconds", "evaluations")  # Columns that are no metrics.
 
@@ -79,10 +77,35 @@ class Plan:
         """The rules that watch a column, in the order of `Carry.watched`."""
         return tuple(rule for rule in self.stop if isinstance(rule, Patience))
 
-    def measure(self, y: Any, t: Any, weights: Any = None) -> tuple[jax.Array, ...]:
+    @property
+    def steps_end(self) -> bool:
+        """Whether a rule looks at single steps, and may end an epoch in its midst."""
+        return any(isinstance(rule, Still) for rule in self.stop)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether each step is looked at, and passed over if it is not finite."""
+        half = self.precision is not None and self.precision.dtype == "float16"
+        return half or self.not_finite == "skip"
+
+    def columns(self, validated: bool) -> tuple[str, ...]:
+        """The names of a row's values, among which is whatever the rules of `stop` watch."""
+        held_out = tuple(f"validation_{name}" for name in self.names if validated)
+        names = self.names + held_out + (("evaluations",) if self.solves else ())
+        for rule in self.patient:
+            if rule.on is not None:
+                errors.choice("patience", "on", rule.on, names)
+        return names
+
+    def watched(self, rule: Patience | None, validated: bool) -> str:
+        """The column that a rule watches; by default the loss that tells most."""
+        usual = "validation_loss" if validated else "loss"
+        return usual if rule is None or rule.on is None else rule.on
+
+    def measure(self, y: Any, t: Any, weights: Any = None) -> dict[str, jax.Array]:
         """The means of the loss and the metrics over a batch."""
         measures = (("loss", self.loss), *self.metrics)
-        return tuple(mean(name, f(y, t), t, weights) for name, f in measures)
+        return {name: mean(name, f(y, t), t, weights) for name, f in measures}
 
 
 class Carry(NamedTuple):
@@ -92,7 +115,7 @@ class Carry(NamedTuple):
       key: of the run; an epoch draws from it and its own number.
       epoch: how many were run.
       steps: how many were run, in all epochs.
-      status: `RUNNING`, or why the run ended.
+      status: `RunStatus.RUNNING`, or why the run ended.
       skipped: steps that were passed over because they were not finite.
       scaling: the loss scale, in float16.
       watched: the best so far of each stopping rule.
@@ -108,6 +131,16 @@ class Carry(NamedTuple):
     skipped: jax.Array
     scaling: Scaling | tuple[()]
     watched: tuple[Watched, ...]
+
+
+class Row(NamedTuple):
+    """What an epoch tells: the means of the history's columns, float32, and the status after it.
+
+    They are arrays of the device, or of NumPy once they were read.
+    """
+
+    values: dict[str, Any]
+    status: Any
 
 
 def mean(name: str, values: Any, t: Any, weights: Any = None) -> jax.Array:

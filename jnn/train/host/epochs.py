@@ -5,19 +5,19 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
 from jnn import errors
 from jnn.train.host import fault
 from jnn.train.host.fault import Fault
-from jnn.train.host.loop import Loop
+from jnn.train.host.loop import Loop, named
 from jnn.train.host.stream import Batches, Chunk, End, Reader, fetched
 from jnn.train.layout import local
-from jnn.train.plan import DONE, NOT_FINITE, OUT_OF_DATA, RUNNING, Carry, Plan
+from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import chunk
 from jnn.train.program.chunk import Part
-from jnn.train.program.epoch import epoch, length
+from jnn.train.program.epoch import epoch
+from jnn.train.program.evaluate import as_validation
+from jnn.train.program.order import length
+from jnn.train.program.step import Values
 
 
 class Resident:
@@ -27,7 +27,7 @@ class Resident:
         self, plan: Plan, data: Any, validation: Any, epochs: int | None, steps: int | None
     ):
         self.plan, self.data, self.validation = plan, data, validation
-        self.samples, self.whole, self.ending = length(data), True, RUNNING
+        self.samples, self.whole, self.ending = length(data), True, RunStatus.RUNNING
         each = 1 if plan.solves else -(-self.samples // plan.batch_size)
         last = epochs if steps is None else -(-steps // each)
         assert last is not None
@@ -35,7 +35,7 @@ class Resident:
         extra = 0 if steps is None else steps % each
         self.final = dataclasses.replace(plan, limit=extra) if extra else plan
 
-    def run(self, loop: Loop, number: int, interrupted: Callable[[], bool]) -> Any:
+    def run(self, loop: Loop, number: int, interrupted: Callable[[], bool]) -> Row:
         """One call of the compiled program."""
         del interrupted
         plan = self.final if number + 1 == self.last else self.plan
@@ -66,26 +66,26 @@ class Streamed:
             expected = f"a source that can be read {epochs} times"
             remedy = "Give a function of the epoch, or jnn.train.Stream(source, length=...)."
             errors.fail("fit", "data", expected, "an iterator, which can be read once", remedy)
-        self.whole, self.ending = True, RUNNING
+        self.whole, self.ending = True, RunStatus.RUNNING
         self.chunks: Batches | None = None
         self.failed: tuple[Chunk, int] | None = None
 
-    def run(self, loop: Loop, number: int, interrupted: Callable[[], bool]) -> Any:
+    def run(self, loop: Loop, number: int, interrupted: Callable[[], bool]) -> Row | None:
         """Chunks until the end of the epoch."""
-        chunks = self.chunks = self.chunks or self._begin(loop, number)
+        chunks = self.chunks = self.chunks or self._chunks(loop, number)
         self.whole, seen, index = False, 0, 0
-        part = chunk.opened(self.plan, loop.carry)
+        part = chunk.initial(self.plan, loop.carry)
         under_way: collections.deque = collections.deque()
         for item in chunks:
             if isinstance(item, End):
                 break
-            part, told = chunk.advance(self.plan, part, item.batches)
-            under_way.append((told, item, index))
+            part, so_far = chunk.advance(self.plan, part, item.batches)
+            under_way.append((so_far, item, index))
             seen, index = seen + item.samples, index + length(item.batches)
             if len(under_way) > 1 and not self._check(*under_way.popleft()):
                 break
             if loop.progress.due():
-                loop.progress.show(number, loop.names, np.asarray(told), seen)
+                loop.progress.show(number, named(self.plan.names, so_far), seen)
             if interrupted():
                 loop.carry = part.carry
                 return None
@@ -99,39 +99,36 @@ class Streamed:
                 self.whole, loop.carry = True, part.carry
                 return None
         self.samples = loop.progress.samples = seen
-        measured = self._measure(part) if self.held else None
-        means = part.sums / part.count
-        loop.carry, row = chunk.close(
-            self.plan, part.carry, part.running, means, self.validation, measured
-        )
+        means = part.sums.means | (self._measure(part) if self.held else {})
+        loop.carry, row = chunk.close(self.plan, part.carry, part.running, means, self.validation)
         return row
 
-    def _begin(self, loop: Loop, number: int) -> Batches:
+    def _chunks(self, loop: Loop, number: int) -> Batches:
         done = int(loop.carry.steps)
         source = self.reader.read(local(loop.carry.key), number, done, self.last, self.steps)
         return fetched(source, self.reader.stream.ahead, lambda item: item)
 
-    def _check(self, told: Any, item: Chunk, index: int) -> bool:
+    def _check(self, so_far: Row, item: Chunk, index: int) -> bool:
         """Whether a chunk went well; that waits for it, so that few are under way at a time."""
-        if self.failed is None and int(told[-1]) == NOT_FINITE:
+        if self.failed is None and int(so_far.status) == RunStatus.NOT_FINITE:
             self.failed = item, index
         return self.failed is None
 
     def _end(self, end: End, done: int) -> None:
         self.whole = not end.cut
         if self.steps is not None and done >= self.steps:
-            self.ending = DONE
+            self.ending = RunStatus.DONE
         elif not end.steps:
-            self.ending = OUT_OF_DATA
+            self.ending = RunStatus.OUT_OF_DATA
 
-    def _measure(self, part: Part) -> list[Any]:
+    def _measure(self, part: Part) -> Values:
         """The means on a validation that is a stream."""
         assert self.held is not None
-        sums = jnp.zeros(len(self.plan.names) + 1, jnp.float32)
+        sums = chunk.nothing(self.plan)
         for item in fetched(self.held.read(last=1), self.held.stream.ahead, lambda item: item):
             if isinstance(item, Chunk):
                 sums = chunk.tally(self.plan, part.carry, sums, item.batches)
-        return list(sums[:-1] / sums[-1])
+        return as_validation(sums.means)
 
     def blame(self, carry: Carry) -> tuple[Fault | None, Carry]:
         """The step that was not finite, and the carry before it."""

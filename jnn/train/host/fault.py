@@ -11,7 +11,10 @@ from jax import lax
 from jnn.layers.combinators import stages
 from jnn.train.plan import Carry, Plan, with_setting
 from jnn.train.program import precision
-from jnn.train.program.epoch import Moving, keys, length, shuffled, start, step
+from jnn.train.program import step as steps
+from jnn.train.program.epoch import shuffled
+from jnn.train.program.order import keys, length
+from jnn.train.program.step import Moving, finite, step
 
 
 class Fault(NamedTuple):
@@ -28,7 +31,7 @@ def find(plan: Plan, carry: Carry, data: Any, setting: Any = None) -> tuple[Faul
     """
     n, size = length(data), plan.batch_size
     if plan.solves:  # It accepts no such point: it has begun at one.
-        return Fault(int(carry.steps) + 1, _place(plan, start(plan, carry), data)), carry
+        return Fault(int(carry.steps) + 1, _place(plan, steps.initial(plan, carry), data)), carry
     data, key = jax.jit(shuffled, static_argnums=0)(plan, carry, data)
 
     def batch(begin: int) -> Any:
@@ -56,10 +59,10 @@ def _replay(
     index: int,
     setting: Any = None,
 ) -> tuple[Fault | None, Carry]:
-    moving = start(plan, carry)
+    moving = steps.initial(plan, carry)
     for i, batch in enumerate(batches):
-        moved, finite = _one(plan, setting, moving, batch, jax.random.fold_in(key, index + i))
-        if not finite:
+        moved, ok = _step(plan, setting, moving, batch, jax.random.fold_in(key, index + i))
+        if not ok:
             before = carry._replace(
                 params=moving.params, state=moving.state, opt_state=moving.opt_state,
                 scaling=moving.scaling, steps=carry.steps + i,
@@ -70,14 +73,11 @@ def _replay(
 
 
 @functools.partial(jax.jit, static_argnames="plan")
-def _one(
+def _step(
     plan: Plan, setting: Any, moving: Moving, batch: Any, key: jax.Array
 ) -> tuple[Moving, jax.Array]:
     moved, values = step(with_setting(plan, setting), moving, batch, key)
-    finite = jnp.isfinite(values[0])
-    for p in jax.tree.leaves(moved.params):
-        finite &= jnp.isfinite(p).all()
-    return moved, finite
+    return moved, jnp.isfinite(values["loss"]) & finite(moved.params)
 
 
 def _place(plan: Plan, moving: Moving, batch: Any) -> str:

@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jnn import errors
 from jnn.files import whole
+from jnn.train.plan import Row
 
 UNITS = ("seconds", "evaluations")  # Columns that tell the effort.
 
@@ -68,13 +68,12 @@ class History(dict[str, np.ndarray]):
 
 
 def collect(
-    names: Sequence[str], rows: Sequence[Any], seconds: Sequence[float],
+    names: Sequence[str], rows: Sequence[Row], seconds: Sequence[float],
     before: Mapping[str, np.ndarray],
 ) -> History:  # fmt: skip
     """The history of rows, behind that of an earlier part of the run."""
-    table = np.array([np.asarray(row)[: len(names)] for row in rows], np.float32)
-    values: list[np.ndarray] = list(table.reshape(len(rows), len(names)).T)
-    columns = dict(zip([*names, "seconds"], [*values, np.array(seconds)], strict=True))
+    columns = {name: np.array([row.values[name] for row in rows], np.float32) for name in names}
+    columns["seconds"] = np.array(seconds)
     if before:
         columns = {name: np.concatenate([before[name], new]) for name, new in columns.items()}
     return History(columns)

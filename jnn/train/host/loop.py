@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+import jax
 import numpy as np
 
 from jnn import errors
@@ -17,8 +18,7 @@ from jnn.train.host.fault import Fault
 from jnn.train.host.history import History, collect
 from jnn.train.host.progress import Progress
 from jnn.train.layout import place
-from jnn.train.plan import CALLED, DONE, INTERRUPTED, NOT_FINITE, RUNNING, Carry, Plan
-from jnn.train.program.epoch import column
+from jnn.train.plan import Carry, Plan, Row, RunStatus
 
 
 class Report(NamedTuple):
@@ -41,15 +41,15 @@ class Epochs(Protocol):
       last: the number of epochs in all; None where it is not known.
       samples: of an epoch, as far as is known.
       whole: whether the carry is that of the end of a whole epoch, which can be saved.
-      ending: `RUNNING`, or why no more epochs come.
+      ending: `RunStatus.RUNNING`, or why no more epochs come.
     """
 
     last: int | None
     samples: int
     whole: bool
-    ending: int
+    ending: RunStatus
 
-    def run(self, loop: "Loop", number: int, interrupted: Callable[[], bool]) -> Any:
+    def run(self, loop: "Loop", number: int, interrupted: Callable[[], bool]) -> Row | None:
         """Runs an epoch on `loop.carry`; its row, or None where it did not come to its end."""
         ...
 
@@ -67,7 +67,7 @@ class Loop:
     ):  # fmt: skip
         self.plan, self.carry, self.names = plan, carry, names
         self.progress, self.callbacks = progress, callbacks
-        self.rows: list[Any] = []
+        self.rows: list[Row] = []
         self.seconds: list[float] = []
         self.before: dict[str, np.ndarray] = {}
         self.checkpoints = checkpoints
@@ -80,7 +80,7 @@ class Loop:
                 errors.fail("fit", "key", expected, carry.key, "Give it, or another folder.")
             self.carry, self.before = found
         self.stored = len(self.before.get("loss", ()))
-        self.status, self.note = int(self.carry.status), ""
+        self.status, self.note = RunStatus(int(self.carry.status)), ""
         self.first = int(self.carry.epoch)
 
     def go(self, epochs: Epochs) -> None:
@@ -90,7 +90,7 @@ class Loop:
         self.began = time.perf_counter()
         numbers = itertools.count(first) if last is None else range(first, last)
         with interruptible() as interrupted:
-            for number in numbers if self.status == RUNNING else ():
+            for number in numbers if self.status == RunStatus.RUNNING else ():
                 row = epochs.run(self, number, interrupted)
                 if row is None:
                     break
@@ -98,47 +98,50 @@ class Loop:
                 due = epochs.whole and self._due(number + 1)
                 # What the device has not finished is read an epoch later, unless someone asks.
                 ready = len(self.rows) - (0 if self.callbacks or due else 1)
-                while done - first < ready and self.status == RUNNING:
+                while done - first < ready and self.status == RunStatus.RUNNING:
                     self._look(done - first)
                     done += 1
                 if due:
                     self._store()
-                if self.status != RUNNING or interrupted() or epochs.ending != RUNNING:
+                if (
+                    self.status != RunStatus.RUNNING
+                    or interrupted()
+                    or epochs.ending != RunStatus.RUNNING
+                ):
                     break
-            while done - first < len(self.rows) and self.status == RUNNING:
+            while done - first < len(self.rows) and self.status == RunStatus.RUNNING:
                 self._look(done - first)
                 done += 1
-            if self.status == RUNNING:
-                over = DONE if done == last else INTERRUPTED
-                self.status = over if epochs.ending == RUNNING else epochs.ending
+            if self.status == RunStatus.RUNNING:
+                over = RunStatus.DONE if done == last else RunStatus.INTERRUPTED
+                self.status = over if epochs.ending == RunStatus.RUNNING else epochs.ending
         # What was dispatched after the end has changed nothing.
         whole = epochs.whole or done - first < len(self.rows)
         del self.rows[done - first :]
         if whole:
             self._store()
-        if self.status == NOT_FINITE and self.plan.not_finite == "stop":
+        if self.status == RunStatus.NOT_FINITE and self.plan.not_finite == "stop":
             found, self.carry = epochs.blame(self.carry)
             if found:
                 self.note = f" It was step {found.step}, in {found.place}."
         if self.rows:
-            self.progress.end(done, self.names, self.rows[-1])
+            self.progress.end(done, named(self.names, self.rows[-1]))
 
     def _look(self, i: int) -> None:
         """Reads the row of an epoch, which waits for it to end."""
-        row = self.rows[i] = np.asarray(self.rows[i])
+        row = self.rows[i] = read(self.rows[i])
         now = time.perf_counter()
         self.seconds.append(now - self.began)
         self.began = now
-        self.status = int(row[-1])
+        self.status = RunStatus(int(row.status))
         number = int(self.carry.epoch) if self.callbacks else 0
         if self.progress.due():
-            self.progress.show(self.progress.first + i + 1, self.names, row)
+            self.progress.show(self.progress.first + i + 1, named(self.names, row))
         for callback in self.callbacks:
-            values = dict(zip(self.names, row.tolist(), strict=False))
-            carry = self.carry
+            values, carry = named(self.names, row), self.carry
             report = Report(number, int(carry.steps), values, carry.params, carry.state)
-            if callback(report) is True and self.status == RUNNING:
-                self.status = CALLED
+            if callback(report) is True and self.status == RunStatus.RUNNING:
+                self.status = RunStatus.CALLED
 
     def _due(self, number: int) -> bool:
         return self.checkpoints is not None and number % self.checkpoints.every == 0
@@ -146,13 +149,13 @@ class Loop:
     def _store(self) -> None:
         """Saves what was reached, unless it was saved before or is not finite."""
         number = len(self.rows) + len(self.before.get("loss", ()))
-        if self.checkpoints is None or self.status == NOT_FINITE or number == self.stored:
+        if self.checkpoints is None or self.status == RunStatus.NOT_FINITE or number == self.stored:
             return
         rule = next(iter(self.plan.patient), None)
-        validated = "validation_loss" in self.names
-        watched = self.names[column(self.plan, rule and rule.on, validated)]
         history = self.history()
-        values = history[watched] * (-1 if rule and rule.larger else 1)
+        values = history[self.plan.watched(rule, "validation_loss" in self.names)] * (
+            -1 if rule and rule.larger else 1
+        )
         best = bool(np.isfinite(values[-1]) and values[-1] <= np.nanmin(values))
         self.checkpoints.store(self.carry, history, best)
         self.stored = number
@@ -160,6 +163,16 @@ class Loop:
     def history(self) -> History:
         """The history up to now."""
         return collect(self.names, self.rows, self.seconds, self.before)
+
+
+def read(row: Row) -> Row:
+    """A row on the host, which waits for the epoch to end."""
+    return jax.tree.map(np.asarray, row)
+
+
+def named(names: Sequence[str], row: Row) -> dict[str, float]:
+    """A row's values in the order of the history's columns, as numbers."""
+    return {name: float(row.values[name]) for name in names}
 
 
 @contextlib.contextmanager

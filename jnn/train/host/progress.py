@@ -5,7 +5,7 @@ What is shown is throttled by the clock, so that it costs nothing where epochs a
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import numpy as np
@@ -31,8 +31,8 @@ class Progress:
         """Whether it is time to show something."""
         return False
 
-    def show(self, epoch: int, names: Sequence[str], row: Any, seen: int = 0) -> None:
-        """After an epoch, and `seen` samples of the next."""
+    def show(self, epoch: int, values: Mapping[str, Any], seen: int = 0) -> None:
+        """After an epoch with these values, and `seen` samples of the next."""
 
     def of(self, epoch: int) -> str:
         """The epoch, of how many."""
@@ -40,7 +40,7 @@ class Progress:
             return f"epoch {epoch}"
         return f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}"
 
-    def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
+    def end(self, epoch: int, values: Mapping[str, Any]) -> None:
         """After the last epoch that was run."""
 
 
@@ -54,13 +54,13 @@ class Lines(Progress):
         """Whether it is time to show something."""
         return time.perf_counter() - self.shown >= self.every
 
-    def show(self, epoch: int, names: Sequence[str], row: Any, seen: int = 0) -> None:
+    def show(self, epoch: int, values: Mapping[str, Any], seen: int = 0) -> None:
         """Writes a line."""
         self.shown, self.last = time.perf_counter(), epoch if seen == 0 else self.last
         samples = (epoch - self.first) * self.samples + seen
         rate = samples / max(self.shown - self.started, 1e-9)
-        values = "  ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=False))
-        line = f"{self.of(epoch)}  {values}  {rate:,.0f} samples/s"
+        told = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        line = f"{self.of(epoch)}  {told}  {rate:,.0f} samples/s"
         if self.epochs is not None and self.samples:
             rest = (self.epochs - self.first) * self.samples - samples
             line += f"  {clock(rest / max(rate, 1e-9))} left"
@@ -70,10 +70,10 @@ class Lines(Progress):
         """Puts the line out."""
         print(line, file=self.stream or sys.stderr, flush=True)
 
-    def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
+    def end(self, epoch: int, values: Mapping[str, Any]) -> None:
         """Writes the last line, unless it stands there."""
         if epoch > self.last:
-            self.show(epoch, names, row)
+            self.show(epoch, values)
 
 
 class Overwritten(Lines):
@@ -88,9 +88,9 @@ class Overwritten(Lines):
         print(f"\r{line:<{self.width}}", end="", file=self.stream or sys.stderr, flush=True)
         self.width = len(line)
 
-    def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
+    def end(self, epoch: int, values: Mapping[str, Any]) -> None:
         """Leaves the last line standing."""
-        super().end(epoch, names, row)
+        super().end(epoch, values)
         if self.width:
             print(file=self.stream or sys.stderr, flush=True)
 
@@ -102,7 +102,7 @@ class Bar(Lines):
         super().__init__(stream, every)
         self.bar = None
 
-    def show(self, epoch: int, names: Sequence[str], row: Any, seen: int = 0) -> None:
+    def show(self, epoch: int, values: Mapping[str, Any], seen: int = 0) -> None:
         """Moves the bar."""
         if self.bar is None:
             from tqdm import tqdm
@@ -111,19 +111,19 @@ class Bar(Lines):
                             file=self.stream or sys.stderr, mininterval=0)  # fmt: skip
             self.bar.start_t -= time.perf_counter() - self.started  # It began with the run.
         self.bar.total = (self.epochs or 0) * self.samples or None
-        values = {n: f"{v:.4g}" for n, v in zip(names, row, strict=False)}
+        told = {name: f"{value:.4g}" for name, value in values.items()}
         self.bar.set_description(self.of(epoch), refresh=False)
-        self.bar.set_postfix(values, refresh=False)
+        self.bar.set_postfix(told, refresh=False)
         self.bar.update(epoch * self.samples + seen - self.bar.n)
         self.shown = time.perf_counter()
 
-    def end(self, epoch: int, names: Sequence[str], row: Any) -> None:
+    def end(self, epoch: int, values: Mapping[str, Any]) -> None:
         """Leaves the bar as it ended."""
         if self.bar is not None:
-            self.show(epoch, names, row)
+            self.show(epoch, values)
             self.bar.close()
         elif epoch > self.first:
-            super().show(epoch, names, row)  # A bar would take longer than the run.
+            super().show(epoch, values)  # A bar would take longer than the run.
 
 
 def progress_of(kind: Any) -> Progress:

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jnn import errors
 from jnn.train.arguments import pair
 from jnn.train.layout import scatter
-from jnn.train.program.epoch import keys, length, order
+from jnn.train.program.order import keys, length, order
 
 Batches = Generator[Any, None, None]
 CHUNK = 2**26  # Bytes of a chunk, unless that is more batches than

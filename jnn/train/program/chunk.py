@@ -8,37 +8,55 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.train.layout import spread
-from jnn.train.plan import NOT_FINITE, RUNNING, Carry, Plan
-from jnn.train.program.epoch import Moving, assess, conclude, evaluate, guarded, keys, start, step
+from jnn.train.plan import Carry, Plan, Row, RunStatus
+from jnn.train.program import step as steps
+from jnn.train.program.epoch import conclude
+from jnn.train.program.evaluate import assess, evaluate
+from jnn.train.program.order import keys, length
+from jnn.train.program.step import Moving, Values, finite, step
+
+
+class Sums(NamedTuple):
+    """The loss and the metrics, summed over so many samples."""
+
+    values: Values
+    count: jax.Array
+
+    @property
+    def means(self) -> Values:
+        """The means over these samples."""
+        return {name: value / self.count for name, value in self.values.items()}
 
 
 class Part(NamedTuple):
-    """An epoch that is under way: what has moved, and the sums over the samples so far.
+    """An epoch that is under way.
 
     Attributes:
       carry: its `epoch` is still that of the beginning, its `steps` are up to date.
       running: as in `Moving`.
       index: how many steps of this epoch were made.
-      sums: of the loss and the metrics.
-      count: how many samples they are of.
+      sums: over the samples so far.
     """
 
     carry: Carry
     running: Any
     index: jax.Array
-    sums: jax.Array
-    count: jax.Array
+    sums: Sums
 
 
-def opened(plan: Plan, carry: Carry) -> Part:
+def initial(plan: Plan, carry: Carry) -> Part:
     """An epoch that begins."""
-    zero = jnp.zeros(len(plan.names), jnp.float32)
-    return Part(carry, start(plan, carry).running, jnp.int32(0), zero, jnp.float32(0))
+    return Part(carry, steps.initial(plan, carry).running, jnp.int32(0), nothing(plan))
+
+
+def nothing(plan: Plan) -> Sums:
+    """Sums over no samples."""
+    return Sums({name: jnp.zeros((), jnp.float32) for name in plan.names}, jnp.float32(0))
 
 
 @functools.partial(jax.jit, static_argnames="plan", donate_argnames="part")
-def advance(plan: Plan, part: Part, batches: Any) -> tuple[Part, jax.Array]:
-    """Steps on stacked batches; the status and the means so far, which outlive the part.
+def advance(plan: Plan, part: Part, batches: Any) -> tuple[Part, Row]:
+    """Steps on stacked batches; the row so far, which outlives the part.
 
     Where a number is not finite and that ends the run, the chunk is undone. So is, in effect, all
     that was dispatched behind it.
@@ -56,59 +74,64 @@ def advance(plan: Plan, part: Part, batches: Any) -> tuple[Part, jax.Array]:
             batch = spread(plan.mesh, batch, size)
             moved, values = step(plan, moving, batch, jax.random.fold_in(key, part.index + i))
             weight = batch[2].sum() if len(batch) > 2 else jnp.float32(size)
-            return moved, (jnp.stack([v.astype(jnp.float32) for v in values]), weight)
+            return moved, (_single(values), weight)
 
-        count = len(jax.tree.leaves(batches)[0])
+        count = length(batches)
         moved, (values, weights) = lax.scan(body, moving, (jnp.arange(count), batches))
         made = jnp.ones(count, bool)
-        if guarded(plan) or moved.running != ():
-            made = jnp.isfinite(values[:, 0])
-        sums = jnp.where(made[:, None], values * weights[:, None], 0).sum(0)
+        if plan.guarded or moved.running != ():
+            made = jnp.isfinite(values["loss"])
+        sums = Sums(
+            {
+                name: part.sums.values[name] + jnp.where(made, value * weights, 0).sum()
+                for name, value in values.items()
+            },
+            part.sums.count + jnp.where(made, weights, 0).sum(),
+        )
         reached = carry._replace(
             params=moved.params, state=moved.state, opt_state=moved.opt_state,
             scaling=moved.scaling, skipped=moved.skipped, steps=carry.steps + count,
         )  # fmt: skip
-        new = Part(reached, moved.running, part.index + count, part.sums + sums,
-                   part.count + jnp.where(made, weights, 0).sum())  # fmt: skip
+        new = Part(reached, moved.running, part.index + count, sums)
         if plan.not_finite != "stop":
             return new
-        finite = jnp.isfinite(sums[0])
-        for p in jax.tree.leaves(moved.params):
-            finite &= jnp.isfinite(p).all()
-        kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, part)
-        status = jnp.where(finite, carry.status, NOT_FINITE)
+        ok = jnp.isfinite(sums.values["loss"]) & finite(moved.params)
+        kept = jax.tree.map(lambda a, b: jnp.where(ok, a, b), new, part)
+        status = jnp.where(ok, carry.status, RunStatus.NOT_FINITE)
         return kept._replace(carry=kept.carry._replace(status=status))
 
-    part = lax.cond(carry.status == RUNNING, run, lambda part: part, part)
-    told = jnp.append(part.sums / part.count, part.carry.status.astype(jnp.float32))
-    return part, told
+    part = lax.cond(carry.status == RunStatus.RUNNING, run, lambda part: part, part)
+    return part, Row(part.sums.means, part.carry.status)
 
 
 @functools.partial(jax.jit, static_argnames="plan", donate_argnames="carry")
 def close(
-    plan: Plan, carry: Carry, running: Any, means: jax.Array, validation: Any, measured: Any
-) -> tuple[Carry, jax.Array]:
-    """The end of an epoch: its row, and the carry after it, as `epoch.one` gives them.
+    plan: Plan, carry: Carry, running: Any, means: Values, validation: Any
+) -> tuple[Carry, Row]:
+    """The end of an epoch: its row, and the carry after it, as `run_epoch` gives them.
 
-    `measured` are the means on a validation that is a stream itself.
+    `means` are those of training, and of a validation that is a stream itself.
     """
     moving = Moving(carry.params, carry.state, carry.opt_state, carry.scaling, running,
                     carry.skipped)  # fmt: skip
-    row = list(means)
-    row[0] = jnp.where(carry.status == NOT_FINITE, jnp.nan, row[0])
+    lost = carry.status == RunStatus.NOT_FINITE
+    values = {**means, "loss": jnp.where(lost, jnp.nan, means["loss"])}
     if validation is not None:
-        row += evaluate(plan, carry.params, carry.state, validation)
-    return conclude(plan, carry, moving, [*row, *(() if measured is None else measured)], 0)
+        values |= evaluate(plan, carry.params, carry.state, validation)
+    return conclude(plan, carry, moving, values, 0)
 
 
 @functools.partial(jax.jit, static_argnames="plan")
-def tally(plan: Plan, carry: Carry, sums: jax.Array, batches: Any) -> jax.Array:
-    """Sums over samples of the loss and the metrics, and the number of samples, with a chunk's."""
+def tally(plan: Plan, carry: Carry, sums: Sums, batches: Any) -> Sums:
+    """The sums with those of a chunk of validation data."""
     size = jax.tree.leaves(batches)[0].shape[1]
 
-    def measure(batch: Any) -> jax.Array:
-        values = assess(plan, carry.params, carry.state, batch)
-        values = [size * v.astype(jnp.float32) for v in values]
-        return jnp.stack([*values, jnp.float32(size)])
+    def measure(batch: Any) -> Sums:
+        values = _single(assess(plan, carry.params, carry.state, batch))
+        return Sums({name: size * v for name, v in values.items()}, jnp.float32(size))
 
-    return sums + lax.map(measure, batches).sum(0)
+    return jax.tree.map(lambda a, b: a + b.sum(), sums, lax.map(measure, batches))
+
+
+def _single(values: Values) -> Values:
+    return {name: value.astype(jnp.float32) for name, value in values.items()}

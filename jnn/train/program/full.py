@@ -20,22 +20,23 @@ from jnn.solve.problem import Objective
 from jnn.solve.result import SolverStatus, Tolerance
 from jnn.solve.robust import cost
 from jnn.train.layout import spread
-from jnn.train.plan import CONVERGED, NOT_FINITE, RUNNING, STALLED, Plan
+from jnn.train.plan import Plan, RunStatus
+from jnn.train.program.step import Values
 
-STATUS = {
-    SolverStatus.RUNNING: RUNNING,
-    SolverStatus.SMALL_GRADIENT: CONVERGED,
-    SolverStatus.SMALL_CHANGE: CONVERGED,
-    SolverStatus.SMALL_STEP: CONVERGED,
-    SolverStatus.STALLED: STALLED,
-    SolverStatus.NOT_FINITE: NOT_FINITE,
-    SolverStatus.UNBOUNDED: NOT_FINITE,
+ENDS = {
+    SolverStatus.RUNNING: RunStatus.RUNNING,
+    SolverStatus.SMALL_GRADIENT: RunStatus.CONVERGED,
+    SolverStatus.SMALL_CHANGE: RunStatus.CONVERGED,
+    SolverStatus.SMALL_STEP: RunStatus.CONVERGED,
+    SolverStatus.STALLED: RunStatus.STALLED,
+    SolverStatus.NOT_FINITE: RunStatus.NOT_FINITE,
+    SolverStatus.UNBOUNDED: RunStatus.NOT_FINITE,
 }
 
 SQUARES = {squared_error: 2.0, half_squared_error: 1.0}  # The loss in halves of squares.
 
 
-def opened(plan: Plan, params: Any, state: Any, key: jax.Array, data: Any) -> State:
+def initial(plan: Plan, params: Any, state: Any, key: jax.Array, data: Any) -> State:
     """The solver's state before the first step, which has cost one evaluation."""
     x, unravel = tree.ravel("fit", params)
     return plan.optimizer.init(_objective(plan, unravel, state, key, data), x)
@@ -43,20 +44,20 @@ def opened(plan: Plan, params: Any, state: Any, key: jax.Array, data: Any) -> St
 
 def step(
     plan: Plan, at: State, params: Any, state: Any, key: jax.Array, data: Any
-) -> tuple[State, Any, Any, list[jax.Array], jax.Array]:
+) -> tuple[State, Any, Any, Values, jax.Array]:
     """One step: the solver's state, parameters, layers' state, means at the new point, status."""
     _, unravel = tree.ravel("fit", params)
     new = plan.optimizer.step(_objective(plan, unravel, state, key, data), at)
     status = verdict(at, new, Tolerance(0.0), (False, False))
     new = new._replace(status=status)
     state, means = new.aux
-    return new, unravel(new.x), state, list(means), status_of(status)
+    return new, unravel(new.x), state, means, status_of(status)
 
 
 def status_of(status: jax.Array) -> jax.Array:
     """A solver's status as one of a run."""
-    found = jnp.int32(RUNNING)
-    for theirs, ours in STATUS.items():
+    found = jnp.int32(RunStatus.RUNNING)
+    for theirs, ours in ENDS.items():
         found = jnp.where(status == theirs, ours, found)
     return found
 
@@ -65,7 +66,7 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
     n, size = len(jax.tree.leaves(data)[0]), plan.batch_size
     full, rest = divmod(n, size)
 
-    def piece(params: Any, state: Any, batch: Any, i: Any) -> tuple[Any, tuple[jax.Array, ...]]:
+    def piece(params: Any, state: Any, batch: Any, i: Any) -> tuple[Any, Values]:
         x, t = spread(plan.mesh, batch, len(jax.tree.leaves(batch)[0]))
         inner = jax.random.fold_in(key, i)
         y, state = plan.net.apply(params, state, x, key=inner, train=True)
@@ -74,7 +75,7 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
     def mean(params: Any) -> tuple[jax.Array, Any]:
         if full == 1 and not rest:
             new, values = piece(params, state, data, 0)
-            return values[0], (new, values)
+            return values["loss"], (new, values)
         # What a piece saves for its gradient is computed again, so that one is held at a time.
         again = jax.checkpoint(piece)
 
@@ -83,12 +84,12 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
 
         batches = jax.tree.map(lambda a: a[: full * size].reshape(full, size, *a.shape[1:]), data)
         new, values = lax.scan(body, state, (batches, jnp.arange(full)))
-        sums = [size * v.sum() for v in values]
+        sums = {name: size * v.sum() for name, v in values.items()}
         if rest:
             new, values = again(params, new, jax.tree.map(lambda a: a[full * size :], data), full)
-            sums = [s + rest * v for s, v in zip(sums, values, strict=True)]
-        means = tuple(s / n for s in sums)
-        return means[0], (new, means)
+            sums = {name: s + rest * values[name] for name, s in sums.items()}
+        means = {name: s / n for name, s in sums.items()}
+        return means["loss"], (new, means)
 
     return make_objective(mean, unravel, (), True, None)._replace(
         **_least_squares(plan, unravel, state, key, data)

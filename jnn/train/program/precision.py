@@ -46,7 +46,7 @@ def mixed(dtype: str = "bfloat16", *, scale: float = 2.0**15, every: int = 2000)
     return Precision(dtype, float(scale), every)
 
 
-def begin(precision: Precision | None) -> Scaling | tuple[()]:
+def initial(precision: Precision | None) -> Scaling | tuple[()]:
     """The scale before the first step; nothing where none is needed."""
     if precision is None or precision.dtype != "float16":
         return ()

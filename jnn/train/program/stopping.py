@@ -87,7 +87,7 @@ def still(delta: float) -> Still:
     return Still(float(delta))
 
 
-def watch(rule: Patience, params: Any, state: Any) -> Watched:
+def initial(rule: Patience, params: Any, state: Any) -> Watched:
     """Before the first epoch: any value is better."""
     copied = jax.tree.map(jnp.copy, (params, state)) if rule.restore else ((), ())
     worst = jnp.float32(-jnp.inf if rule.larger else jnp.inf)

@@ -7,7 +7,7 @@ import pytest
 
 import jnn
 from jnn.train import Checkpoints, mixed, patience
-from tests.train import kill
+from tests.store import kill
 from tests.train.test_fit import ADAM, HELD, LOSS, NET, X, Y, equal, run
 
 

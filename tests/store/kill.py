@@ -1,4 +1,4 @@
-"""Kills a run at random moments, again and again: `python -m tests.train.kill --times 100`.
+"""Kills a run at random moments, again and again: `python -m tests.store.kill --times 100`.
 
 The run resumes each time from what the one before left. In the end the parameters must be those of
 a run that nobody killed, and at no moment may the folder hold a checkpoint that cannot be read.
@@ -35,7 +35,7 @@ def kill(times: int, epochs: int, seed: int = 0) -> tuple[int, int]:
     folder = tempfile.mkdtemp()
     reached, grew = 0, 0
     for _ in range(times):
-        command = [sys.executable, "-m", "tests.train.kill", "--child", folder, str(epochs)]
+        command = [sys.executable, "-m", "tests.store.kill", "--child", folder, str(epochs)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             child.stdout.readline()
