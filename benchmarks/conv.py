@@ -150,7 +150,7 @@ def measure(shape: Shape, name: str, seconds: float, clock: Clock) -> Row:
         programs[candidate] = program(_with(function, dict(call.settings)), *args)
     agree(f"{name} of {shape}", programs)
     times = race(programs, budget=seconds, clock=clock)
-    return Row(shape, name, programs, times, product.default(call, jax.default_backend()))
+    return Row(shape, name, programs, times, product.default(call))
 
 
 def _with(function: Any, settings: dict[str, Any]) -> Any:

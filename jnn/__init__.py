@@ -110,5 +110,6 @@ from jnn.tuning.choices import Choices as Choices
 from jnn.tuning.tune import tune as tune
 from jnn.verify.compare.compare import compare as compare
 from jnn.verify.compare.residuals import residuals as residuals
+from jnn.xla.platform import platform as platform
 
 __version__ = "0.1.0"

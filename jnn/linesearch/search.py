@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jnn import errors
 from jnn.status import Status
@@ -108,19 +107,6 @@ def origin_sample(function: str, origin: Any, start: Any) -> tuple[Sample, jax.A
         )  # fmt: skip
     value, slope, start = scalar(origin[0], origin[1], start)
     return spread((value, slope, *origin[2:]), jnp.zeros_like(start)), start
-
-
-def at_once(f: Callable[[Any], Any], state: Any) -> Any:
-    """`f(state)`, a new state of numbers; on a CPU in one kernel.
-
-    There XLA makes a kernel of each fused operation, compiles each by itself and calls them one
-    after the other, which costs more than what a few numbers do. But a loop that touches few bytes
-    is one kernel: so this is a loop of one turn, which only the barrier hides from XLA.
-    """
-    if jax.default_backend() != "cpu":
-        return f(state)
-    once = lax.optimization_barrier(jnp.bool_(True))
-    return lax.while_loop(lambda c: c[0], lambda c: (jnp.bool_(False), f(c[1])), (once, state))[1]
 
 
 def choose(condition: jax.Array, one: Any, other: Any) -> Any:

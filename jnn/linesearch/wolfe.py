@@ -15,6 +15,7 @@ from jax import lax
 from jnn import errors
 from jnn.linesearch import search as s
 from jnn.linesearch.search import Phi, Sample, Search, SearchStatus
+from jnn.xla.once import at_once
 
 MARGIN = 0.66  # The interval must shrink to this part in two turns, or it is bisected.
 NEAREST = 1e-3  # The least part of the interval by which a trial leaves the best point.
@@ -122,7 +123,7 @@ def wolfe(
     def turn(state: tuple[Bracket, Sample]) -> tuple[Bracket, Sample]:
         known, kept = state
         now = s.sample(phi, known.trial)
-        known = s.at_once(partial(judge, now.value, now.slope), known)
+        known = at_once(partial(judge, now.value, now.slope), known)
         return known, s.choose(known.better, now, kept)
 
     def unfinished(state: tuple[Bracket, Sample]) -> jax.Array:

@@ -53,7 +53,7 @@ def tried(
     times = race(fast, budget=budget, clock=clock)
     seconds |= {name: times.seconds(name) for name in fast}
     chosen = min(fast, key=times.seconds)
-    default = product.default(call, jax.default_backend())
+    default = product.default(call)
     if default in fast and times.ratio(chosen, default) > PAYS:
         chosen = default
     rows = tuple(trial._replace(seconds=seconds.get(name)) for name, trial in trials.items())

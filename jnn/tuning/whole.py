@@ -31,7 +31,7 @@ def settled(
     clock: Clock,
 ) -> tuple[Choice, ...]:
     """The rows, those at their default again that the whole function does not gain from."""
-    defaults = [products[c.product].default(c, jax.default_backend()) for c in calls]
+    defaults = [products[c.product].default(c) for c in calls]
     changed = [i for i, row in enumerate(rows) if row.name != defaults[i]]
     if not changed:
         return tuple(rows)

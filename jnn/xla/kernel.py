@@ -17,6 +17,7 @@ from jax import core, lax
 from jax.custom_batching import custom_vmap
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from jnn.xla.platform import is_for
 from jnn.xla.programs import equations
 from jnn.xla.rows import row_by_row
 
@@ -65,7 +66,7 @@ def wanted() -> bool:
     """Whether programs run on a CPU, and on one device: parts of an array are no kernel."""
     setting = os.environ.get("JNN_ONE_KERNEL")
     compiled = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
-    if setting == "0" or not compiled or jax.default_backend() != "cpu":
+    if setting == "0" or not compiled or not is_for("cpu"):
         return False
     return setting == "1" or jax.device_count() == 1
 

@@ -22,8 +22,8 @@ class Toy(NamedTuple):
 def toy() -> Iterator[Toy]:
     """`power(x) = scale x^2`, its value and slope computed by products; `ran` tells by which."""
     ran: list[str] = []
-    value = Product("toy.value", lambda call, backend: "plain")
-    slope = Product("toy.slope", lambda call, backend: "plain")
+    value = Product("toy.value", lambda call: "plain")
+    slope = Product("toy.slope", lambda call: "plain")
 
     @value.implementation("plain")
     def value_plain(x, *, scale):

@@ -42,17 +42,17 @@ def test_it_compiles_for_a_gpu_as_far_as_a_machine_without_one_can_tell(dtype):
     assert "triton" in traced.lower(lowering_platforms=("cuda",)).as_text()
 
 
-def test_a_candidate_on_gpus_alone(monkeypatch):
+def test_a_candidate_on_gpus_alone():
     def call(x=(8, 16, 16, 16), w=(3, 3, 16, 32), **settings):
         shapes = (jnp.zeros(s) for s in (x, w))
         return value.call(*shapes, **(PLAIN | settings))
 
     assert "pallas" in value.implementations
     assert not suits_gpu(call())
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert suits_gpu(call())
-    assert not suits_gpu(call(x=(8, 16, 16, 3), w=(3, 3, 3, 32)))
-    assert not suits_gpu(call(stride=(2, 2)))
-    assert not suits_gpu(call(groups=2))
-    line = {"stride": (1,), "dilation": (1,), "padding": ((0, 0),)}
-    assert not suits_gpu(call(x=(8, 16, 16), w=(3, 16, 32), **line))
+    with jnn.platform("gpu"):
+        assert suits_gpu(call())
+        assert not suits_gpu(call(x=(8, 16, 16, 3), w=(3, 3, 3, 32)))
+        assert not suits_gpu(call(stride=(2, 2)))
+        assert not suits_gpu(call(groups=2))
+        line = {"stride": (1,), "dilation": (1,), "padding": ((0, 0),)}
+        assert not suits_gpu(call(x=(8, 16, 16), w=(3, 16, 32), **line))

@@ -64,7 +64,7 @@ def test_what_fails_is_named(toy, race):
 
 
 def test_a_real_race_finds_the_faster():
-    product = Product("toy.slow", lambda call, backend: "slow")
+    product = Product("toy.slow", lambda call: "slow")
     try:
 
         @product.implementation("slow")
@@ -104,7 +104,7 @@ def test_a_product_may_draw_its_own_arguments(race):
     def draw(random, call):
         return np.arange(5.0, dtype=np.float32), np.int32(4)
 
-    product = Product("toy.index", lambda call, backend: "take", draw)
+    product = Product("toy.index", lambda call: "take", draw)
     product.implementation("take")(lambda x, i: x[i])
     product.implementation("found")(lambda x, i: jnp.where(i == 4, x[4], jnp.nan))
     try:

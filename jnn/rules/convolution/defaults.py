@@ -7,13 +7,13 @@ from jnn.rules.core.product import Call
 SMALL = 2**22  # Multiplications below which nothing is gained.
 
 
-def default(call: Call, backend: str) -> str:
+def default(call: Call) -> str:
     """Off the CPU, XLA's own convolution; on it, what `benchmarks.conv` measured best.
 
     The table is benchmarks/results/conv.md, of a machine with two cores; lines and volumes stand in
     cnn.md beside it. `jnn.tune` measures anew.
     """
-    if backend != "cpu":
+    if call.platform != "cpu":
         return "lax"
     groups, stride = call.setting("groups"), call.setting("stride")
     window, inputs, outputs = _filter(call)

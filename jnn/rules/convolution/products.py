@@ -20,6 +20,7 @@ from jnn.arithmetic import widen
 from jnn.rules.convolution.defaults import default
 from jnn.rules.convolution.spatial import Pairs, Sizes, reach
 from jnn.rules.core.product import Product
+from jnn.xla.platform import is_for
 
 value = Product("conv.value", default)
 input_delta = Product("conv.input", default)
@@ -91,7 +92,7 @@ def correlate(a: jax.Array, b: jax.Array, layout: Any, **settings: Any) -> jax.A
     GPU and TPU sum so by themselves; on a CPU the operands are widened.
     """
     dtype = a.dtype
-    if jax.default_backend() == "cpu":
+    if is_for("cpu"):
         a, b = widen(a), widen(b)
     numbers = lax.ConvDimensionNumbers(*layout)
     return lax.conv_general_dilated(a, b, dimension_numbers=numbers, **settings).astype(dtype)

@@ -29,6 +29,7 @@ from jnn.rules.core.rule import Example, rule
 from jnn.rules.pointwise.activation import relu
 from jnn.rules.pooling.max import largest, max_pool, max_pool_tangent, returned
 from jnn.rules.pooling.windows import Windows, windows
+from jnn.xla.platform import for_each, is_for
 
 
 @rule
@@ -92,7 +93,10 @@ def rectified_conv_forward(x, w, b, *, pool, fit, **window):
         y, winner = largest(z, **_of(seen, x).settings)
         return relu.parts.definition(y), winner  # Rising, it may as well come last.
 
-    y, winner = over_chunks(of_samples, (x,), _at_a_time(seen, x))
+    def whole(x):
+        return over_chunks(of_samples, (x,), _at_a_time(seen, x))
+
+    y, winner = for_each(whole, x)
     return y, (x, w, y, winner)
 
 
@@ -101,7 +105,6 @@ def rectified_conv_backward(saved, delta, *, pool, fit, **window):
     x, w, *rest = saved
     seen = _windows(x, w, pool, window)
     rest = (*(a for a in rest if a is not None), delta)
-    chunk = _at_a_time(seen, x)
 
     def behind(y, *others):
         delta = _live(y, others[-1])
@@ -115,8 +118,9 @@ def rectified_conv_backward(saved, delta, *, pool, fit, **window):
         return dw, sum_of_bias(_live(rest[0], rest[-1]))  # H-81, by what the windows hand back
 
     # Two loops, so that a first layer, whose dx nobody asks for, computes none.
-    dx = over_chunks(to_input, rest, chunk)  # H-72
-    return dx, *sum_over_chunks(to_parameters, (x, *rest), chunk)
+    dx = for_each(lambda *a: over_chunks(to_input, a, _at_a_time(seen, x)), *rest)  # H-72
+    return dx, *for_each(lambda *a: sum_over_chunks(to_parameters, a, _at_a_time(seen, x)),
+                         x, *rest)  # fmt: skip
 
 
 @rectified_conv.tangent
@@ -154,7 +158,7 @@ def _pools(seen: Windows) -> bool:
 
 def _at_a_time(seen: Windows, x: jax.Array) -> int:
     """Samples, all of them off the CPU, where a loop of small programs is slow."""
-    if jax.default_backend() != "cpu":
+    if not is_for("cpu"):
         return max(1, len(x))
     return samples(x, math.prod(seen.shape[1:]))
 

@@ -15,6 +15,7 @@ import numpy as np
 from jnn import errors
 from jnn.errors import RuleError
 from jnn.rules.core.product import choices
+from jnn.xla.platform import held_for, platforms
 
 Settings = dict[str, Any]
 
@@ -52,13 +53,14 @@ def by_backward(rule: Any, settings: Settings) -> Callable[..., Any]:
     def value_and_saved(*args: Any) -> Any:
         args = as_arrays(args)
         y, saved = _pair(rule, forward(*args, **settings))
-        return y, (saved, _Types(jax.tree.map(jax.typeof, args)), _Held(choices.value))
+        return y, (saved, _Types(jax.tree.map(jax.typeof, args)), _Held(choices.value, platforms()))
 
     def cotangents(residuals: Any, delta: Any) -> Any:
         saved, types, held = residuals
 
         def pull(saved: Any, delta: Any) -> Any:
-            with choices(held.choices):  # Wherever it is pulled, what held at the call holds.
+            # Wherever it is pulled, what held at the call holds.
+            with choices(held.choices), held_for(held.platforms):
                 return _fit(rule, backward(saved, delta, **settings), types.tree)
 
         return _as_sharded(pull, types.tree)(saved, as_arrays(delta))
@@ -167,9 +169,10 @@ class _Types:
 
 @jax.tree_util.register_static
 class _Held(NamedTuple):
-    """The choices of implementations that held where a rule was called."""
+    """What held where a rule was called: choices of implementations, platforms."""
 
     choices: Any
+    platforms: tuple[str, ...]
 
 
 def _apply(tangent: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:

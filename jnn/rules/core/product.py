@@ -7,22 +7,25 @@ input and that of its filter.
 """
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from jnn import errors
+from jnn.xla.platform import for_each, platforms
 
 Function = Callable[..., Any]
 
 
 class Call(NamedTuple):
-    """What a choice may depend on: the product, its arrays' types, its settings; hashable."""
+    """What a choice may depend on: hashable."""
 
     product: str
     arrays: tuple[tuple[tuple[int, ...], str], ...]  # Shape and dtype of each.
     settings: tuple[tuple[str, Hashable], ...]
+    platform: str = "cpu"  # What the program is for, one.
 
     def shape(self, i: int) -> tuple[int, ...]:
         """The shape of the i-th array."""
@@ -63,7 +66,7 @@ class Product:
 
     Args:
       name: e.g. "conv.filter", unique in `products`.
-      default: `(call, backend) -> name`, what runs where nothing else is chosen.
+      default: `call -> name`, what runs where nothing else is chosen.
       draw: `(random, call) -> arrays`, something to try the product on, if normal numbers, and
         integers of 0 and 1, are not what it takes.
     """
@@ -71,7 +74,7 @@ class Product:
     def __init__(
         self,
         name: str,
-        default: Callable[[Call, str], str],
+        default: Callable[[Call], str],
         draw: Callable[[np.random.Generator, Call], tuple[Any, ...]] | None = None,
     ):
         self.name, self.default, self.draw = name, default, draw
@@ -104,15 +107,18 @@ class Product:
     def call(self, *arrays: jax.Array, **settings: Hashable) -> Call:
         """The record of a call."""
         types = tuple((tuple(x.shape), str(x.dtype)) for x in arrays)
-        return Call(self.name, types, tuple(sorted(settings.items())))
+        return Call(self.name, types, tuple(sorted(settings.items())), platforms()[0])
 
     def candidates(self, call: Call) -> tuple[str, ...]:
         """The names of those that can compute the call."""
         return tuple(name for name, each in self.implementations.items() if each.suits(call))
 
     def __call__(self, *arrays: jax.Array, **settings: Hashable) -> Any:
+        return for_each(partial(self._chosen, settings), *arrays)
+
+    def _chosen(self, settings: dict[str, Hashable], *arrays: jax.Array) -> Any:
         call = self.call(*arrays, **settings)
-        name = choices.value.choose(self, call) or self.default(call, jax.default_backend())
+        name = choices.value.choose(self, call) or self.default(call)
         errors.choice(self.name, "implementation", name, self.implementations)
         chosen = self.implementations[name]
         if not chosen.suits(call):

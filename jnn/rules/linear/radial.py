@@ -103,9 +103,9 @@ def radial_check(x, centres, beta, *, kernel):
 MANY = 1024  # With so many pairs a CPU is faster feature by feature.
 
 
-def _default(call: Call, backend: str) -> str:
+def _default(call: Call) -> str:
     (samples, _), (units, _) = (shape for shape, _ in call.arrays[-2:])
-    return "by_features" if backend == "cpu" and samples * units >= MANY else "at_once"
+    return "by_features" if call.platform == "cpu" and samples * units >= MANY else "at_once"
 
 
 squares = Product("radial.squares", _default)

@@ -131,8 +131,7 @@ def max_pool_check(x, *, window, stride, padding, ties):
 FEW = 16  # So many places in a window are compared at once.
 
 
-def _default(call: Call, backend: str) -> str:
-    del backend
+def _default(call: Call) -> str:
     if math.prod(call.setting("window")) <= FEW:
         return "at_once"
     return "tiles" if _tile(call) else "by_axes"

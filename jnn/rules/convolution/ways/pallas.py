@@ -21,7 +21,7 @@ MEMORY, GROUP = 2**16, 256
 
 def suits_gpu(call: Call) -> bool:
     """Whether it is a plain convolution of images that a GPU's tiles can hold."""
-    if jax.default_backend() != "gpu" or len(call.shape(0)) != 4:
+    if call.platform != "gpu" or len(call.shape(0)) != 4:
         return False
     settings = dict(call.settings)
     channels = (call.shape(0)[-1], call.shape(1)[-1])

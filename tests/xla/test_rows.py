@@ -12,7 +12,7 @@ from jax import core, lax
 import jnn
 from jnn.xla.programs import equations
 from jnn.xla.rows import row_by_row
-from tests.solve.test_kernel import MARK, cube, text, twice
+from tests.xla.test_kernel import MARK, cube, text, twice
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="for XLA's CPU")
 KINDS = ("set", "add", "subtract", "multiply", "min", "max")

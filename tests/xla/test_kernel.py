@@ -88,7 +88,7 @@ def test_one_kernel_holds_each_operation():
 @pytest.mark.slow
 def test_it_does_with_the_settings_of_users_as_well():
     theirs = {k: v for k, v in os.environ.items() if not k.startswith(("XLA_FLAGS", "JAX_"))}
-    call = "from tests.solve.test_kernel import check_each_operation as check; check()"
+    call = "from tests.xla.test_kernel import check_each_operation as check; check()"
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", call], env=theirs, cwd=root, capture_output=True, text=True
