@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.arithmetic import wide
+from jnn.value import value
 
 Initialiser = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
@@ -34,6 +35,7 @@ def zeros(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> j
     return jnp.zeros(shape, dtype)
 
 
+@value
 def constant(value: float) -> Initialiser:
     """All equal to `value`.
 
@@ -41,12 +43,13 @@ def constant(value: float) -> Initialiser:
     [0.5, 0.5]
     """
 
-    def constant(key, shape, dtype=jnp.float32):
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         return jnp.full(shape, value, dtype)
 
-    return _named(constant, value)
+    return draw
 
 
+@value
 def uniform(bound: float) -> Initialiser:
     """Uniform in [-bound, bound): mean 0, variance `bound^2 / 3`.
 
@@ -56,12 +59,13 @@ def uniform(bound: float) -> Initialiser:
     """
     errors.number("uniform", "bound", bound, low=0)
 
-    def uniform(key, shape, dtype=jnp.float32):
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-    return _named(uniform, bound)
+    return draw
 
 
+@value
 def normal(deviation: float) -> Initialiser:
     """Normal with mean 0 and the given standard deviation, not truncated.
 
@@ -71,10 +75,10 @@ def normal(deviation: float) -> Initialiser:
     """
     errors.number("normal", "deviation", deviation, low=0)
 
-    def normal(key, shape, dtype=jnp.float32):
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         return deviation * jax.random.normal(key, shape, dtype)
 
-    return _named(normal, deviation)
+    return draw
 
 
 def lecun_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
@@ -144,6 +148,7 @@ def glorot_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float
     return normal(math.sqrt(2 / sum(_fans("glorot_normal", shape))))(key, shape, dtype)
 
 
+@value
 def orthogonal(gain: float = 1.0) -> Initialiser:
     """A random (in, out) matrix with orthonormal rows or columns, the fewer of the two, by `gain`.
 
@@ -155,7 +160,7 @@ def orthogonal(gain: float = 1.0) -> Initialiser:
     [[1.0, 0.0], [0.0, 1.0]]
     """
 
-    def orthogonal(key, shape, dtype=jnp.float32):
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         _fans("orthogonal", shape)
         inputs, outputs = math.prod(shape[:-1]), shape[-1]
         tall = (max(inputs, outputs), min(inputs, outputs))
@@ -165,7 +170,7 @@ def orthogonal(gain: float = 1.0) -> Initialiser:
         q = q if inputs >= outputs else q.T
         return (gain * q).reshape(shape).astype(dtype)
 
-    return _named(orthogonal, gain)
+    return draw
 
 
 def check(function: str, **initialisers: Any) -> None:
@@ -190,8 +195,3 @@ def _fans(function: str, shape: tuple[int, ...]) -> tuple[int, int]:
         errors.fail(function, "shape", "(..., in, out)", shape, remedy)
     window = math.prod(shape[:-2])
     return max(window * shape[-2], 1), max(window * shape[-1], 1)
-
-
-def _named(initialiser: Initialiser, setting: float) -> Initialiser:
-    initialiser.__name__ = f"{initialiser.__name__}({setting!r})"
-    return initialiser

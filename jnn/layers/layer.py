@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.rules.core.rule import Rule
+from jnn.value import Part, Recipe, binder, called
 
 P = ParamSpec("P")
+
+Spec = Recipe  # How a layer was made.
 
 Init = Callable[[jax.Array, Any], tuple[Any, Any]]
 
@@ -30,37 +32,12 @@ class Apply(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Spec:
-    """How a layer was made: `repr` is the call, for tables and messages.
-
-    Attributes:
-      name: the constructor's name.
-      settings: every setting and its value, defaults included.
-      written: the call, without what is said by default.
-    """
-
-    name: str
-    settings: tuple[tuple[str, Any], ...] = ()
-    written: str = field(default="", compare=False)
-
-    def __repr__(self) -> str:
-        return self.written or f"{self.name}()"
-
-    def __getitem__(self, setting: str) -> Any:
-        return dict(self.settings)[setting]
-
-    @property
-    def layers(self) -> tuple["Layer", ...]:
-        """The layers inside, of a combinator such as `serial`."""
-        return dict(self.settings).get("layers", ())
-
-
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, repr=False)
 class Layer:
     """A layer is a function of parameters and input, and knows how to draw its parameters.
 
-    Close over it; it is no pytree and cannot be an argument of a jitted function.
+    Close over it, or make it a static argument of a jitted function; it is no pytree. Layers that
+    one constructor made with the same settings are equal, so that a program of one serves the next.
 
     >>> net = jnn.dense(2)
     >>> x = jnp.ones((8, 3))
@@ -75,12 +52,12 @@ class Layer:
       init: `init(key, x) -> (params, state)`. Only shape and dtype of the example `x` matter: an
         array or a `jax.ShapeDtypeStruct`.
       apply: `apply(params, state, x, *, key=None, train=False) -> (y, state)`.
-      spec: its name and settings.
+      spec: how it was made, its name and settings.
     """
 
     init: Init
     apply: Apply
-    spec: Spec
+    spec: Spec = field(compare=False)
 
     def __call__(self, params: Any, x: Any, state: Any = ()) -> Any:
         """The output in evaluation, without the state."""
@@ -90,7 +67,9 @@ class Layer:
         return repr(self.spec)
 
 
-def layer(constructor: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
+def layer(
+    constructor: Callable[P, tuple[Init, Apply]], made: Recipe | None = None
+) -> Callable[P, Layer]:
     """Makes a constructor of layers from a function of settings that returns `(init, apply)`.
 
     >>> @jnn.layer
@@ -101,30 +80,26 @@ def layer(constructor: Callable[P, tuple[Init, Apply]]) -> Callable[P, Layer]:
     ...         return x * jnp.broadcast_to(params, x.shape), state
     ...     return init, apply
     >>> net = jnn.serial(jnn.dense(3), scale(start=2.0))
-    >>> net
-    serial(dense(3), scale(start=2.0))
-    """
-    signature = inspect.signature(constructor).replace(return_annotation=Layer)
-    name = constructor.__name__
+    >>> net, net == jnn.serial(jnn.dense(3), scale(start=2.0))
+    (serial(dense(3), scale(start=2.0)), True)
 
-    def is_default(setting: str, value: Any) -> bool:
-        default = signature.parameters[setting].default
-        return value is default or (type(value) is type(default) and value == default)
+    Args:
+      constructor: the function; what its layers do may depend on its settings alone.
+      made: how the constructor itself was made, where it is no function of a module.
+    """
+    bind, name = binder(constructor), constructor.__name__
 
     @functools.wraps(constructor)
     def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            takes = ", ".join(signature.parameters) or "nothing"
-            raise TypeError(f"{name}: {error}. It takes {takes}.") from None
-        init, apply = constructor(*args, **kwargs)
-        bound.apply_defaults()
-        written = [_show(a) for a in args]
-        written += [f"{k}={_show(v)}" for k, v in kwargs.items() if not is_default(k, v)]
-        spec = Spec(name, tuple(bound.arguments.items()), f"{name}({', '.join(written)})")
-        return Layer(_from_example(name, init), apply, spec)
+        settings = bind(*args, **kwargs)
+        init, apply = called(constructor, settings)
+        spec = Spec(maker, settings)
+        return Layer(
+            Part(spec, "init", _from_example(name, init)), Part(spec, "apply", apply), spec
+        )
 
+    maker = construct if made is None else Part(made, "", construct)
+    signature = inspect.signature(constructor).replace(return_annotation=Layer)
     construct.__dict__["__signature__"] = signature
     return construct
 
@@ -180,9 +155,3 @@ def _from_example(name: str, init: Init) -> Init:
         return init(key, abstract(x))
 
     return from_example
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, Rule):
-        return value.name
-    return getattr(value, "__name__", repr(value))

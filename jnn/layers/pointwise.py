@@ -7,6 +7,7 @@ from typing import Any
 from jnn import errors, rules
 from jnn.layers.layer import Apply, Init, Layer, layer, pure, without_parameters
 from jnn.rules.core.rule import Rule
+from jnn.value import Recipe
 
 
 def lift(rule: Rule) -> Callable[..., Layer]:
@@ -31,7 +32,7 @@ def lift(rule: Rule) -> Callable[..., Layer]:
     construct.__name__ = construct.__qualname__ = rule.name
     construct.__doc__ = f"The layer of the rule `{rule.name}`.\n\n{inspect.getdoc(rule) or ''}"
     construct.__dict__["__signature__"] = inspect.Signature(settings)
-    return layer(construct)
+    return layer(construct, Recipe(lift, (("rule", rule),)))
 
 
 identity = lift(rules.identity)

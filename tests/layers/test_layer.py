@@ -134,7 +134,7 @@ def test_a_layer_prints_as_the_call_that_makes_it():
     )
     assert repr(net) == (
         "serial(dense(4, activation='relu', bias=False, weights=normal(0.1)), "
-        "leaky_relu(slope=0.2), parallel(identity(), dense(n=4), combine='sum'), "
+        "leaky_relu(slope=0.2), parallel(identity(), dense(4), combine='sum'), "
         "dense(2, activation=tanh))"
     )
 

@@ -23,6 +23,7 @@ from jnn import errors
 from jnn.errors import RuleError
 from jnn.rules.core import mode
 from jnn.rules.core.custom import as_arrays, by_autodiff, by_backward, by_forward
+from jnn.value import reference
 
 R = TypeVar("R")
 
@@ -85,6 +86,9 @@ class Rule:
     def __repr__(self) -> str:
         told = ", ".join(part for part, f in self.parts._asdict().items() if f is not None)
         return f"<rule {self.name}{self._signature}: {told}>"
+
+    def __reduce__(self) -> str:
+        return reference(self, self.name)
 
     # What makes a rule: each of these is a decorator that returns its function unchanged.
 
