@@ -88,7 +88,7 @@ def _place(plan: Plan, moving: Moving, batch: Any) -> str:
     if not _finite(moving.params):
         return "the parameters"
     narrow = functools.partial(precision.narrow, plan.precision)
-    params, state, x = narrow(moving.params), narrow(moving.state), narrow(x)
+    params, state, x = narrow(moving.params), moving.state, narrow(x)
 
     def value(params: Any) -> jax.Array:
         y, _ = plan.net.apply(params, state, x, key=jax.random.key(0), train=True)

@@ -20,7 +20,7 @@ def assess(plan: Plan, params: Any, state: Any, batch: Any) -> Values:
     """The means over a batch."""
     x, t = spread(plan.mesh, batch, length(batch))
     narrow = functools.partial(precision.narrow, plan.precision)
-    y, _ = plan.net.apply(narrow(params), narrow(state), narrow(x), train=False)
+    y, _ = plan.net.apply(narrow(params), state, narrow(x), train=False)
     if plan.precision is not None:
         y = y.astype(jnp.float32)
     return plan.measure(y, t)

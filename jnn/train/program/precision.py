@@ -28,6 +28,9 @@ class Scaling(NamedTuple):
 def mixed(dtype: str = "bfloat16", *, scale: float = 2.0**15, every: int = 2000) -> Precision:
     """Computes the network in half precision, with parameters, loss and optimizer in float32.
 
+    So are the layers' states: a running average would lose its updates. A layer is given its state
+    in float32 beside parameters and inputs in half precision, and returns it so.
+
     In float16 small gradients vanish, so the loss is multiplied by a scale before it is
     differentiated and the gradients are divided by it. A step whose gradients overflow is skipped
     and halves the scale; `every` good ones in a row double it. bfloat16 needs no scale.

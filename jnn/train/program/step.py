@@ -57,9 +57,7 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
 
     def objective(params: Any) -> tuple[jax.Array, Any]:
         inner = jax.random.fold_in(key, 1)
-        y, state = plan.net.apply(
-            narrow(params), narrow(moving.state), narrow(x), key=inner, train=True
-        )
+        y, state = plan.net.apply(narrow(params), moving.state, narrow(x), key=inner, train=True)
         if plan.precision is not None:
             state, y = precision.like(state, moving.state), y.astype(jnp.float32)
         values = plan.measure(y, t, *weights)
