@@ -65,6 +65,16 @@ def ravel(
     >>> x.shape, unravel(x)["w"].shape
     ((5,), (2, 2))
     """
+    floating(function, params, argument)
+    return ravel_pytree(jax.tree.map(jnp.asarray, params))
+
+
+def floating(function: str, params: Any, argument: str = "params") -> Any:
+    """The dtype of a tree of real numbers, of which there must be one at least.
+
+    >>> jnn.tree.floating("example", {"b": 1.0, "w": jnp.zeros((2, 2))})
+    dtype('float32')
+    """
     leaves = jax.tree.leaves(params)
     if not sum(map(jnp.size, leaves)):
         errors.fail(function, argument, "a tree with at least one number", errors.describe(params))
@@ -73,5 +83,5 @@ def ravel(
             continue
         remedy = "Solvers move real numbers: write 1.0 for 1, or cast with .astype."
         errors.fail(function, argument, "floating", errors.describe(leaf), remedy, TypeError)
-    errors.floating(function, **{f"{argument}[{i}]": jnp.asarray(x) for i, x in enumerate(leaves)})
-    return ravel_pytree(jax.tree.map(jnp.asarray, params))
+    errors.floating(function, **{f"{argument}[{i}]": x for i, x in enumerate(leaves)})
+    return jnp.result_type(*leaves)

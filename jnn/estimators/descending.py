@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jnn.optim.optimizer import adapt, apply_updates
 from jnn.solve.drive import Solver, State
-from jnn.solve.problem import Objective
+from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
 
 
@@ -37,17 +37,17 @@ def descending(optimizer: Any) -> Solver:
     """
     optimizer = adapt(optimizer)
 
-    def at(objective: Objective, x: jax.Array, evaluations: Any, memory: Any) -> State:
+    def at(objective: Smooth, x: jax.Array, evaluations: Any, memory: Any) -> State:
         value, gradient, aux = objective.gradient(x)
         size = objective.size(x, gradient)
         return State(
             x, value, gradient, size, aux, evaluations, jnp.int32(SolverStatus.RUNNING), memory
         )
 
-    def init(objective: Objective, x: jax.Array) -> State:
+    def init(objective: Smooth, x: jax.Array) -> State:
         return at(objective, x, jnp.int32(1), optimizer.init(x))
 
-    def step(objective: Objective, state: State) -> State:
+    def step(objective: Smooth, state: State) -> State:
         updates, memory = optimizer.update(state.gradient, state.memory, state.x)
         return at(objective, apply_updates(state.x, updates), state.evaluations + 1, memory)
 

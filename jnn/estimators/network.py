@@ -22,6 +22,7 @@ from jnn.rules.losses.softmax_entropy import softmax_cross_entropy
 from jnn.solve.drive import Solver
 from jnn.solve.least_squares import least_squares
 from jnn.solve.minimize import minimize
+from jnn.solve.problem import Squares
 from jnn.train.fit import fit
 from jnn.train.plan import accuracy
 from jnn.train.program.stopping import patience
@@ -120,10 +121,10 @@ class Network(Estimator):
         shares = np.ones(len(x)) if weights is None else weights
         shares = jnp.asarray(shares / shares.sum(), jnp.float32)
         given = (jnp.asarray(x), jnp.asarray(t), shares, jnp.float32(self.l2))
-        squares = solver.name in ("levenberg_marquardt", "gauss_newton")
-        if squares and loss is not half_squared_error:
-            expected = "a solver for a value, such as jnn.lbfgs()"
-            errors.fail(type(self).__name__, "solver", expected, solver.name)
+        squares = solver.solves is Squares
+        if squares and getattr(loss, "squares", None) != 1:
+            errors.fail(type(self).__name__, "solver", "one for a value, such as jnn.lbfgs()",
+                        f"{solver.name}, one for {solver.solves.what}")  # fmt: skip
         find, f = (least_squares, _residual(net)) if squares else (minimize, _value(net, loss))
         found = find(f, params, solver, args=given, max_steps=self.epochs)
         self.message_ = found.message

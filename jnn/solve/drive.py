@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn import tree
-from jnn.solve.problem import Objective
+from jnn import errors, tree
+from jnn.solve.problem import Smooth
 from jnn.solve.result import History, Progress, SolverStatus, Tolerance
 
 
@@ -29,13 +29,23 @@ class Solver(NamedTuple):
     """A method: `init(objective, x) -> State` and `step(objective, state) -> State`.
 
     A step never leaves a point for one that is worse beyond rounding: the last point is the best.
-    `bounded` says whether the method heeds the objective's box.
+    `bounded` says whether the method heeds the objective's box, `solves` which kind of objective it
+    is for: `Smooth` or `Squares`.
     """
 
-    init: Callable[[Objective, jax.Array], State]
-    step: Callable[[Objective, State], State]
+    init: Callable[[Any, jax.Array], State]
+    step: Callable[[Any, State], State]
     name: str = "solver"
     bounded: bool = False
+    solves: Any = Smooth
+
+
+def check_kind(function: str, argument: str, solver: Solver, kind: Any) -> None:
+    """The solver is one for that kind of objective."""
+    if solver.solves is not kind:
+        got = f"{solver.name}, one for {solver.solves.what}"
+        expected, remedy = f"a solver for {kind.what}", f"It is for jnn.{solver.solves.driver}."
+        errors.fail(function, argument, expected, got, remedy)
 
 
 class Run(NamedTuple):
@@ -48,23 +58,26 @@ class Run(NamedTuple):
 
 def drive(
     solver: Solver,
-    objective: Objective,
+    objective: Any,
     x: jax.Array,
     tol: Tolerance,
     watched: tuple[bool, bool],
-    max_steps: int,
+    max_steps: jax.Array,
     report: Callable[[Progress], None] | None,
-    history: bool,
+    room: int | None,
 ) -> Run:
     """Steps until a tolerance is met, the solver gives up, or the steps are used up.
 
-    `watched` says which of the tolerances on value and step there are.
+    `watched` says which of the tolerances on value and step there are, `room` for how many steps
+    there is a history, if for any.
     """
     state = solver.init(objective, objective.project(x))
     there = (state.status == SolverStatus.RUNNING) & (state.size <= tol.gradient)
     state = state._replace(status=jnp.where(there, SolverStatus.SMALL_GRADIENT, state.status))
-    blank = jnp.full(max_steps + 1, jnp.nan, state.value.dtype)
-    seen = History(blank, blank, jnp.full(max_steps + 1, -1, jnp.int32)) if history else None
+    seen = None
+    if room is not None:
+        blank = jnp.full(room + 1, jnp.nan, state.value.dtype)
+        seen = History(blank, blank, jnp.full(room + 1, -1, jnp.int32))
 
     def note(seen: History | None, state: State, steps: jax.Array) -> History | None:
         if seen is None:

@@ -1,25 +1,31 @@
 """`minimize`: a function and a start in, the best point and a status out."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jnn import errors, tree
-from jnn.solve import result as r
-from jnn.solve.drive import Run, Solver, drive
-from jnn.solve.implicit import attach, forward_only
+from jnn.solve.drive import Solver
 from jnn.solve.methods.bfgs import bfgs
 from jnn.solve.methods.conjugate import nonlinear_cg
 from jnn.solve.methods.lbfgs import lbfgs
 from jnn.solve.methods.newton import newton_cg
 from jnn.solve.methods.powell import powell
 from jnn.solve.methods.steepest import steepest_descent
-from jnn.solve.problem import Box, Objective, flat_box
-from jnn.solve.result import Progress, Result, Tolerance
-from jnn.xla.kernel import one_kernel
+from jnn.solve.problem import Smooth
+from jnn.solve.result import Progress, Result, Tolerance, tolerance
+from jnn.solve.search import (
+    Given,
+    Problem,
+    checked_args,
+    checked_box,
+    choose,
+    solve,
+    split,
+    step_limit,
+)
 
 METHODS = {
     "lbfgs": lbfgs,
@@ -82,177 +88,21 @@ def minimize(
     >>> bool(jnp.allclose(found.params, 1, atol=1e-2)), bool(found.value < 1e-5)
     (True, True)
     """
-    errors.positive_integer("minimize", "max_steps", max_steps)
-    args = checked_args("minimize", args)
-    solver = choose("minimize", solver, method, METHODS, "lbfgs")
-    x, unravel = tree.ravel("minimize", x0, "x0")
-    box = checked_box("minimize", solver, bounds, x0)
-    tolerances, watched = r.tolerance(tol, float(jnp.finfo(x.dtype).eps) ** 0.5)
-    settings = (f, solver, has_aux, watched, max_steps, callback, progress, history)
-    if not implicit:
-        run, params = search(*settings, x0, args, box, tolerances)
-        return finish(run, params, has_aux)
-
-    def solve(x: jax.Array) -> Run:
-        return search(*settings, unravel(x), args, box, tolerances)[0]
-
-    def slope(x: jax.Array) -> jax.Array:
-        return jax.grad(lambda x: scalar(f, unravel(x), args, has_aux)[0])(x)
-
-    def value(x: jax.Array) -> Any:
-        return scalar(f, unravel(x), args, has_aux)
-
-    x, run = attach(slope, solve, x, box)
-    best, aux = value(x)
-    run = run._replace(state=run.state._replace(value=best, aux=aux))
-    return finish(run, unravel(x), has_aux)
+    dtype, most = tree.floating("minimize", x0, "x0"), step_limit("minimize", max_steps)
+    chosen = choose(Smooth, solver, method, METHODS, "lbfgs")
+    tolerances, watched = tolerance(tol, float(jnp.finfo(dtype).eps) ** 0.5)
+    args, box = checked_args("minimize", args), checked_box("minimize", chosen, bounds, x0)
+    room = max_steps if history else None
+    problem = Problem(f, scalar, chosen, has_aux, watched, callback, progress, room)
+    return solve(problem, Given(x0, args, box, tolerances, most), implicit)
 
 
-@partial(
-    jax.jit,
-    static_argnames=(
-        "f",
-        "solver",
-        "has_aux",
-        "watched",
-        "max_steps",
-        "callback",
-        "progress",
-        "history",
-    ),
-)
-def search(
-    f: Callable,
-    solver: Solver,
-    has_aux: bool,
-    watched: tuple[bool, bool],
-    max_steps: int,
-    callback: Callable | None,
-    progress: bool,
-    history: bool,
-    x0: Any,
-    args: tuple,
-    box: Box | None,
-    tolerances: Tolerance,
-) -> tuple[Run, Any]:
-    """The compiled loop, and the parameters that it found."""
-    x, unravel = tree.ravel("minimize", x0, "x0")
-    objective = make_objective(f, unravel, args, has_aux, box)
-    report = reporter(callback, progress, unravel)
-
-    def go(x: jax.Array) -> Run:
-        return drive(solver, objective, x, tolerances, watched, max_steps, report, history)
-
-    run = forward_only("minimize", one_kernel(go, x))
-    return run, unravel(run.state.x)
-
-
-def choose(
-    function: str, solver: Solver | None, method: str | None, methods: dict, default: str
-) -> Solver:
-    """The solver that is meant by the two arguments."""
-    if solver is not None and not isinstance(solver, Solver):
-        errors.fail(
-            function, "solver", "a solver, such as jnn.lbfgs()", repr(solver),
-            "Constructors are called, a method's name goes into `method`, optimizers into jnn.fit.",
-            TypeError,
-        )  # fmt: skip
-    if solver is not None and method is not None:
-        errors.fail(function, "method", "left out where `solver` is given", repr(method))
-    if solver is not None:
-        return solver
-    method = default if method is None else method.lower().replace("-", "_")
-    errors.choice(function, "method", method, tuple(methods))
-    return methods[method]()
-
-
-def checked_args(function: str, args: Any) -> tuple:
-    """The further arguments as a tuple; one array would be taken apart."""
-    if not isinstance(args, tuple | list):
-        got = errors.describe(args)
-        errors.fail(function, "args", "a tuple of arguments", got, "Write args=(a,) for one.")
-    return tuple(args)
-
-
-def checked_box(function: str, solver: Solver, bounds: Any, x0: Any) -> Box | None:
-    """The bounds as flat vectors, if the solver heeds them."""
-    if bounds is not None and not solver.bounded:
-        errors.fail(
-            function, "solver", "one that heeds bounds", solver.name,
-            "jnn.lbfgs() and jnn.levenberg_marquardt() do.",
-        )  # fmt: skip
-    return flat_box(function, bounds, x0)
-
-
-def reporter(callback: Any, progress: bool, unravel: Callable) -> Callable | None:
-    """What is called on the host after each step, if anything is."""
-    if callback is None and not progress:
-        return None
-
-    def report(told: Progress) -> None:
-        if progress:
-            r.show(told)
-        if callback is not None:
-            callback(told._replace(params=unravel(jnp.asarray(told.params))))
-
-    return report
-
-
-def scalar(f: Callable, params: Any, args: tuple, has_aux: bool) -> tuple[jax.Array, Any]:
-    """The value of `f`, checked to be one, and its aux."""
-    value, aux = split("minimize", "f", "a scalar", f(params, *args), has_aux)
+def scalar(out: Any, has_aux: bool, dtype: Any) -> tuple[jax.Array, Any]:
+    """What a function returned as a value, checked to be one, and its aux."""
+    value, aux = split("minimize", "f", "a scalar", out, has_aux)
     if jax.tree.structure(value) != jax.tree.structure(0.0) or jnp.shape(value) != ():
         errors.fail(
             "minimize", "f", "a function that returns a scalar", errors.describe(value),
             "For (scalar, aux) say has_aux=True." if isinstance(value, tuple) else "",
         )  # fmt: skip
-    return value, aux
-
-
-def split(function: str, argument: str, what: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
-    """What a function returned, and its aux."""
-    if not has_aux:
-        return out, ()
-    if not isinstance(out, tuple) or len(out) != 2:
-        expected = f"a function that returns a pair, {what} and aux"
-        errors.fail(function, argument, expected, errors.describe(out))
-    return out
-
-
-def make_objective(
-    f: Callable, unravel: Callable, args: tuple, has_aux: bool, box: Box | None
-) -> Objective:
-    """The value, the gradient and the Hessian's products of `f`, on vectors."""
-
-    def flat(x: jax.Array) -> tuple[jax.Array, Any]:
-        value, aux = scalar(f, unravel(x), args, has_aux)
-        return jnp.asarray(value, x.dtype), aux
-
-    # Inside `jit`, so that each is traced once however often a solver asks.
-    @jax.jit
-    def gradient(x: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
-        (value, aux), slope = jax.value_and_grad(flat, has_aux=True)(x)
-        return value, slope, aux
-
-    @jax.jit
-    def product(x: jax.Array, v: jax.Array) -> jax.Array:
-        return jax.jvp(lambda x: jax.grad(flat, has_aux=True)(x)[0], (x,), (v,))[1]
-
-    no = no_residual
-    return Objective(jax.jit(flat), gradient, product, no, no, no, no, box)
-
-
-def no_residual(*_: Any) -> Any:
-    """Least-squares solvers ask for these, and there are none."""
-    errors.fail(
-        "minimize", "solver", "a solver for a value", "one for residuals", "Use least_squares."
-    )
-
-
-def finish(run: Run, params: Any, has_aux: bool) -> Result:
-    """The result of a finished loop."""
-    state = run.state
-    return Result(
-        params, state.value, state.size, run.steps, state.evaluations, state.status, state,
-        state.aux if has_aux else None, run.history,
-    )  # fmt: skip
+    return jnp.asarray(value, dtype), aux

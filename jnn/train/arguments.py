@@ -7,6 +7,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.solve.drive import Solver
+from jnn.solve.problem import Squares
 from jnn.train.program.precision import Precision
 
 USUAL = 32  # Samples a batch.
@@ -54,9 +55,14 @@ def batch_of(batch_size: int | None, optimizer: Any, n: int) -> int:
     return min(batch_size, n)
 
 
-def check_solver(optimizer: Any, **others: Any) -> None:
-    """What a solver cannot have: it needs the same function at every evaluation."""
+def check_solver(optimizer: Any, loss: Any, **others: Any) -> None:
+    """What a solver cannot have: it needs the same function at every evaluation, of its kind."""
     if isinstance(optimizer, Solver):
+        if optimizer.solves is Squares and getattr(loss, "squares", None) is None:
+            errors.fail(
+                "fit", "loss", f"squared_error or half_squared_error for {optimizer.name}",
+                errors.describe(loss), "Other losses are for solvers such as jnn.lbfgs().",
+            )  # fmt: skip
         for argument, value in others.items():
             if value is not None:
                 expected = f"left out for a solver, {optimizer.name}"

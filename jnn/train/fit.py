@@ -152,13 +152,13 @@ def fit(
     """
     check("fit", net, loss, epochs, steps, batch_size, not_finite)
     check_precision("fit", precision)
-    check_solver(optimizer, augment=augment, precision=precision)
+    check_solver(optimizer, loss, augment=augment, precision=precision)
     mesh, flow = mesh_of(sharding), stream_of("fit", "data", data)
     held = stream_of("fit", "validation", validation)
     if held and not flow:  # Both are read, where one does not fit.
         flow = Stream(pair("fit", "data", data))
     if flow:
-        check_solver(optimizer, data=flow)
+        check_solver(optimizer, loss, data=flow)
     reader = Reader(flow, batch_size or USUAL, mesh, shuffle) if flow else None
     samples = reader.example if reader else pair("fit", "data", data)
     held_out: Any = Reader(held, EVALUATED, mesh, False) if held else None

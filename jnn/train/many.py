@@ -130,7 +130,7 @@ def fit_many(
     held_out = None if validation is None else pair("fit_many", "validation", validation)
     settings, count = _settings(settings, members)
     check_precision("fit_many", precision)
-    check_solver(optimizer, augment=augment, precision=precision)
+    check_solver(optimizer, loss, augment=augment, precision=precision)
     n = len(jax.tree.leaves(samples)[0])
     plan = Plan(net, loss, optimizer, batch_of(batch_size, optimizer, n), metrics_of(metrics),
                 augment, shuffle, rules_of(stop), not_finite, precision)  # fmt: skip

@@ -68,6 +68,8 @@ class Rule:
         self.name = definition.__name__
         self.parts = Parts(definition)
         self.elementwise = False
+        # Of a loss of (y, t): how many halves of the square of each y - t it sums, if it does.
+        self.squares: float | None = None
         self.examples: tuple[ExampleMaker, ...] = ()
         self.extremes: tuple[ExampleMaker, ...] = ()
         self.kinks: tuple[ExampleMaker, ...] = ()

@@ -121,6 +121,9 @@ def squared_error(
     return _reduce(jnp.square(_error(y, t)), weights, outputs, y.dtype)
 
 
+squared_error.squares = 2.0
+
+
 @_of_error(squared_error)
 def squared_error_term(e):
     return jnp.square(e), 2 * e
@@ -147,6 +150,9 @@ def half_squared_error(
     [1.0, 3.0]
     """
     return _reduce(jnp.square(_error(y, t)) / 2, weights, outputs, y.dtype)
+
+
+half_squared_error.squares = 1.0
 
 
 @_of_error(half_squared_error)

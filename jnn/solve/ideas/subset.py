@@ -1,5 +1,6 @@
 """A costly method on the few unknowns that matter most (§8)."""
 
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -7,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors
-from jnn.solve.drive import Solver, State
+from jnn.solve.drive import Solver, State, check_kind
 from jnn.solve.methods.bfgs import bfgs
-from jnn.solve.problem import Box, Objective
+from jnn.solve.problem import Box, Smooth
 from jnn.solve.result import SolverStatus
 
 
@@ -34,20 +35,22 @@ def active_subset(size: int, *, solver: Solver | None = None, steps: int = 10) -
     errors.positive_integer("active_subset", "size", size)
     errors.positive_integer("active_subset", "steps", steps)
     method = bfgs() if solver is None else solver
+    check_kind("active_subset", "solver", method, Smooth)
 
-    def init(objective: Objective, x: jax.Array) -> State:
+    def init(objective: Smooth, x: jax.Array) -> State:
         value, gradient, aux = objective.gradient(x)
         measure = objective.size(x, gradient)
         sane = jnp.isfinite(value) & jnp.isfinite(measure)
         status = jnp.where(sane, SolverStatus.RUNNING, SolverStatus.NOT_FINITE)
         return State(x, value, gradient, measure, aux, jnp.int32(1), status, ())
 
-    def step(objective: Objective, state: State) -> State:
+    def step(objective: Smooth, state: State) -> State:
         slopes = jnp.abs(objective.allow(state.x, -state.gradient))
         chosen = lax.top_k(slopes, min(size, state.x.size))[1]
         part = restrict(objective, state.x, chosen)
-        known = part._replace(
-            gradient=lambda z: (state.value, state.gradient[chosen], (state.gradient, state.aux))
+        known = replace(
+            part,
+            gradient=lambda z: (state.value, state.gradient[chosen], (state.gradient, state.aux)),
         )
         first = method.init(known, state.x[chosen])
         first = first._replace(evaluations=state.evaluations)
@@ -69,7 +72,7 @@ def active_subset(size: int, *, solver: Solver | None = None, steps: int = 10) -
     return Solver(init, step, "active_subset", method.bounded)
 
 
-def restrict(objective: Objective, x: jax.Array, chosen: jax.Array) -> Objective:
+def restrict(objective: Smooth, x: jax.Array, chosen: jax.Array) -> Smooth:
     """The function of the chosen entries alone; its aux holds the gradient in all entries too."""
 
     def all_of(z: jax.Array) -> jax.Array:
@@ -87,4 +90,4 @@ def restrict(objective: Objective, x: jax.Array, chosen: jax.Array) -> Objective
         return objective.product(all_of(z), jnp.zeros_like(x).at[chosen].set(v))[chosen]
 
     box = objective.box and Box(objective.box.low[chosen], objective.box.high[chosen])
-    return objective._replace(value=value, gradient=gradient, product=product, box=box)
+    return Smooth(value, gradient, product, box=box)

@@ -1,5 +1,6 @@
 """A weak method while it pays, then a strong one (§8)."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -8,10 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors
-from jnn.solve.drive import Solver, State
+from jnn.solve.drive import Solver, State, check_kind
 from jnn.solve.methods.lbfgs import lbfgs
 from jnn.solve.methods.steepest import steepest_descent
-from jnn.solve.problem import Objective
+from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
 
 
@@ -49,14 +50,16 @@ def switching(
     errors.number("switching", "gain", gain, 0, 1)
     weak = steepest_descent(every=10) if weak is None else weak
     strong = lbfgs() if strong is None else strong
+    check_kind("switching", "weak", weak, Smooth)
+    check_kind("switching", "strong", strong, Smooth)
 
-    def init(objective: Objective, x: jax.Array) -> State:
+    def init(objective: Smooth, x: jax.Array) -> State:
         state = weak.init(objective, x)
         later = enter(strong, objective, state)
         memory = Memory(jnp.bool_(False), state.memory, later, state.value, jnp.int32(0))
         return state._replace(memory=memory)
 
-    def step(objective: Objective, state: State) -> State:
+    def step(objective: Smooth, state: State) -> State:
         old: Memory = state.memory
 
         def one() -> tuple[State, Any, Any]:
@@ -84,9 +87,10 @@ def switching(
     return Solver(init, step, "switching", weak.bounded and strong.bounded)
 
 
-def enter(solver: Solver, objective: Objective, state: State) -> Any:
+def enter(solver: Solver, objective: Smooth, state: State) -> Any:
     """The memory with which a method starts from a state that is known, without an evaluation."""
-    known = objective._replace(
+    known = replace(
+        objective,
         value=lambda _: (state.value, state.aux),
         gradient=lambda _: (state.value, state.gradient, state.aux),
     )

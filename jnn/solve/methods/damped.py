@@ -10,7 +10,7 @@ from jax.scipy.linalg import cho_solve
 from jnn import tree
 from jnn.solve.drive import Solver, State
 from jnn.solve.linear import cg, decomposed
-from jnn.solve.problem import Objective
+from jnn.solve.problem import Squares
 from jnn.solve.result import SolverStatus
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
@@ -44,7 +44,7 @@ def damped(linear: str) -> Solver:
     third at best after a good step, and doubles, quadruples ... after bad ones.
     """
 
-    def model(objective: Objective, x: jax.Array, residual: jax.Array, root: jax.Array) -> tuple:
+    def model(objective: Squares, x: jax.Array, residual: jax.Array, root: jax.Array) -> tuple:
         """The gradient J^T r (H-109), and J^T J."""
         if linear == "cg":
             _, pull = objective.products(x)
@@ -59,7 +59,7 @@ def damped(linear: str) -> Solver:
         columns = jnp.sqrt(jnp.diagonal(normal))
         return jnp.maximum(before, jnp.where(columns > 0, columns, 0))
 
-    def init(objective: Objective, x: jax.Array) -> State:
+    def init(objective: Squares, x: jax.Array) -> State:
         residual, aux = objective.residual(x)
         value, root = objective.weigh(residual)
         residual = root * residual
@@ -79,7 +79,7 @@ def damped(linear: str) -> Solver:
         memory = Memory(residual, root, normal, scale, first, two, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
 
-    def direction(objective: Objective, state: State) -> tuple[jax.Array, jax.Array]:
+    def direction(objective: Squares, state: State) -> tuple[jax.Array, jax.Array]:
         """The step, and the square of J times it."""
         known: Memory = state.memory
         if linear == "cg":
@@ -98,7 +98,7 @@ def damped(linear: str) -> Solver:
         move = -decomposed(cholesky_solve, matrix, state.gradient / safe) / safe
         return move, tree.dot(move, jnp.dot(known.normal, move, precision=tree.HIGHEST))
 
-    def step(objective: Objective, state: State) -> State:
+    def step(objective: Squares, state: State) -> State:
         known: Memory = state.memory
         eps = float(jnp.finfo(state.x.dtype).eps)
         move, square = direction(objective, state)
@@ -146,4 +146,4 @@ def damped(linear: str) -> Solver:
         old = state._replace(evaluations=evaluations, status=status, memory=kept)
         return jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)
 
-    return Solver(init, step, "levenberg_marquardt")
+    return Solver(init, step, "levenberg_marquardt", solves=Squares)

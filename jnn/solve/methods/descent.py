@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jnn import tree
 from jnn.linesearch.search import Search
 from jnn.solve.drive import Solver, State
-from jnn.solve.problem import Objective
+from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
 
 STEEP = 1.0  # In units of epsilon: the least cosine between direction and gradient.
@@ -63,7 +63,7 @@ def descent(
     slopes. Within bounds, the line is the projected one, `P(x + alpha d)`.
     """
 
-    def init(objective: Objective, x: jax.Array) -> State:
+    def init(objective: Smooth, x: jax.Array) -> State:
         value, gradient, aux = objective.gradient(x)
         size = objective.size(x, gradient)
         sane = jnp.isfinite(value) & jnp.isfinite(size)
@@ -71,7 +71,7 @@ def descent(
         memory = Memory(method.begin(x), jnp.int32(1), value, size, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
 
-    def step(objective: Objective, state: State) -> State:
+    def step(objective: Smooth, state: State) -> State:
         own, fresh, lowest, least, idle = state.memory
         steepest = objective.allow(state.x, -state.gradient)
         direction = method.direction(objective, own, state, -steepest)

@@ -11,7 +11,7 @@ from jnn import errors, tree
 from jnn.solve.drive import Solver, State
 from jnn.solve.linear import decomposed
 from jnn.solve.methods.damped import damped
-from jnn.solve.problem import Objective
+from jnn.solve.problem import Squares
 from jnn.solve.result import SolverStatus
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
@@ -38,7 +38,7 @@ class Memory(NamedTuple):
     idle: jax.Array  # Steps in a row whose gain cannot be seen.
 
 
-def free(objective: Objective, x: jax.Array, gradient: jax.Array) -> jax.Array | None:
+def free(objective: Squares, x: jax.Array, gradient: jax.Array) -> jax.Array | None:
     """Which entries may move: those at a bound that the gradient pushes against may not."""
     return None if objective.box is None else objective.allow(x, -gradient) != 0
 
@@ -195,7 +195,7 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
     """The solver of these settings."""
     unbound = radius == float("inf")
 
-    def init(objective: Objective, x: jax.Array) -> State:
+    def init(objective: Squares, x: jax.Array) -> State:
         (residual, aux), jacobian = objective.residual(x), objective.jacobian(x)
         value, root = objective.weigh(residual)
         residual, jacobian = root * residual, root[:, None] * jacobian
@@ -210,7 +210,7 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
         memory = Memory(linear, first, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
 
-    def step(objective: Objective, state: State) -> State:
+    def step(objective: Squares, state: State) -> State:
         linear, bound, idle = state.memory
         eps = float(jnp.finfo(state.x.dtype).eps)
         tiny = eps * state.x.size if cutoff is None else cutoff
@@ -270,7 +270,7 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
         )
         return jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)
 
-    return Solver(init, step, name, bounded=True)
+    return Solver(init, step, name, bounded=True, solves=Squares)
 
 
 def bend(objective, linear, strength, cutoff, x, move):

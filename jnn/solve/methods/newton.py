@@ -15,7 +15,7 @@ from jnn.solve.drive import Solver
 from jnn.solve.linear import decomposed
 from jnn.solve.methods.bfgs import LOOSE
 from jnn.solve.methods.descent import Method, Move, descent
-from jnn.solve.problem import Objective
+from jnn.solve.problem import Smooth
 
 FORCING = 0.01  # The residual at which the Krylov space is large enough, relative to the gradient.
 BEYOND = 1.1  # The length of a bounded step, in radii, at which it is short enough.
@@ -84,7 +84,7 @@ def newton_cg(*, search: Callable[..., Search] = LOOSE, max_products: int = 50) 
     def begin(x: jax.Array) -> Trust:
         return Trust(jnp.full((), jnp.inf, x.dtype), jnp.zeros((), x.dtype))
 
-    def direction(objective: Objective, trust: Trust, state, g) -> jax.Array:
+    def direction(objective: Smooth, trust: Trust, state, g) -> jax.Array:
         size = tree.norm(g)
         first = jnp.where(trust.first > 0, trust.first, size)
         goal = jnp.minimum(FORCING, jnp.sqrt(size / nonzero(first)))

@@ -11,7 +11,7 @@ from jax import lax
 from jnn import tree
 from jnn.linesearch import Search, exact
 from jnn.solve.drive import Solver, State
-from jnn.solve.problem import Objective
+from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
 
 
@@ -36,7 +36,7 @@ def powell(*, search: Callable[..., Search] = exact) -> Solver:
     [1.0, -2.0]
     """
 
-    def init(objective: Objective, x: jax.Array) -> State:
+    def init(objective: Smooth, x: jax.Array) -> State:
         value, aux = objective.value(x)
         memory = Directions(jnp.eye(x.size, dtype=x.dtype), jnp.ones_like(x))
         unknown = jnp.full_like(x, jnp.nan)
@@ -52,7 +52,7 @@ def powell(*, search: Callable[..., Search] = exact) -> Solver:
         origin = (value, jnp.zeros_like(value), (x, aux))
         return search(phi, origin, start=start)
 
-    def step(objective: Objective, state: State) -> State:
+    def step(objective: Smooth, state: State) -> State:
         rows, lengths = state.memory
         n = len(lengths)
 

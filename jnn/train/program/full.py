@@ -11,14 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn import errors, tree
-from jnn.rules import half_squared_error, squared_error
+from jnn import tree
 from jnn.solve.drive import State, verdict
-from jnn.solve.least_squares import linear_maps, make_jacobian
-from jnn.solve.minimize import make_objective
-from jnn.solve.problem import Objective
+from jnn.solve.problem import Smooth, Squares
 from jnn.solve.result import SolverStatus, Tolerance
-from jnn.solve.robust import cost
 from jnn.train.layout import spread
 from jnn.train.plan import Plan, RunStatus
 from jnn.train.program.step import Values
@@ -32,8 +28,6 @@ ENDS = {
     SolverStatus.NOT_FINITE: RunStatus.NOT_FINITE,
     SolverStatus.UNBOUNDED: RunStatus.NOT_FINITE,
 }
-
-SQUARES = {squared_error: 2.0, half_squared_error: 1.0}  # The loss in halves of squares.
 
 
 def initial(plan: Plan, params: Any, state: Any, key: jax.Array, data: Any) -> State:
@@ -62,7 +56,7 @@ def status_of(status: jax.Array) -> jax.Array:
     return found
 
 
-def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) -> Objective:
+def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) -> Any:
     n, size = len(jax.tree.leaves(data)[0]), plan.batch_size
     full, rest = divmod(n, size)
 
@@ -91,34 +85,20 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
         means = {name: s / n for name, s in sums.items()}
         return means["loss"], (new, means)
 
-    return make_objective(mean, unravel, (), True, None)._replace(
-        **_least_squares(plan, unravel, state, key, data)
-    )
+    if plan.optimizer.solves is Squares:
+        return Squares.of(_residuals(plan, unravel, state, key, data))
+    return Smooth.of(lambda x: mean(unravel(x)))
 
 
-def _least_squares(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) -> dict:
-    """What a least-squares solver asks for: `sum_i r_i^2 / 2` is the mean loss (H-104, H-105)."""
+def _residuals(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) -> Any:
+    """The terms of the loss: `sum_i r_i^2 / 2` is its mean (H-104, H-105)."""
     n = len(jax.tree.leaves(data)[0])
 
     def residual(x: jax.Array) -> tuple[jax.Array, Any]:
-        factor = next((c for loss, c in SQUARES.items() if loss is plan.loss), None)
-        if factor is None:
-            errors.fail(
-                "fit", "loss", f"squared_error or half_squared_error for {plan.optimizer.name}",
-                errors.describe(plan.loss), "Other losses are for solvers such as jnn.lbfgs().",
-            )  # fmt: skip
         inputs, t = spread(plan.mesh, data, n)
         inner = jax.random.fold_in(key, 0)
         y, new = plan.net.apply(unravel(x), state, inputs, key=inner, train=True)
         means = plan.measure(y, t)  # Which checks the shapes.
-        return jnp.asarray(factor / n, x.dtype) ** 0.5 * jnp.ravel(y - t), (new, means)
+        return jnp.asarray(plan.loss.squares / n, x.dtype) ** 0.5 * jnp.ravel(y - t), (new, means)
 
-    def alone(x: jax.Array) -> jax.Array:
-        return residual(x)[0]
-
-    return {
-        "residual": jax.jit(residual),
-        "jacobian": jax.jit(lambda x: make_jacobian(alone, x)(x)),
-        "products": lambda x: linear_maps(alone, x),
-        "weigh": lambda residuals: cost(residuals, None, 1.0),
-    }
+    return residual
