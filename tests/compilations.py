@@ -1,0 +1,24 @@
+"""What is compiled, counted by JAX's own monitoring."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jax import monitoring
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@contextmanager
+def compilations() -> Iterator[list[float]]:
+    """The seconds of each program that is compiled, or fetched from a cache on disk, inside."""
+    seen: list[float] = []
+
+    def listen(event: str, seconds: float, **_: object) -> None:
+        if event == COMPILED:
+            seen.append(seconds)
+
+    monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seen
+    finally:
+        monitoring.unregister_event_duration_listener(listen)
