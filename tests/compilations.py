@@ -13,9 +13,9 @@ def compilations() -> Iterator[list[float]]:
     """The seconds of each program that is compiled, or fetched from a cache on disk, inside."""
     seen: list[float] = []
 
-    def listen(event: str, seconds: float, **_: object) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if event == COMPILED:
-            seen.append(seconds)
+            seen.append(duration_secs)
 
     monitoring.register_event_duration_secs_listener(listen)
     try:
