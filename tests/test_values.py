@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import jnn
+from jnn.optim.rates import Schedule
+from jnn.train.augment import Augmentation
 from jnn.value import Recipe, identity
 
 TABLE = np.array([[True, False], [True, True]])
@@ -60,15 +62,129 @@ NETWORKS = {
     "resnet": ("resnet()", "resnet(steps=1)"),
     "vgg": ("vgg()", "vgg(5)"),
 }
-FACES = {"layers": (jnn.layers, LAYERS), "models": (jnn.models, NETWORKS)}
-CASES = [(room, calls) for room, (_, table) in FACES.items() for calls in table.values()]
-EVERY = pytest.mark.parametrize(("room", "calls"), CASES, ids=[calls[0] for _, calls in CASES])
+OPTIM = {
+    "accumulate": ("accumulate(gd(0.1), 2)", "accumulate(gd(0.1), 3)"),
+    "adagrad": ("adagrad(0.1)", "adagrad(0.1, average='sum')"),
+    "adam": (
+        "adam(0.1)",
+        "adam(0.2)",
+        "adam(0.1, 0.8)",
+        "adam(linear(0.1, 0.0, 9))",
+        "adam(1)",
+        "chain(adam_direction(), descend(0.1))",
+    ),
+    "adam_direction": ("adam_direction()", "adam_direction(0.8)"),
+    "adamax": ("adamax(0.1)", "adamax(0.2)"),
+    "adams_bashforth": ("adams_bashforth(0.1)", "adams_bashforth(0.2)"),
+    "adamw": ("adamw(0.1)", "adamw(0.1, decay=0.0)", "adamw(0.1, where='*/w')"),
+    "adjustable": (
+        "adjustable(adam, rate=0.1)",
+        "adjustable(gd, rate=0.1)",
+        "adjustable(partial(adam, epsilon=0.1), rate=0.1)",
+    ),
+    "amsgrad": ("amsgrad(0.1)", "amsgrad(0.2)"),
+    "averaged": ("averaged(gd(0.1))", "averaged(gd(0.1), unbiased(0.9))"),
+    "centralise": ("centralise()", "trust_ratio()"),
+    "chain": ("chain(clip(1.0), gd(0.1))", "chain(gd(0.1), clip(1.0))", "chain(gd(0.1))"),
+    "chebyshev": ("chebyshev(0.1)", "chebyshev(0.2)"),
+    "clip": ("clip(1.0)", "clip(2.0)"),
+    "clip_global_norm": ("clip_global_norm(1.0)", "clip_norm(1.0)"),
+    "clip_norm": ("clip_norm(1.0)", "clip_norm(1)"),
+    "damped_particle": ("damped_particle(0.1, 0.2)", "damped_particle(0.1, 0.3)"),
+    "decay": ("decay(0.1)", "decay(0.1, where='*/w')"),
+    "descend": ("descend(0.1)", "gd(0.1)"),
+    "deviation": ("deviation(0.9)", "deviation(0.8)"),
+    "exponential": ("exponential(0.9)", "unbiased(0.9)"),
+    "fading_maximum": ("fading_maximum(0.9)", "fading_maximum(0.8)"),
+    "flat": ("flat(adam(0.1))", "flat(adam(0.2))"),
+    "follow": ("follow(mean())", "follow(total())"),
+    "freeze": ("freeze('b')", "freeze('w')"),
+    "full_adagrad": ("full_adagrad(0.1)", "full_adagrad(0.2)"),
+    "full_rmsprop": ("full_rmsprop(0.1)", "full_rmsprop(0.2)"),
+    "gd": ("gd(0.1)", "gd(step(0.1, 0.5, 10))"),
+    "groups": ("groups(min, {'a': gd(0.1)})", "groups(min, {'a': gd(0.2)})"),
+    "heavy_ball": ("heavy_ball(0.1)", "heavy_ball(0.1, 0.8)", "nesterov(0.1)"),
+    "heun": ("heun(0.1)", "rk4(0.1)"),
+    "lamb": ("lamb(0.1)", "lamb(0.2)"),
+    "largest": ("largest(mean())", "largest(unbiased(0.9))"),
+    "lion": ("lion(0.1)", "lion(0.2)"),
+    "mean": ("mean()", "total()"),
+    "midpoint": ("midpoint(0.1)", "midpoint(0.2)"),
+    "momentum": ("momentum(0.1)", "momentum(0.1, 0.8)"),
+    "multistep": ("multistep(0.1, [0.0], [1.0])", "multistep(0.1, [0.0], [0.5])"),
+    "muon": ("muon(0.1)", "muon(0.2)"),
+    "nadam": ("nadam(0.1)", "nadam(0.2)"),
+    "nesterov": ("nesterov(0.1)", "nesterov(0.2)"),
+    "noise": ("noise(array([0, 1], 'uint32'), 0.1)", "noise(array([0, 2], 'uint32'), 0.1)"),
+    "only": ("only('b', gd(0.1))", "only('w', gd(0.1))"),
+    "orthogonalise": ("orthogonalise()", "orthogonalise(4)"),
+    "over_size": ("over_size(mean())", "over_size(mean(), epsilon=0.1)"),
+    "plateau": ("plateau()", "plateau(patience=3)", "plateau(window=2)"),
+    "radam": ("radam(0.1)", "radam(0.2)"),
+    "rk4": ("rk4(0.1)", "rk4(0.2)"),
+    "rms": ("rms(mean())", "rms(total())"),
+    "rmsprop": ("rmsprop(0.1)", "rmsprop(0.1, centred=True)"),
+    "runge_kutta": ("runge_kutta(0.1, [], [1.0])", "runge_kutta(0.1, [[1.0]], [0.5, 0.5])"),
+    "skip_not_finite": ("skip_not_finite(gd(0.1))", "skip_not_finite(gd(0.2))"),
+    "stateless": ("stateless(max)", "stateless(min)"),
+    "three_step": ("three_step(0.1)", "three_step(0.2)"),
+    "total": ("total()", "mean()"),
+    "trace": ("trace(0.9)", "trace(0.9, ahead=True)"),
+    "trust_ratio": ("trust_ratio()", "centralise()"),
+    "unbiased": ("unbiased(0.9)", "unbiased(0.8)"),
+    "weighted": ("weighted(abs)", "weighted(max)"),
+    "whiten": ("whiten(mean())", "whiten(total())"),
+    "whiten_last": ("whiten_last(8, None)", "whiten_last(8, 0.9)"),
+    "widen": ("widen(gd(0.1))", "widen(gd(0.1), master=True)"),
+}
+SCHEDULES = {
+    "constant": ("constant(0.1)", "constant(1)", "constant(1.0)"),
+    "cosine": ("cosine(0.1, 10)", "cosine(0.1, 20)"),
+    "cosine_restarts": ("cosine_restarts(0.1, 10)", "cosine_restarts(0.1, 10, growth=2)"),
+    "exponential": ("exponential(0.1, 0.5)", "exponential(0.1, 0.5, 2)"),
+    "inverse_time": ("inverse_time(0.1)", "inverse_time(0.1, power=0.5)"),
+    "join": ("join([0.1, constant(0.2)], [10])", "join([0.1, constant(0.2)], [20])"),
+    "linear": ("linear(0.1, 0.0, 10)", "polynomial(0.1, 0.0, 10)"),
+    "one_cycle": ("one_cycle(0.1, 10)", "one_cycle(0.1, 20)"),
+    "piecewise": ("piecewise([0.1, 0.2], [10])", "piecewise([0.1, 0.2], [20])"),
+    "polynomial": ("polynomial(0.1, 0.0, 10)", "polynomial(0.1, 0.0, 10, power=2)"),
+    "step": ("step(0.1, 0.5, 10)", "step(0.1, 0.5, every=20)"),
+    "warm_up": ("warm_up(0.1, 10)", "warm_up(constant(0.1), 10)"),
+}
+INITIALISERS = {
+    "constant": ("constant(0.1)", "constant(1)", "constant(True)"),
+    "normal": ("normal(0.1)", "uniform(0.1)"),
+    "orthogonal": ("orthogonal()", "orthogonal(2.0)"),
+    "uniform": ("uniform(0.1)", "uniform(0.2)"),
+}
+TRAINING = {
+    "flip": ("flip()", "flip(1)"),
+    "mixed": ("mixed()", "mixed('float16')"),
+    "patience": ("patience(3)", "patience(4)", "patience(3, on='loss')"),
+    "rotate": ("rotate(10.0)", "rotate(20.0)"),
+    "shift": ("shift(1)", "shift(2)"),
+    "still": ("still(0.1)", "still(0.2)"),
+}
+
+optim, train, schedules = jnn.optim, jnn.train, jnn.schedules
+ROOMS = {  # The room, its table, and what its constructors say that they return.
+    "layers": (jnn.layers, LAYERS, [jnn.Layer]),
+    "models": (jnn.models, NETWORKS, [jnn.Layer]),
+    "optim": (optim, OPTIM, [optim.Optimizer, optim.Average]),
+    "schedules": (schedules, SCHEDULES, [Schedule]),
+    "initialisers": (jnn.initialisers, INITIALISERS, [jnn.initialisers.Initialiser]),
+    "train": (train, TRAINING, [Augmentation, train.Patience, train.Still, train.Precision]),
+}
+CASES = [(room, calls) for room, (_, table, _) in ROOMS.items() for calls in table.values()]
+EVERY = pytest.mark.parametrize(
+    ("room", "calls"), CASES, ids=[f"{room} {calls[0]}" for room, calls in CASES]
+)
 
 
 def made(room, call):
     """What a call makes, by the names of its room."""
-    names = {"partial": functools.partial, "array": np.array}
-    for face in (jnn.initialisers, jnn, FACES[room][0]):
+    names = {"partial": functools.partial, "array": np.array, "uint32": np.uint32}
+    for face in (jnn.initialisers, jnn.schedules, jnn, ROOMS[room][0]):
         names |= {k: v for k, v in vars(face).items() if not inspect.ismodule(v)}
     return eval(call, names)
 
@@ -102,13 +218,15 @@ def test_a_thing_is_pickled_and_copied(room, calls):
             assert repr(other) == repr(thing)
 
 
-def test_every_constructor_of_layers_is_in_the_table():
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_constructor_is_in_the_table(room):
+    face, table, kinds = ROOMS[room]
     offered = {
         name
-        for name, thing in vars(jnn.layers).items()
-        if inspect.isfunction(thing) and inspect.signature(thing).return_annotation is jnn.Layer
+        for name, thing in vars(face).items()
+        if inspect.isfunction(thing) and inspect.signature(thing).return_annotation in kinds
     }
-    assert offered == LAYERS.keys()
+    assert offered - {"adapt"} == table.keys()
 
 
 def test_equal_networks_are_traced_once():

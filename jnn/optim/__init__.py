@@ -18,7 +18,6 @@ from jnn.optim.averages import total as total
 from jnn.optim.averages import unbiased as unbiased
 from jnn.optim.averages import weighted as weighted
 from jnn.optim.methods.adaptive import OverSizeState as OverSizeState
-from jnn.optim.methods.adaptive import RadamState as RadamState
 from jnn.optim.methods.adaptive import adagrad as adagrad
 from jnn.optim.methods.adaptive import adam as adam
 from jnn.optim.methods.adaptive import adam_direction as adam_direction
@@ -27,7 +26,6 @@ from jnn.optim.methods.adaptive import adamw as adamw
 from jnn.optim.methods.adaptive import amsgrad as amsgrad
 from jnn.optim.methods.adaptive import nadam as nadam
 from jnn.optim.methods.adaptive import over_size as over_size
-from jnn.optim.methods.adaptive import radam as radam
 from jnn.optim.methods.adaptive import rmsprop as rmsprop
 from jnn.optim.methods.descent import DescendState as DescendState
 from jnn.optim.methods.descent import decay as decay
@@ -38,8 +36,10 @@ from jnn.optim.methods.matrix import full_adagrad as full_adagrad
 from jnn.optim.methods.matrix import full_rmsprop as full_rmsprop
 from jnn.optim.methods.matrix import whiten as whiten
 from jnn.optim.methods.matrix import whiten_last as whiten_last
+from jnn.optim.methods.modern import RadamState as RadamState
 from jnn.optim.methods.modern import lamb as lamb
 from jnn.optim.methods.modern import lion as lion
+from jnn.optim.methods.modern import radam as radam
 from jnn.optim.methods.modern import trust_ratio as trust_ratio
 from jnn.optim.methods.momentum import MomentumForms as MomentumForms
 from jnn.optim.methods.momentum import ParticleState as ParticleState

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, adapt
 from jnn.optim.rates import Rate, advance, at, check, zero
+from jnn.value import value
 
 
 class AdjustableState(NamedTuple):
@@ -20,6 +21,7 @@ class AdjustableState(NamedTuple):
     inner: Any
 
 
+@value
 def adjustable(constructor: Callable[..., Any], **settings: Rate) -> Optimizer:
     """An optimizer whose settings are numbers in its state: read, scheduled or changed under `jit`.
 
@@ -38,17 +40,17 @@ def adjustable(constructor: Callable[..., Any], **settings: Rate) -> Optimizer:
     """
     if not settings:
         errors.fail("adjustable", "settings", "named numbers or schedules", "none", kind=TypeError)
-    for name, value in settings.items():
-        if not callable(value):
-            check("adjustable", -math.inf, math.inf, **{name: value})
-    scheduled = {name for name, value in settings.items() if callable(value)}
+    for name, number in settings.items():
+        if not callable(number):
+            check("adjustable", -math.inf, math.inf, **{name: number})
+    scheduled = {name for name, number in settings.items() if callable(number)}
 
     def current(step: jax.Array, known: dict[str, jax.Array] | None = None) -> dict[str, jax.Array]:
         return {
-            name: jnp.asarray(at(value, step), float)
+            name: jnp.asarray(at(number, step), float)
             if known is None or name in scheduled
             else known[name]
-            for name, value in settings.items()
+            for name, number in settings.items()
         }
 
     def build(values: dict[str, Any]) -> Optimizer:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn.optim.rates import Number, advance, check, like, zero, zeros
+from jnn.value import value, written
 
 
 class AverageState(NamedTuple):
@@ -33,7 +34,11 @@ class Average(NamedTuple):
     update: Callable[[Any, Any], Any]
     value: Callable[[Any], Any] = lambda state: state.value
 
+    def __repr__(self) -> str:
+        return written(self)
 
+
+@value
 def weighted(weight: Callable[[jax.Array], Number]) -> Average:
     """The average `a_n = a_{n-1} + w_n (x_n - a_{n-1})` from zero, with `w_n = weight(n)`, n >= 1.
 
@@ -57,6 +62,7 @@ def weighted(weight: Callable[[jax.Array], Number]) -> Average:
     return Average(init, update)
 
 
+@value
 def mean() -> Average:
     """The plain mean, `a_n = a_{n-1} + (x_n - a_{n-1}) / n` (D fn 4).
 
@@ -73,6 +79,7 @@ def mean() -> Average:
     return weighted(lambda n: 1 / n.astype(float))
 
 
+@value
 def exponential(beta: Number) -> Average:
     """The exponential average from zero, `e_n = beta e_{n-1} + (1 - beta) x_n` (D fn 4).
 
@@ -89,6 +96,7 @@ def exponential(beta: Number) -> Average:
     return weighted(lambda n: 1 - beta)
 
 
+@value
 def unbiased(beta: Number) -> Average:
     """The exponential average corrected for its start, `e_n / (1 - beta^n)` (D fn 4).
 
@@ -115,6 +123,7 @@ def unbiased_weight(beta: Number, n: jax.Array) -> jax.Array:
     return jnp.expm1(log) / jnp.expm1(log * n.astype(float))
 
 
+@value
 def total() -> Average:
     """The sum of all values: no average, but kept as one.
 
@@ -136,6 +145,7 @@ def total() -> Average:
 # Averages whose value is the size of a gradient: what adaptive methods divide by.
 
 
+@value
 def rms(average: Average) -> Average:
     """The root of an average of squares.
 
@@ -160,6 +170,7 @@ class DeviationState(NamedTuple):
     variance: Any
 
 
+@value
 def deviation(beta: Number) -> Average:
     """The exponential standard deviation, the root of `e_n(x^2) - e_n(x)^2`.
 
@@ -194,6 +205,7 @@ def deviation(beta: Number) -> Average:
     return Average(lambda x: DeviationState(zeros(x), zeros(x)), update, value)
 
 
+@value
 def fading_maximum(beta: Number) -> Average:
     """The largest size, fading: `u_n = max(beta u_{n-1}, |x_n|)`.
 
@@ -225,6 +237,7 @@ class LargestState(NamedTuple):
     value: Any
 
 
+@value
 def largest(average: Average) -> Average:
     """The largest value that another average has taken, entry by entry.
 

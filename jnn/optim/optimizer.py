@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.optim.rates import wide
+from jnn.value import value, written
 
 
 class Update(Protocol):
@@ -47,7 +48,11 @@ class Optimizer(NamedTuple):
     init: Callable[[Any], Any]
     update: Update
 
+    def __repr__(self) -> str:
+        return written(self)
 
+
+@value
 def chain(*optimizers: Any) -> Optimizer:
     """Joins optimizers and transforms, each fed with what the one before returns.
 
@@ -101,7 +106,13 @@ def adapt(optimizer: Any, function: str = "chain") -> Optimizer:
     parameters = inspect.signature(optimizer.update).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return Optimizer(optimizer.init, optimizer.update)
-    named = {p.name for p in parameters}
+    return _with_extras(optimizer)
+
+
+@value
+def _with_extras(optimizer: Any) -> Optimizer:
+    """Takes any extras, and hands on those that the update names."""
+    named = set(inspect.signature(optimizer.update).parameters)
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         known = {name: value for name, value in extra.items() if name in named}
@@ -128,6 +139,7 @@ def apply_updates(params: Any, updates: Any) -> Any:
     return jax.tree.map(add, params, updates)
 
 
+@value
 def stateless(function: Callable[..., Any]) -> Optimizer:
     """A transform without state, from `function(grads, params) -> updates`.
 

@@ -9,6 +9,7 @@ import jax
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, adapt, chain, stateless
 from jnn.optim.rates import zeros
+from jnn.value import value
 
 Where = str | Callable[[str, Any], bool]
 
@@ -40,6 +41,7 @@ def selection(where: Where, tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(decide, tree)
 
 
+@value
 def only(where: Where, optimizer: Any) -> Optimizer:
     """Applies an optimizer to some leaves and lets the others pass unchanged.
 
@@ -78,6 +80,7 @@ def only(where: Where, optimizer: Any) -> Optimizer:
     return Optimizer(init, update)
 
 
+@value
 def freeze(where: Where) -> Optimizer:
     """Keeps some parameters as they are: their updates become zero.
 
@@ -95,6 +98,7 @@ def freeze(where: Where) -> Optimizer:
     return only(where, stateless(lambda grads, _: zeros(grads)))
 
 
+@value
 def groups(label: Callable[[str, Any], str], optimizers: Mapping[str, Any]) -> Optimizer:
     """Each parameter with the optimizer of its group.
 

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, need, stateless
 from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, wide, zero
+from jnn.value import value
 
 
+@value
 def clip(bound: Number) -> Optimizer:
     """Clips every entry to `[-bound, bound]`. NaN stays NaN.
 
@@ -37,6 +39,7 @@ def _shrink(g: jax.Array, norm: jax.Array, bound: Number) -> jax.Array:
     return jnp.where(jnp.isfinite(norm), g * like(factor, g), g * like(norm, g))
 
 
+@value
 def clip_norm(bound: Number) -> Optimizer:
     """Shortens the gradient of each array to the norm `bound`, if it is longer.
 
@@ -64,6 +67,7 @@ def global_norm(tree: Any) -> jax.Array:
     return jnp.sqrt(sum((p.astype(dtype) for p in parts), jnp.zeros((), dtype)))
 
 
+@value
 def clip_global_norm(bound: Number) -> Optimizer:
     """Shortens the gradient as a whole to the norm `bound`, if it is longer: its direction stays.
 
@@ -84,6 +88,7 @@ def clip_global_norm(bound: Number) -> Optimizer:
     return stateless(clipped)
 
 
+@value
 def centralise() -> Optimizer:
     """Takes from the gradient of each output its mean over the inputs: `g - mean_in(g)`.
 
@@ -112,6 +117,7 @@ class NoiseState(NamedTuple):
     step: jax.Array
 
 
+@value
 def noise(key: jax.Array, deviation: Rate) -> Optimizer:
     """Adds Gaussian noise to the gradient, of a standard deviation that may follow a schedule.
 
@@ -153,6 +159,7 @@ class PlateauState(NamedTuple):
     total: jax.Array
 
 
+@value
 def plateau(
     factor: Number = 0.5,
     patience: int = 10,

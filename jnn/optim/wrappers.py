@@ -11,6 +11,7 @@ from jnn import errors
 from jnn.optim.averages import Average, mean
 from jnn.optim.optimizer import Optimizer, adapt, apply_updates, need
 from jnn.optim.rates import advance, wide, zero
+from jnn.value import value
 
 
 class AccumulateState(NamedTuple):
@@ -20,6 +21,7 @@ class AccumulateState(NamedTuple):
     inner: Any
 
 
+@value
 def accumulate(optimizer: Any, every: int) -> Optimizer:
     """One step every so many calls, with the mean of their gradients; zero updates in between.
 
@@ -64,6 +66,7 @@ class SkipState(NamedTuple):
     inner: Any
 
 
+@value
 def skip_not_finite(optimizer: Any) -> Optimizer:
     """Passes over a step whose gradients are not all finite: no update, the state inside unchanged.
 
@@ -101,6 +104,7 @@ class WidenState(NamedTuple):
     inner: Any
 
 
+@value
 def widen(optimizer: Any, *, master: bool = False) -> Optimizer:
     """Keeps float32 statistics for parameters in half precision.
 
@@ -149,6 +153,7 @@ def _widened(tree: Any) -> Any:
     return jax.tree.map(cast, tree)
 
 
+@value
 def flat(optimizer: Any) -> Optimizer:
     """Runs an entrywise optimizer on all parameters of a dtype as one vector.
 
@@ -205,6 +210,7 @@ class AveragedState(NamedTuple):
     inner: Any
 
 
+@value
 def averaged(optimizer: Any, average: Average | None = None) -> Optimizer:
     """Keeps an average of the parameters beside the optimizer; the steps do not change.
 

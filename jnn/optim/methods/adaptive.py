@@ -7,7 +7,6 @@ over a size, and each method is a choice of two averages.
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jnn import errors
 from jnn.optim.averages import (
@@ -25,8 +24,9 @@ from jnn.optim.averages import (
 from jnn.optim.methods.descent import decay, descend
 from jnn.optim.methods.momentum import follow, trace
 from jnn.optim.optimizer import Optimizer, chain, stateless
-from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, wide, zero
+from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, wide
 from jnn.optim.selection import Where
+from jnn.value import value
 
 
 class OverSizeState(NamedTuple):
@@ -36,6 +36,7 @@ class OverSizeState(NamedTuple):
     size: Any
 
 
+@value
 def over_size(
     size: Average, direction: Optimizer | None = None, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -80,6 +81,7 @@ def divide(direction: Any, size: Any, epsilon: Number) -> Any:
     return jax.tree.map(quotient, direction, size)
 
 
+@value
 def adagrad(rate: Rate, *, average: str = "mean", epsilon: Number = 1e-8) -> Optimizer:
     """AdaGrad: the gradient over the root of the mean of all squares so far (D-8, D-9).
 
@@ -107,6 +109,7 @@ def adagrad(rate: Rate, *, average: str = "mean", epsilon: Number = 1e-8) -> Opt
     return chain(over_size(size, epsilon=epsilon), descend(rate))
 
 
+@value
 def rmsprop(
     rate: Rate,
     beta: Number = 0.9,
@@ -143,12 +146,14 @@ def rmsprop(
     return chain(over_size(size, epsilon=epsilon), *rolling, descend(rate))
 
 
-def _check_adam(name: str, rate: Any, beta1: Any, beta2: Any, epsilon: Any) -> None:
+def check_adam(name: str, rate: Any, beta1: Any, beta2: Any, epsilon: Any) -> None:
+    """The settings that all of Adam's kin have."""
     check_rate(name, rate)
     check(name, beta1=beta1, beta2=beta2, below=1)
     check(name, epsilon=epsilon)
 
 
+@value
 def adam_direction(beta1: Number = 0.9, beta2: Number = 0.999, epsilon: Number = 1e-8) -> Optimizer:
     """What `adam` multiplies by its rate: `m / (sqrt(v) + epsilon)`, both averages corrected.
 
@@ -160,6 +165,7 @@ def adam_direction(beta1: Number = 0.9, beta2: Number = 0.999, epsilon: Number =
     return over_size(rms(unbiased(beta2)), follow(unbiased(beta1)), epsilon)
 
 
+@value
 def adam(
     rate: Rate = 1e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -185,10 +191,11 @@ def adam(
       beta2: what is kept of the average of squares, in [0, 1).
       epsilon: added outside the root.
     """
-    _check_adam("adam", rate, beta1, beta2, epsilon)
+    check_adam("adam", rate, beta1, beta2, epsilon)
     return chain(adam_direction(beta1, beta2, epsilon), descend(rate))
 
 
+@value
 def adamw(
     rate: Rate = 1e-3,
     beta1: Number = 0.9,
@@ -215,7 +222,7 @@ def adamw(
       decay: the strength of the pull to the origin.
       where: which parameters decay, as in `only`: e.g. `lambda path, x: x.ndim > 1`, no biases.
     """
-    _check_adam("adamw", rate, beta1, beta2, epsilon)
+    check_adam("adamw", rate, beta1, beta2, epsilon)
     check("adamw", decay=decay)
     return chain(adam_direction(beta1, beta2, epsilon), pull(decay, where=where), descend(rate))
 
@@ -223,6 +230,7 @@ def adamw(
 pull = decay  # By a name that the keyword `decay` does not hide.
 
 
+@value
 def amsgrad(
     rate: Rate = 1e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -237,11 +245,12 @@ def amsgrad(
     >>> print(optimizer.update(j, optimizer.init(j))[0].round(4))
     [-0.5 -0.5]
     """
-    _check_adam("amsgrad", rate, beta1, beta2, epsilon)
+    check_adam("amsgrad", rate, beta1, beta2, epsilon)
     size = rms(largest(unbiased(beta2)))
     return chain(over_size(size, follow(unbiased(beta1)), epsilon), descend(rate))
 
 
+@value
 def nadam(
     rate: Rate = 1e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -258,7 +267,7 @@ def nadam(
     >>> print(optimizer.update(j, optimizer.init(j))[0].round(1))
     [-1.5 -1.5]
     """
-    _check_adam("nadam", rate, beta1, beta2, epsilon)
+    check_adam("nadam", rate, beta1, beta2, epsilon)
     average = unbiased(beta1)
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
@@ -276,6 +285,7 @@ def nadam(
     return chain(over_size(rms(unbiased(beta2)), ahead, epsilon), descend(rate))
 
 
+@value
 def adamax(
     rate: Rate = 2e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -290,57 +300,6 @@ def adamax(
     >>> print(optimizer.update(j, optimizer.init(j))[0].round(4))
     [-0.5 -0. ]
     """
-    _check_adam("adamax", rate, beta1, beta2, epsilon)
+    check_adam("adamax", rate, beta1, beta2, epsilon)
     size = fading_maximum(beta2)
     return chain(over_size(size, follow(unbiased(beta1)), epsilon), descend(rate))
-
-
-class RadamState(NamedTuple):
-    """The step's count, and the averages of gradients and of squares."""
-
-    step: jax.Array
-    mean: Any
-    square: Any
-
-
-def radam(
-    rate: Rate = 1e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
-) -> Optimizer:
-    """RAdam: Adam that waits until its mean square can be trusted, and then trusts it by degrees.
-
-        rho_n = rho - 2 n beta2^n / (1 - beta2^n)   with   rho = 2 / (1 - beta2) - 1
-        r_n^2 = (rho_n - 4) (rho_n - 2) rho / ((rho - 4) (rho - 2) rho_n)
-        q_{n+1} = q_n - rate r_n m_n / (sqrt(v_n) + epsilon)   if rho_n > 5, else  q_n - rate m_n
-
-    The paper's threshold is 4, where r_n begins at 0; 5 is what implementations use.
-
-    >>> optimizer = jnn.radam(0.5)
-    >>> j = jnp.array([6.0, 5.0])
-    >>> print(optimizer.update(j, optimizer.init(j))[0].round(4))
-    [-3.  -2.5]
-    """
-    _check_adam("radam", rate, beta1, beta2, epsilon)
-    average, size = unbiased(beta1), rms(unbiased(beta2))
-    long = 2 / (1 - beta2) - 1
-
-    def init(params: Any) -> Any:
-        return RadamState(zero(), average.init(params), size.init(params))
-
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        del params, extra
-        step = advance(state.step)
-        mean, square = average.update(grads, state.mean), size.update(grads, state.square)
-        n = step.astype(float)
-        # 2 n beta2^n / (1 - beta2^n) = 2 n (w_n / (1 - beta2) - 1)
-        rho = long - 2 * n * (unbiased_weight(beta2, step) / (1 - beta2) - 1)
-        trusted = rho > 5
-        safe = jnp.where(trusted, rho, 6.0)
-        root = jnp.sqrt((safe - 4) * (safe - 2) * long / ((long - 4) * (long - 2) * safe))
-        scaled = divide(mean.value, size.value(square), epsilon)
-
-        def choose(m: jax.Array, s: jax.Array) -> jax.Array:
-            return jnp.where(trusted, like(root, s) * s, m)
-
-        return jax.tree.map(choose, mean.value, scaled), RadamState(step, mean, square)
-
-    return chain(Optimizer(init, update), descend(rate))

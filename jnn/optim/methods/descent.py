@@ -7,6 +7,7 @@ import jax
 from jnn.optim.optimizer import Optimizer, need, stateless
 from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, zero
 from jnn.optim.selection import Where, only
+from jnn.value import value
 
 
 class DescendState(NamedTuple):
@@ -15,6 +16,7 @@ class DescendState(NamedTuple):
     step: jax.Array
 
 
+@value
 def descend(rate: Rate) -> Optimizer:
     """The end of most chains: `u = -rate_n g`, where a schedule gives rate_0, rate_1, ...
 
@@ -42,6 +44,7 @@ def descend(rate: Rate) -> Optimizer:
     return Optimizer(init, update)
 
 
+@value
 def gd(rate: Rate) -> Optimizer:
     """Gradient descent, `q_{n+1} = q_n - rate_n J_n` (D-1, D-2, H-118, X-54).
 
@@ -65,6 +68,7 @@ def gd(rate: Rate) -> Optimizer:
     return descend(rate)
 
 
+@value
 def decay(strength: Number, centre: Any = None, *, where: Where | None = None) -> Optimizer:
     """L2 regularisation: `g + strength (q - centre)`, the gradient of D-3 and X-62.
 

@@ -12,8 +12,10 @@ from jnn.optim.averages import Average, exponential, mean, total
 from jnn.optim.methods.descent import descend
 from jnn.optim.optimizer import Optimizer, chain
 from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, wide, zero
+from jnn.value import value
 
 
+@value
 def whiten(average: Average, epsilon: Number = 1e-3) -> Optimizer:
     """The direction `(M^{1/2} + epsilon)^{-1} J`, where M is an average of `J J^T`.
 
@@ -54,6 +56,7 @@ class SketchState(NamedTuple):
     columns: jax.Array
 
 
+@value
 def whiten_last(rank: int, keep: Number | None, epsilon: Number = 1e-3) -> Optimizer:
     """`whiten` with the last `rank` gradients only, for many parameters.
 
@@ -108,6 +111,7 @@ def whiten_last(rank: int, keep: Number | None, epsilon: Number = 1e-3) -> Optim
     return Optimizer(init, update)
 
 
+@value
 def full_adagrad(
     rate: Rate, *, average: str = "mean", epsilon: Number = 1e-3, rank: int | None = None
 ) -> Optimizer:
@@ -138,6 +142,7 @@ def full_adagrad(
     return chain(whiten_last(rank, None, epsilon), descend(rate))
 
 
+@value
 def full_rmsprop(
     rate: Rate, beta: Number = 0.9, *, epsilon: Number = 1e-3, rank: int | None = None
 ) -> Optimizer:

@@ -9,8 +9,10 @@ from jnn.optim.averages import Average, exponential
 from jnn.optim.methods.descent import descend
 from jnn.optim.optimizer import Optimizer, chain
 from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, zero, zeros
+from jnn.value import value
 
 
+@value
 def follow(average: Average) -> Optimizer:
     """A transform that puts a running average in the gradient's place.
 
@@ -36,6 +38,7 @@ class TraceState(NamedTuple):
     trace: Any
 
 
+@value
 def trace(beta: Number, *, ahead: bool = False) -> Optimizer:
     """A transform that adds up, fading: `t_n = beta t_{n-1} + u_n`.
 
@@ -66,6 +69,7 @@ def trace(beta: Number, *, ahead: bool = False) -> Optimizer:
     return Optimizer(init, update)
 
 
+@value
 def heavy_ball(rate: Rate, beta: Number = 0.9) -> Optimizer:
     """The heavy ball, `x_{i+1} = x_i - mu_i J_i + p (x_i - x_{i-1})` (H-121).
 
@@ -90,6 +94,7 @@ def heavy_ball(rate: Rate, beta: Number = 0.9) -> Optimizer:
     return chain(descend(rate), trace(beta))
 
 
+@value
 def nesterov(rate: Rate, beta: Number = 0.9) -> Optimizer:
     """Nesterov's accelerated gradient: the gradient is taken where momentum is about to lead.
 
@@ -113,6 +118,7 @@ def nesterov(rate: Rate, beta: Number = 0.9) -> Optimizer:
     return chain(descend(rate), trace(beta, ahead=True))
 
 
+@value
 def momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
     """Momentum as an exponential average of gradients.
 
@@ -145,6 +151,7 @@ class ParticleState(NamedTuple):
     velocity: Any
 
 
+@value
 def damped_particle(rate: Rate, friction: Number) -> Optimizer:
     """A particle that rolls down with friction, `d2q/dt2 = -J - gamma dq/dt` (D-5..7).
 

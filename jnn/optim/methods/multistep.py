@@ -14,6 +14,7 @@ import numpy as np
 from jnn import errors
 from jnn.optim.optimizer import Optimizer
 from jnn.optim.rates import Rate, advance, at, check_rate, like, zero, zeros
+from jnn.value import value
 
 
 class MultistepState(NamedTuple):
@@ -27,6 +28,7 @@ class MultistepState(NamedTuple):
 Coefficients = Sequence[float]
 
 
+@value
 def multistep(
     rate: Rate,
     moves: Coefficients,
@@ -105,6 +107,7 @@ def _push(newest: Any, past: tuple[Any, ...]) -> tuple[Any, ...]:
     return (cast, *past[:-1])
 
 
+@value
 def midpoint(rate: Rate) -> Optimizer:
     """The midpoint rule, `q_{n+1} = q_{n-1} - 2 alpha J_n`, started by Euler (D-13). Unstable.
 
@@ -123,6 +126,7 @@ def midpoint(rate: Rate) -> Optimizer:
     return multistep(rate, [-1.0], [2.0])
 
 
+@value
 def three_step(rate: Rate) -> Optimizer:
     """Delmas' three-step rule (D-14), started by two steps of Euler. Unstable.
 
@@ -142,6 +146,7 @@ def three_step(rate: Rate) -> Optimizer:
     return multistep(rate, [-2.5, 0.5], [3.0])
 
 
+@value
 def adams_bashforth(rate: Rate, order: int = 2) -> Optimizer:
     """Adams and Bashforth's methods: stable higher order from one gradient a step.
 

@@ -13,11 +13,13 @@ from jnn.optim.methods.momentum import trace
 from jnn.optim.optimizer import Optimizer, chain, stateless
 from jnn.optim.rates import Number, Rate, check, check_rate, like, wide
 from jnn.optim.selection import Where, matching, only
+from jnn.value import value
 
 # p(s) = a s + b s^3 + c s^5, chosen to lift small singular values fast rather than to converge.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
+@value
 def orthogonalise(steps: int = 5) -> Optimizer:
     """A transform that brings the singular values of each matrix near to one, without an SVD.
 
@@ -72,6 +74,7 @@ def _is_matrix(path: str, leaf: Any) -> bool:
     return leaf.ndim >= 2
 
 
+@value
 def muon(
     rate: Rate = 0.02,
     beta: Number = 0.95,

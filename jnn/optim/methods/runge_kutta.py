@@ -14,6 +14,7 @@ from numpy.polynomial import chebyshev as polynomials
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, need
 from jnn.optim.rates import Rate, advance, at, check_rate, like, zero
+from jnn.value import value
 
 Moves = Callable[[jax.Array, Any, Any, Callable[[Any], Any]], Any]
 
@@ -59,6 +60,7 @@ def _shifted(params: Any, move: Any) -> Any:
     return jax.tree.map(lambda q, u: q + u.astype(q.dtype), params, move)
 
 
+@value
 def runge_kutta(
     rate: Rate, stages: Sequence[Sequence[float]], weights: Sequence[float]
 ) -> Optimizer:
@@ -100,6 +102,7 @@ def _explicit(
     return _stages(function, rate, step)
 
 
+@value
 def heun(rate: Rate) -> Optimizer:
     """Heun's method, of second order and two gradients a step: the mean of slopes at both ends.
 
@@ -116,6 +119,7 @@ def heun(rate: Rate) -> Optimizer:
     return _explicit("heun", rate, [[1.0]], [1 / 2, 1 / 2])
 
 
+@value
 def rk4(rate: Rate) -> Optimizer:
     """The classical Runge-Kutta method, of fourth order and four gradients a step.
 
@@ -175,6 +179,7 @@ def _damping(order: int, damping: float | None) -> float:
     return (0.05 if order == 1 else 2 / 13) if damping is None else damping
 
 
+@value
 def chebyshev(
     rate: Rate, stages: int = 5, *, order: int = 1, damping: float | None = None
 ) -> Optimizer:

@@ -69,7 +69,7 @@ def patience(
     """
     errors.positive_integer("patience", "epochs", epochs)
     errors.number("patience", "by", by, low=0)
-    return Patience(epochs, on, by, larger, restore)
+    return Patience(epochs, on, float(by), larger, restore)
 
 
 def still(delta: float) -> Still:
