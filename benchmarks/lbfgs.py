@@ -3,10 +3,8 @@
 python -m benchmarks.lbfgs [--quick] [--seconds S] [--cpu-time] [--out FILE]
 """
 
-import os
 import sys
 from collections.abc import Sequence
-from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +16,7 @@ from benchmarks.solvers import toy
 from jnn.measure import program, race
 from jnn.solve.methods.lbfgs import Pairs, empty, over_vectors, store, two_loop
 from jnn.text import seconds_text
+from jnn.xla.kernel import wish
 
 SIZES = (2, 10, 100, 1000)
 LONG = (10, 100, 10**4, 10**6)
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     solves = [["unknowns", "one kernel", "compiled in", "many / one", "compiled in"]]
     for n in SIZES[:1] if chosen.quick else SIZES:
         programs = {"one": solve(n)}
-        with patch.dict(os.environ, JNN_ONE_KERNEL="0"):
+        with wish("0"):
             programs["many"] = solve(n)
         times = race(programs, budget=chosen.seconds, clock=chosen.clock)
         seconds = [f"{p.compile_seconds:.2f} s" for p in programs.values()]

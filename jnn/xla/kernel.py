@@ -8,11 +8,11 @@ with all that it calls. Here loops get it that are small enough not to need a se
 
 import os
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import core, lax
 from jax.custom_batching import custom_vmap
 from jax.experimental.xla_metadata import set_xla_metadata
@@ -20,6 +20,13 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jnn.xla.platform import is_for
 from jnn.xla.programs import equations
 from jnn.xla.rows import row_by_row
+
+# The attribute is XLA's own, and what goes wrong with it ends the process. These have been tried,
+# by `python -m pytest tests/xla`; with others all runs as it would without.
+TRIED = ("0.10.2", "0.12.0.1")
+JAXLIB = version("jaxlib")
+# A user's wish: "0" for no such kernel, "1" for one with several devices and any jaxlib too.
+wish: Any = jax.make_user_context(os.environ.get("JNN_ONE_KERNEL", ""))
 
 # Bytes of an array: more is worth a second core. On two, many kernels took 1.2 to 2 times as long
 # as one with matrices or pairs of 1 MB, 1.1 to 1.5 times with 2 MB, 0.8 to 1 times with 8 MB.
@@ -48,8 +55,7 @@ OPERATIONS = frozenset(
 def one_kernel(f: Callable, *args: Any) -> Any:
     """`f(*args)`; on a CPU in one kernel, if it is small and made of what such a kernel can hold.
 
-    Under `vmap` it is an ordinary call, as many lanes are not small. With `JNN_ONE_KERNEL` in the
-    environment, 0 makes it one everywhere, and 1 a kernel where there are several devices too.
+    Under `vmap` it is an ordinary call, as many lanes are not small.
     """
     if not wanted():
         return f(*args)
@@ -57,18 +63,17 @@ def one_kernel(f: Callable, *args: Any) -> Any:
     run = partial(core.eval_jaxpr, program.jaxpr)
     known = program.consts, *jax.tree.leaves(args)
     looped = row_by_row(program.jaxpr)
-    if simple(looped) and known_to_compile():
+    if simple(looped):
         run = alone(partial(core.eval_jaxpr, looped), run)
     return jax.tree.unflatten(jax.tree.structure(shape), run(*known))
 
 
 def wanted() -> bool:
-    """Whether programs run on a CPU, and on one device: parts of an array are no kernel."""
-    setting = os.environ.get("JNN_ONE_KERNEL")
+    """Whether to ask for it: on a CPU whose XLA is known, of one device that holds all arrays."""
     compiled = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
-    if setting == "0" or not compiled or not is_for("cpu"):
+    if wish.value == "0" or not compiled or not is_for("cpu"):
         return False
-    return setting == "1" or jax.device_count() == 1
+    return wish.value == "1" or (JAXLIB in TRIED and jax.device_count() == 1)
 
 
 def alone(f: Callable, plain: Callable) -> Callable:
@@ -89,10 +94,12 @@ def alone(f: Callable, plain: Callable) -> Callable:
 def mark(f: Callable, *args: Any) -> list[jax.Array]:
     """A call of `f` that XLA keeps as a call, and makes one kernel of.
 
-    It returns its arguments as well: XLA ends the process where a kernel has one without a use,
-    and what has a use shows only when all is simplified.
+    XLA ends the process where a kernel has an argument without a use, and what has a use shows only
+    when all is simplified; so it returns its arguments as well. And where one is a constant of more
+    than 8 kB; so all come through a barrier.
     """
-    first, *others = jax.jit(lambda *args: [*f(*args), *args])(*args)
+    known = lax.optimization_barrier(list(args))
+    first, *others = jax.jit(lambda *args: [*f(*args), *args])(*known)
     # What is said of a result holds for the call that it comes from.
     first: Any = set_xla_metadata(first, xla_cpu_small_call="true", inlineable="false")
     found: Any = lax.optimization_barrier([first, *others])  # As if all had a use.
@@ -136,19 +143,3 @@ def has_vector(equation: Any) -> bool:
     contracted, (batched, _) = equation.params["dimension_numbers"]
     free = [v.aval.ndim - len(c) for v, c in zip(equation.invars, contracted, strict=True)]
     return not batched and min(free) == 0
-
-
-@cache
-def known_to_compile() -> bool:
-    """Whether this XLA makes one kernel of a loop like those of the solvers."""
-
-    def turn(i: jax.Array, x: jax.Array) -> jax.Array:
-        rows = lax.dynamic_update_index_in_dim(jnp.outer(x, x), jnp.exp(x), i, 0)
-        return jnp.where(jnp.sum(x) > 1, x / jnp.max(x), rows @ x)
-
-    loop = partial(mark, lambda x: [lax.fori_loop(0, 9, turn, x)])
-    try:
-        jax.jit(loop).lower(jax.ShapeDtypeStruct((9,), jnp.float32)).compile()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True

@@ -9,6 +9,7 @@ from jax import lax
 
 import jnn
 from jnn.solve.result import Result, SolverStatus
+from jnn.xla.kernel import wish
 
 METHODS = ["lbfgs", "bfgs", "cg", "newton_cg", "powell", "steepest_descent"]
 
@@ -298,10 +299,12 @@ def test_the_solution_is_differentiable_by_the_implicit_function_theorem():
 
 
 @pytest.mark.parametrize("kernel", ["0", "1"])
-def test_without_it_a_solution_has_derivatives_in_forward_mode_only(kernel, monkeypatch):
-    monkeypatch.setenv("JNN_ONE_KERNEL", kernel)
-    jax.clear_caches()
+def test_without_it_a_solution_has_derivatives_in_forward_mode_only(kernel):
+    with wish(kernel):
+        forward_mode_only()
 
+
+def forward_mode_only():
     def solution(a):
         return jnn.minimize(lambda x: jnp.sum((x - a) ** 2) + jnp.sum(x**4), jnp.zeros(2)).params
 

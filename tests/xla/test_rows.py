@@ -10,6 +10,7 @@ import pytest
 from jax import core, lax
 
 import jnn
+from jnn.xla.kernel import wish
 from jnn.xla.programs import equations
 from jnn.xla.rows import row_by_row
 from tests.xla.test_kernel import MARK, cube, text, twice
@@ -104,7 +105,7 @@ def test_what_stays():
         assert row_by_row(plain) is plain
 
 
-def test_a_small_solve_of_a_function_that_indexes_is_one_kernel(monkeypatch):
+def test_a_small_solve_of_a_function_that_indexes_is_one_kernel():
     near, far = jnp.arange(9), jnp.arange(1, 10)
 
     def f(x):
@@ -117,8 +118,7 @@ def test_a_small_solve_of_a_function_that_indexes_is_one_kernel(monkeypatch):
     assert f'{MARK} = "true"' not in lanes
     assert "stablehlo.scatter" in lanes
     one = solve(starts[0])
-    monkeypatch.setenv("JNN_ONE_KERNEL", "0")
-    jax.clear_caches()
-    many = solve(starts[0])
+    with wish("0"):
+        many = solve(starts[0])
     assert one.evaluations == many.evaluations
     np.testing.assert_allclose(one.params, many.params, rtol=1e-5)
