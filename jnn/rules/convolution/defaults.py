@@ -36,14 +36,12 @@ def default(call: Call) -> str:
         if min(inputs, outputs) >= 32 and window in ((3, 3), (5, 5)):
             return "winograd4" if window == (3, 3) and least >= 8 else "winograd"
         return "wide_delta" if window == (3, 3) and (least >= 16 or outputs <= 64) else "im2col"
-    fewer, more, forward = *sorted((inputs, outputs)), call.product == "conv.value"
+    fewer, forward = min(inputs, outputs), call.product == "conv.value"
     if not unit:
         if forward:
             few = inputs < 32 and max(window) > 3
             return "im2col" if few or math.prod(window) == 1 else "lax"
         return "phases" if max(window) > (1 if inputs <= 16 else 3) else "lax"
-    if window == (3, 3) and 32 <= fewer < 128 and more >= 64 and (fewer >= 64 or not forward):
-        return "winograd"
     if inputs <= 4 and not forward:
         return "spread"
     if fewer >= 128 or inputs == 1:

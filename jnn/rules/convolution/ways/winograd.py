@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jnn.arithmetic import dot
 from jnn.rules.convolution.products import (
     filter_delta,
     input_delta,
@@ -30,10 +29,8 @@ from jnn.rules.convolution.products import (
     value,
 )
 from jnn.rules.convolution.spatial import Pairs, Sizes, output_size
-from jnn.rules.convolution.views import against, over_samples, padded, sum_over_samples
+from jnn.rules.convolution.views import over_samples, padded, sum_over_samples
 from jnn.rules.core.product import Call, Function
-
-Grid = list[list[jax.Array]]  # An array for each position of a tile, (samples, *tiles, maps).
 
 
 class Short(NamedTuple):
@@ -90,38 +87,38 @@ def combined(matrix: np.ndarray, terms: list[jax.Array]) -> list[jax.Array]:
     return [row(factors) for factors in matrix]
 
 
-def both_axes(matrix: np.ndarray, grid: Grid) -> Grid:
-    """`M grid M'`, a grid of arrays."""
-    columns = [combined(matrix, list(column)) for column in zip(*grid, strict=True)]
-    return [combined(matrix, list(row)) for row in zip(*columns, strict=True)]
-
-
 def of_filter(matrix: np.ndarray, w: jax.Array) -> jax.Array:
     """`M w M'`, of the first two axes of `w`: a filter is small, and two products serve."""
     m = jnp.asarray(matrix, w.dtype)
     return jnp.einsum("iu,jv,uvco->ijco", m, m, w, precision=lax.Precision.HIGHEST)
 
 
-def tiles(x: jax.Array, count: Sizes, m: int, matrix: np.ndarray) -> Grid:
-    """B' x B: at each position of a tile, the image's numbers there, combined."""
-    each = range(len(matrix))
-    high, wide = ((n - 1) * m + 1 for n in count)
-    lines = jnp.stack(combined(matrix, [x[:, i : i + high : m] for i in each]))
-    columns = combined(matrix, [lines[:, :, :, j : j + wide : m] for j in each])
-    return [[column[i] for column in columns] for i in each]
+def of_tiles(matrix: np.ndarray, x: jax.Array, count: Sizes, step: int) -> jax.Array:
+    """`M x M'` of each tile x, `step` pixels apart, as (points, tiles of all samples, maps).
+
+    Points lead, and that of the second axis before that of the first: so each half is a few sums
+    stacked, which the compiler makes one loop, and no axis changes its place.
+    """
+    n, height, width, maps = x.shape
+    high, wide = ((c - 1) * step + 1 for c in count)
+    each = range(matrix.shape[1])
+    x = x.reshape(n, height, width * maps)
+    x = jnp.stack(combined(matrix, [x[:, i : i + high : step] for i in each]))
+    x = x.reshape(len(matrix) * n * count[0], width, maps)
+    x = jnp.stack(combined(matrix, [x[:, j : j + wide : step] for j in each]))
+    return x.reshape(len(matrix) ** 2, n * math.prod(count), maps)
 
 
-def joined(grid: Grid) -> jax.Array:
-    """The outputs of all tiles beside each other, (N, m tiles, m tiles, maps)."""
-    n, high, wide, maps = grid[0][0].shape
-    m = len(grid)
-    lines = jnp.stack([jnp.stack(row, 3) for row in grid], 2)
-    return lines.reshape(n, m * high, m * wide, maps)
-
-
-def apart(delta: jax.Array, m: int) -> Grid:
-    """The reverse."""
-    return [[delta[:, i::m, j::m] for j in range(m)] for i in range(m)]
+def to_places(matrix: np.ndarray, products: jax.Array, samples: int, count: Sizes) -> jax.Array:
+    """`M p M'` of each tile's products, in the order of `of_tiles`, side by side as images."""
+    m, t = matrix.shape
+    maps = products.shape[-1]
+    x = products.reshape(t, t, *products.shape[1:])
+    x = jnp.stack(combined(matrix, list(x)))
+    x = jnp.stack(combined(matrix, [x[:, i] for i in range(t)]))
+    high, wide = count
+    x = x.reshape(m, m, samples, high, wide, maps).transpose(2, 3, 0, 4, 1, 5)
+    return x.reshape(samples, high * m, wide * m, maps)
 
 
 def _covering(room: Pairs, places: Sizes, m: int) -> tuple[Sizes, Pairs]:
@@ -138,15 +135,12 @@ def value_winograd(
     image, weights, output = short(m, len(w))
     places = output_size(x.shape[1:-1], w.shape[:2], stride, padding)
     count, around = _covering(padding, places, m)
-    kernels = of_filter(weights, w)
-
-    def product(v: jax.Array, u: jax.Array) -> jax.Array:
-        return dot(v.reshape(-1, v.shape[-1]), u).reshape(*v.shape[:-1], u.shape[-1])
+    kernels = of_filter(weights, w).swapaxes(0, 1).reshape(-1, *w.shape[2:])
 
     def of_samples(x: jax.Array) -> jax.Array:
-        seen = tiles(padded(x, around), count, m, image)
-        products = [list(map(product, *rows)) for rows in zip(seen, kernels, strict=True)]
-        return joined(both_axes(output, products))[:, : places[0], : places[1]]
+        seen = of_tiles(image, padded(x, around), count, m)
+        products = jnp.einsum("ptc,pco->pto", seen, kernels)
+        return to_places(output, products, len(x), count)[:, : places[0], : places[1]]
 
     return over_samples(of_samples, (x,), _numbers(count, image, x, w))
 
@@ -173,12 +167,12 @@ def filter_winograd(
     _, behind = _covering(((0, 0),) * 2, places, m)
 
     def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
-        seen = tiles(padded(x, around), count, m, image)
-        spread = both_axes(output.T, apart(padded(delta, behind), m))
-        products = [list(map(against, *rows)) for rows in zip(seen, spread, strict=True)]
-        return jnp.stack([jnp.stack(row) for row in products])
+        seen = of_tiles(image, padded(x, around), count, m)
+        spread = of_tiles(output.T, padded(delta, behind), count, m)
+        return jnp.einsum("ptc,pto->pco", seen, spread)
 
     u = sum_over_samples(of_samples, (x, delta), _numbers(count, image, x, delta))
+    u = u.reshape(len(image), len(image), *u.shape[1:]).swapaxes(0, 1)
     return of_filter(weights.T, u)
 
 
