@@ -133,31 +133,33 @@ def flops(network: Network) -> int:
 
 
 def ours(network: Network) -> Callable[..., jax.Array]:
-    """The network by this library's rules: `(params, x) -> logits`."""
+    """The network by this library's layers: `(params, x) -> logits`."""
+    net = jnn.serial(*map(_layer, network.steps))
+    return lambda params, x: net(_arranged(network.steps, iter(params)), x)
 
-    def run(steps: Sequence[Any], params: Iterator[Affine], x: jax.Array) -> jax.Array:
-        while steps:
-            step, *steps = steps
-            if isinstance(step, Residual):
-                main = run(step.main, params, x)
-                x = jnn.rules.relu(main + run(step.shortcut, params, x))
-            elif isinstance(step, Conv):
-                window: Any = {"stride": step.stride, "padding": step.padding, "fit": "floor"}
-                if steps[:1] == [RELU]:  # With what follows in one rule, as `jnn.conv` has it.
-                    pool = 2 if steps[1:2] == [POOL] else 1
-                    steps = steps[pool:]
-                    x = jnn.rules.rectified_conv(x, *next(params), pool=pool, **window)
-                else:
-                    x = jnn.rules.conv(x, *next(params), **window)
-            elif isinstance(step, Dense):
-                x = jnn.rules.affine(x, *next(params))
-            elif step == POOL:
-                x = jnn.rules.max_pool(x, window=2)
-            elif step == RELU:
-                x = jnn.rules.relu(x)
-            else:
-                x = jnn.rules.mean_pool(x, window=x.shape[1:3]) if step == MEAN else x
-                x = x.reshape(x.shape[0], -1)
-        return x
 
-    return lambda params, x: run(network.steps, iter(params), x)
+def _layer(step: Any) -> jnn.Layer:
+    """The layer of a step, initialisers aside: parameters come from `initial`."""
+    if isinstance(step, Residual):
+        main, shortcut = (jnn.serial(*map(_layer, part)) for part in step)
+        return jnn.serial(jnn.parallel(main, shortcut, combine="sum"), jnn.relu())
+    if isinstance(step, Conv):
+        return jnn.conv(step.channels, step.window, stride=step.stride, padding=step.padding,
+                        fit="floor")  # fmt: skip
+    if isinstance(step, Dense):
+        return jnn.dense(step.units)
+    plain = {RELU: jnn.relu, FLATTEN: jnn.flatten, MEAN: jnn.global_mean_pool}
+    return jnn.max_pool(2) if step == POOL else plain[step]()
+
+
+def _arranged(steps: Sequence[Any], params: Iterator[Affine]) -> tuple[Any, ...]:
+    """Parameters in order, in the tuples in which the layers hold theirs."""
+
+    def of(step: Any) -> Any:
+        if isinstance(step, Residual):
+            return (tuple(_arranged(part, params) for part in step), ())
+        if isinstance(step, Conv):
+            return jnn.layers.ConvParams(*next(params))
+        return jnn.layers.DenseParams(*next(params)) if isinstance(step, Dense) else ()
+
+    return tuple(map(of, steps))

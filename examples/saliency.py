@@ -43,7 +43,7 @@ def maps_of(net: jnn.Layer, params: Any, x: jax.Array) -> dict[str, np.ndarray]:
     found = {"image": np.asarray(x[0])}
     for name, layer, p, s in stages(net, params, ()):
         x, _ = layer.apply(p, s, x)
-        if x.ndim == 4:
+        if x.ndim == 4 and layer.spec.name != "relu":
             found[name] = np.asarray(x[0])
     return found
 

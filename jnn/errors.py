@@ -4,12 +4,14 @@ A message says which function and which argument, what was expected, what came, 
 All of them run on static information, so that bad input raises when a function is traced.
 """
 
-from collections.abc import Collection
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 LONGEST = 1000  # Characters in which a tree is described.
 
@@ -35,6 +37,32 @@ def fail(
     """
     sentence = f"{function}: `{argument}` must be {expected}, got {got}."
     raise kind(f"{sentence} {remedy}".strip())
+
+
+def gone(**sentences: str) -> Callable[[F], F]:
+    """Marks a constructor with settings that it took once, and what to write instead of each.
+
+    >>> @jnn.layer
+    ... @gone(slope="Write leaky_relu(slope=...).")
+    ... def hinge():
+    ...     return jnn.layers.layer.without_parameters, None
+    >>> hinge(slope=0.1)
+    Traceback (most recent call last):
+    ...
+    TypeError: hinge: got an unexpected keyword argument 'slope'. Write leaky_relu(slope=...).
+    """
+
+    def mark(constructor: F) -> F:
+        constructor.__dict__["gone"] = sentences
+        return constructor
+
+    return mark
+
+
+def instead(constructor: Callable[..., Any], given: Collection[str], otherwise: str) -> str:
+    """What to write instead of the settings `given`, where one of them is gone."""
+    sentences = constructor.__dict__.get("gone", {})
+    return next((sentences[name] for name in given if name in sentences), otherwise)
 
 
 def describe(x: Any) -> str:

@@ -195,8 +195,9 @@ def binder(constructor: Callable[..., Any]) -> Callable[..., tuple[tuple[str, An
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            takes = ", ".join(signature.parameters) or "nothing"
-            raise TypeError(f"{constructor.__name__}: {error}. It takes {takes}.") from None
+            takes = f"It takes {', '.join(signature.parameters) or 'nothing'}."
+            remedy = errors.instead(constructor, kwargs, takes)
+            raise TypeError(f"{constructor.__name__}: {error}. {remedy}") from None
         bound.apply_defaults()
         return tuple((name, _held(value)) for name, value in bound.arguments.items())
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
+from jnn.layers.fusions import Together, runs
 from jnn.layers.layer import Apply, Init, Layer, layer
 
 
@@ -20,7 +21,8 @@ from jnn.layers.layer import Apply, Init, Layer, layer
 def serial(*layers: Layer) -> tuple[Init, Apply]:
     """The layers one after the other (H-1, X-79..82, T-20); of none, the identity.
 
-    Layer i gets the key `jax.random.fold_in(key, i)`.
+    Layer i gets the key `jax.random.fold_in(key, i)`. Neighbours that one rule computes together,
+    such as `conv(8, 3), relu(), max_pool(2)`, are computed by it; see `jnn.layers.fusions`.
 
     >>> net = jnn.serial(jnn.dense(4), jnn.relu(), jnn.dense(2))
     >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
@@ -28,6 +30,7 @@ def serial(*layers: Layer) -> tuple[Init, Apply]:
     (8, 2)
     """
     _check_layers("serial", layers)
+    plan = runs(layers)
 
     def init(key: jax.Array, x: Any) -> tuple[Any, Any]:
         made = []
@@ -41,10 +44,15 @@ def serial(*layers: Layer) -> tuple[Init, Apply]:
     def apply(
         params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
     ) -> tuple[Any, Any]:
-        states = []
-        for i, (inner, p, s) in enumerate(each("serial", layers, params, state)):
-            with inside("serial", i, inner):
-                x, s = inner.apply(p, s, x, key=_fold(key, i), train=train)
+        rows, states = each("serial", layers, params, state), []
+        for first, count, together in plan:
+            if together is not None:
+                x = _fused(together, first, rows[first : first + count], x)
+                states += [s for *_, s in rows[first : first + count]]
+                continue
+            inner, p, s = rows[first]
+            with inside("serial", first, inner):
+                x, s = inner.apply(p, s, x, key=_fold(key, first), train=train)
             states.append(s)
         return x, _packed(states)
 
@@ -131,6 +139,19 @@ def inside(function: str, i: int, inner: Layer) -> Iterator[None]:
         what = inner.spec.name if inner.spec.layers else repr(inner)
         error.add_note(f"In layer {i} of {function}: {what}")
         raise
+
+
+def _fused(together: Together, first: int, rows: list[tuple[Layer, Any, Any]], x: Any) -> Any:
+    """Neighbours as one, under the name of the first; an error is that of the layer at fault."""
+    try:
+        with inside("serial", first, rows[0][0]):
+            return together([p for _, p, _ in rows], x)
+    except Exception as error:
+        fault = error
+    for i, (inner, p, s) in enumerate(rows, first):
+        with inside("serial", i, inner):
+            x, _ = inner.apply(p, s, x)
+    raise fault
 
 
 def _check_layers(function: str, layers: Sequence[Any]) -> None:

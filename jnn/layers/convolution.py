@@ -27,6 +27,7 @@ class ConvParams(NamedTuple):
 
 
 @layer
+@errors.gone(pool="Write serial(conv(...), relu(), max_pool(2)), which is one rule all the same.")
 def conv(
     n: int,
     size: Setting,
@@ -39,7 +40,6 @@ def conv(
     connections: Table | None = None,
     shared: bool = False,
     activation: str | Rule | None = None,
-    pool: Setting = 1,
     bias: bool = True,
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
@@ -52,6 +52,9 @@ def conv(
         jnn.parallel(jnn.conv(4, 3, padding="same"), jnn.conv(4, 5, padding="same"),
                      combine="concatenate")
 
+    In `serial(conv(n, size), relu(), max_pool(2))` no image is stored between the three: see
+    `jnn.rules.rectified_conv`.
+
     Args:
       n: the number of output maps.
       size: pixels of a filter along each axis, one number or one an axis.
@@ -63,8 +66,6 @@ def conv(
       connections: a table, (input maps, n) booleans; filters are then one a link.
       shared: with a table, one filter an output map, laid on each map that it reads.
       activation: the name of an elementwise rule, or the rule; None for none.
-      pool: windows of so many pixels, of which the largest is kept behind the activation. Between
-        a convolution, "relu" and this no image is stored: see `jnn.rules.rectified_conv`.
       bias: whether there are biases.
       weights: initialiser of the filters. Where maps read a few others, their fans count those
         alone (with a table, as many as a map reads on average).
@@ -102,9 +103,8 @@ def conv(
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
         expect("conv", params)
         if step is rules.relu and connections is None:
-            return rules.rectified_conv(x, *params, pool=pool, groups=groups, **window)
-        y = step(rules.conv(x, *params, groups=groups, connections=connections, **window))
-        return y if pool == 1 else rules.max_pool(y, window=pool)
+            return rules.rectified_conv(x, *params, groups=groups, **window)
+        return step(rules.conv(x, *params, groups=groups, connections=connections, **window))
 
     return convolving("conv", size, draw, biases if bias else None, n), pure(apply)
 

@@ -10,7 +10,7 @@ from jnn.layers.initialisers import Initialiser, glorot_uniform, he_normal
 from jnn.layers.layer import Layer
 from jnn.layers.linear import dense
 from jnn.layers.pointwise import identity, relu
-from jnn.layers.pooling import global_mean_pool, weighted_subsample
+from jnn.layers.pooling import global_mean_pool, max_pool, weighted_subsample
 from jnn.rules.convolution.connections import Connections
 from jnn.rules.core.rule import Rule
 
@@ -48,14 +48,15 @@ def modern_lenet(
 ) -> Layer:
     """LeNet as one would build it now: wider, rectified, pooled by maxima, all maps connected.
 
-    >>> jnn.models.modern_lenet().spec.layers[0]
-    conv(32, 5, activation='relu', pool=2, weights=he_normal)
+    >>> jnn.models.modern_lenet().spec.layers[:3]
+    (conv(32, 5, weights=he_normal), relu(), max_pool(2))
     """
     errors.positive_integer("modern_lenet", "classes", classes)
-    return serial(
-        *(conv(n, 5, activation="relu", pool=2, weights=he_normal) for n in widths),
-        flatten(), dense(hidden, weights=he_normal), relu(), dense(classes),
-    )  # fmt: skip
+    layers = []
+    for maps in widths:
+        layers += [conv(maps, 5, weights=he_normal), relu(), max_pool(2)]
+    layers += [flatten(), dense(hidden, weights=he_normal), relu()]
+    return serial(*layers, dense(classes))
 
 
 def vgg(
@@ -85,11 +86,8 @@ def vgg(
     errors.positive_integer("vgg", "classes", classes)
     layers = []
     for maps, count in blocks:
-        pools = (*(1,) * (count - 1), 2)
-        layers += [
-            conv(maps, 3, padding="same", activation="relu", pool=pool, weights=weights)
-            for pool in pools
-        ]
+        layers += [conv(maps, 3, padding="same", weights=weights), relu()] * count
+        layers.append(max_pool(2))
     layers.append(flatten())
     for units in hidden:
         layers += [dense(units, weights=weights), relu()]

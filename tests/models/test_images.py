@@ -36,7 +36,7 @@ def test_vgg_halves_its_images():
         1000, blocks=((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), hidden=(4096, 4096)
     )
     sizes = [shape[1] for shape in shapes(net, images(1, 224, 224, 3)) if len(shape) == 4]
-    assert sizes[:6] == [224, 112, 112, 56, 56, 56]  # Each second one is pooled too.
+    assert sizes[:11] == [224] * 4 + [112] * 5 + [56] * 2  # Two rectified convolutions, pooled.
     assert sizes[-1] == 7
     assert jnn.summary(net, images(1, 224, 224, 3)).parameters == 138_357_544
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jnn
 from jnn.rules import conv, max_pool, rectified_conv, relu
 from jnn.rules.convolution import views as views
 from jnn.verify import check
@@ -84,13 +83,3 @@ def test_it_passes_its_check_in_parts(few, random):
     suites = ["agreement", "transforms", "devices", "empty_batch", "float32"]
     report = check(rectified_conv, args, settings={"padding": 1, "pool": 2}, suites=suites)
     assert report.ok, str(report)
-
-
-def test_the_layer_is_the_rule(random):
-    x = random.normal(size=(2, 8, 8, 3)).astype(np.float32)
-    fused, other = (jnn.conv(4, 3, activation=a, pool=2) for a in ("relu", "tanh"))
-    params, _ = fused.init(jax.random.key(0), x)
-    np.testing.assert_allclose(fused(params, x), apart(x, *params, pool=2), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(
-        other(params, x), max_pool(jnp.tanh(conv(x, *params)), window=2), rtol=1e-5, atol=1e-6
-    )
