@@ -184,7 +184,11 @@ def parts(recipe: Recipe, made: Any) -> Any:
     if not hasattr(made, "_fields"):
         return Part(recipe, "", made)
     fields = made._asdict().items()
-    return made._replace(**{n: Part(recipe, n, f) for n, f in fields if callable(f)})
+    return made._replace(**{n: Part(recipe, n, f) for n, f in fields if _is_function(f)})
+
+
+def _is_function(field: Any) -> bool:
+    return callable(field) and not isinstance(field, type)
 
 
 def binder(constructor: Callable[..., Any]) -> Callable[..., tuple[tuple[str, Any], ...]]:
@@ -213,7 +217,7 @@ def called(constructor: Callable[..., Any], settings: tuple[tuple[str, Any], ...
 def written(made: Any) -> str:
     """The call that made a named tuple of functions; its fields where no single call did."""
     recipes = {field.recipe for field in made if isinstance(field, Part)}
-    loose = any(callable(field) and not isinstance(field, Part) for field in made)
+    loose = any(_is_function(field) and not isinstance(field, Part) for field in made)
     if len(recipes) == 1 and not loose:
         return repr(recipes.pop())
     fields = ", ".join(f"{name}={show(field)}" for name, field in made._asdict().items())

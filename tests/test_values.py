@@ -157,6 +157,29 @@ INITIALISERS = {
     "orthogonal": ("orthogonal()", "orthogonal(2.0)"),
     "uniform": ("uniform(0.1)", "uniform(0.2)"),
 }
+SOLVERS = {
+    "active_subset": ("active_subset(2)", "active_subset(3)", "active_subset(2, solver=lbfgs())"),
+    "bfgs": (
+        "bfgs(scaled=True)",
+        "bfgs(scaled=1)",
+        "bfgs()",
+        "bfgs(search=armijo)",
+        "bfgs(search=partial(wolfe, c2=0.5))",
+        "bfgs(search=partial(wolfe, c2=0.6))",
+    ),
+    "gauss_newton": ("gauss_newton()", "gauss_newton(cutoff=0.1)"),
+    "lbfgs": ("lbfgs()", "lbfgs(memory=5)", "lbfgs(search=armijo)"),
+    "levenberg_marquardt": (
+        "levenberg_marquardt()",
+        "levenberg_marquardt(linear='cg')",
+        "levenberg_marquardt(radius=1)",
+    ),
+    "newton_cg": ("newton_cg()", "newton_cg(max_products=5)"),
+    "nonlinear_cg": ("nonlinear_cg()", "nonlinear_cg(beta='FR')"),
+    "powell": ("powell()", "powell(search=golden_section)"),
+    "steepest_descent": ("steepest_descent()", "steepest_descent(every=2)"),
+    "switching": ("switching()", "switching(lbfgs(), newton_cg())", "switching(gain=0.02)"),
+}
 TRAINING = {
     "flip": ("flip()", "flip(1)"),
     "mixed": ("mixed()", "mixed('float16')"),
@@ -173,6 +196,7 @@ ROOMS = {  # The room, its table, and what its constructors say that they return
     "optim": (optim, OPTIM, [optim.Optimizer, optim.Average]),
     "schedules": (schedules, SCHEDULES, [Schedule]),
     "initialisers": (jnn.initialisers, INITIALISERS, [jnn.initialisers.Initialiser]),
+    "solve": (jnn.solve, SOLVERS, [jnn.solve.Solver]),
     "train": (train, TRAINING, [Augmentation, train.Patience, train.Still, train.Precision]),
 }
 CASES = [(room, calls) for room, (_, table, _) in ROOMS.items() for calls in table.values()]
@@ -184,7 +208,7 @@ EVERY = pytest.mark.parametrize(
 def made(room, call):
     """What a call makes, by the names of its room."""
     names = {"partial": functools.partial, "array": np.array, "uint32": np.uint32}
-    for face in (jnn.initialisers, jnn.schedules, jnn, ROOMS[room][0]):
+    for face in (jnn.initialisers, jnn.schedules, jnn.linesearch, jnn, ROOMS[room][0]):
         names |= {k: v for k, v in vars(face).items() if not inspect.ismodule(v)}
     return eval(call, names)
 

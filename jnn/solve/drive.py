@@ -10,6 +10,7 @@ from jax import lax
 from jnn import errors, tree
 from jnn.solve.problem import Smooth
 from jnn.solve.result import History, Progress, SolverStatus, Tolerance
+from jnn.value import written
 
 
 class State(NamedTuple):
@@ -38,6 +39,9 @@ class Solver(NamedTuple):
     name: str = "solver"
     bounded: bool = False
     solves: Any = Smooth
+
+    def __repr__(self) -> str:
+        return written(self)
 
 
 def check_kind(function: str, argument: str, solver: Solver, kind: Any) -> None:

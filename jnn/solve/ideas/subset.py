@@ -1,7 +1,6 @@
 """A costly method on the few unknowns that matter most (§8)."""
 
 from dataclasses import replace
-from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +11,10 @@ from jnn.solve.drive import Solver, State, check_kind
 from jnn.solve.methods.bfgs import bfgs
 from jnn.solve.problem import Box, Smooth
 from jnn.solve.result import SolverStatus
+from jnn.value import value
 
 
-@cache
+@value
 def active_subset(size: int, *, solver: Solver | None = None, steps: int = 10) -> Solver:
     """Steps of a costly method on the `size` unknowns with the steepest slopes (§8).
 

@@ -1,7 +1,6 @@
 """A weak method while it pays, then a strong one (§8)."""
 
 from dataclasses import replace
-from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ from jnn.solve.methods.lbfgs import lbfgs
 from jnn.solve.methods.steepest import steepest_descent
 from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
+from jnn.value import value
 
 
 class Memory(NamedTuple):
@@ -26,7 +26,7 @@ class Memory(NamedTuple):
     stalls: jax.Array  # Since the value last fell; two end the search.
 
 
-@cache
+@value
 def switching(
     weak: Solver | None = None, strong: Solver | None = None, *, gain: float = 0.01
 ) -> Solver:

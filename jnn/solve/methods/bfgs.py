@@ -1,7 +1,7 @@
 """BFGS: the inverse Hessian as a matrix (H-178..182, Algorithm 1)."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from jnn import tree
 from jnn.linesearch import Search, wolfe
 from jnn.solve.drive import Solver
 from jnn.solve.methods.descent import Method, Move, descent, fall_start, no_fall
+from jnn.value import value
 
 # Loose: the direction has a natural length, and 1 is often right (§7.2).
 LOOSE = partial(wolfe, c2=0.9)
@@ -29,7 +30,7 @@ class Inverse(NamedTuple):
     fall: jax.Array  # How far the value fell.
 
 
-@cache
+@value
 def bfgs(
     *, scaled: bool | None = None, damped: bool = False, search: Callable[..., Search] = FAR
 ) -> Solver:

@@ -1,7 +1,7 @@
 """Nonlinear conjugate gradients (H-163..169)."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ from jnn.linesearch.wolfe import nonzero
 from jnn.solve.drive import Solver
 from jnn.solve.methods.descent import Method, Move, descent, fall_start, no_fall
 from jnn.solve.methods.lbfgs import Pairs, empty, forget, store, two_loop
+from jnn.value import value
 
 ORTHOGONAL = 0.5  # Powell's test: successive gradients of a quadratic are orthogonal.
 ACCURATE = partial(wolfe, c2=0.4)  # As accurate as conjugacy needs.
@@ -72,7 +73,7 @@ BETAS = {
 }
 
 
-@cache
+@value
 def nonlinear_cg(
     *,
     beta: str = "PR+",

@@ -1,7 +1,7 @@
 """L-BFGS: the inverse Hessian from the last few steps (H-183..186, Algorithms 2 and 3)."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ from jnn.linesearch import Search
 from jnn.solve.drive import Solver
 from jnn.solve.methods.bfgs import FAR, curved, mix, trust
 from jnn.solve.methods.descent import Method, Move, descent, unit_start
+from jnn.value import value
 
 SHORT = 64  # Bytes of a vector up to which the two loops are as fast as products of matrices.
 product = partial(jnp.matmul, precision=tree.HIGHEST)
@@ -29,7 +30,7 @@ class Pairs(NamedTuple):
     count: jax.Array  # How many pairs were stored since they were forgotten, from place 0 on.
 
 
-@cache
+@value
 def lbfgs(
     *,
     memory: int = 20,

@@ -1,6 +1,6 @@
 """Gauss-Newton and Levenberg-Marquardt (H-104..109, H-116, H-117)."""
 
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ from jnn.solve.linear import decomposed
 from jnn.solve.methods.damped import damped
 from jnn.solve.problem import Squares
 from jnn.solve.result import SolverStatus
+from jnn.value import value
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
 STEP = 1e3  # In units of epsilon: the relative length of the step that is the last.
@@ -131,7 +132,7 @@ def svd_solve(a: jax.Array, b: jax.Array, *, cutoff: float | None = None) -> jax
     return jnp.dot(right.T, inverse * rotated, precision=tree.HIGHEST)
 
 
-@cache
+@value
 def levenberg_marquardt(
     *,
     linear: str = "svd",
@@ -177,7 +178,7 @@ def levenberg_marquardt(
     return make(radius, geodesic, cutoff, "levenberg_marquardt")
 
 
-@cache
+@value
 def gauss_newton(*, cutoff: float | None = None) -> Solver:
     """Gauss-Newton: undamped steps (H-107), of the shortest length where J is rank-deficient.
 

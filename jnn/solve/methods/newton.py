@@ -1,7 +1,7 @@
 """Truncated Newton: a step of bounded length in the Krylov space, from Hessian-vector products."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from jnn.solve.linear import decomposed
 from jnn.solve.methods.bfgs import LOOSE
 from jnn.solve.methods.descent import Method, Move, descent
 from jnn.solve.problem import Smooth
+from jnn.value import value
 
 FORCING = 0.01  # The residual at which the Krylov space is large enough, relative to the gradient.
 BEYOND = 1.1  # The length of a bounded step, in radii, at which it is short enough.
@@ -54,7 +55,7 @@ class Krylov(NamedTuple):
         return jnp.diag(self.diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
 
 
-@cache
+@value
 def newton_cg(*, search: Callable[..., Search] = LOOSE, max_products: int = 50) -> Solver:
     """Newton's method without a matrix, for any curvature (H-156..161).
 

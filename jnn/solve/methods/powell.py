@@ -1,7 +1,6 @@
 """Powell's method of conjugate directions, without gradients."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ from jnn.linesearch import Search, exact
 from jnn.solve.drive import Solver, State
 from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
+from jnn.value import value
 
 
 class Directions(NamedTuple):
@@ -22,7 +22,7 @@ class Directions(NamedTuple):
     lengths: jax.Array
 
 
-@cache
+@value
 def powell(*, search: Callable[..., Search] = exact) -> Solver:
     """Line searches along a set of directions that becomes conjugate; only values are used.
 

@@ -1,7 +1,6 @@
 """Steepest descent with a line search (§5.1, H-119), and what Hedberg would try with it (§8)."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ from jnn import errors
 from jnn.linesearch import Search, armijo, exact
 from jnn.solve.drive import Solver
 from jnn.solve.methods.descent import Method, Move, descent, fall_start, no_fall
+from jnn.value import value
 
 
 class Slopes(NamedTuple):
@@ -23,7 +23,7 @@ class Slopes(NamedTuple):
     fall: jax.Array
 
 
-@cache
+@value
 def steepest_descent(
     *, search: Callable[..., Search] = exact, every: int = 1, mean: float = 0.0
 ) -> Solver:
