@@ -1,6 +1,7 @@
 """The command line: `python -m jnn COMMAND ...`, also installed as `jnn`."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -9,11 +10,15 @@ import jax
 
 import jnn
 from jnn.commands import check, compare, predict, report, solve, train, tune
+from jnn.xla.cache import kept
 
 COMMANDS = {
     "train": train, "predict": predict, "solve": solve,
     "check": check, "compare": compare, "tune": tune, "report": report,
 }  # fmt: skip
+# What these compile is kept for the next time. The others say how long compiling takes, or compile
+# each program once in its life.
+KEEPING = ("train", "predict", "solve", "tune")
 # What a user can cause: a file that is missing or wrong, settings that do not fit, no memory.
 CAUSED = (ValueError, TypeError, OSError, ImportError, MemoryError, jax.errors.JaxRuntimeError)
 
@@ -41,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.configure(subparser)
     options = parser.parse_args(arguments)
     try:
-        status = COMMANDS[options.command].run(options)
+        with kept() if options.command in KEEPING else contextlib.nullcontext():
+            status = COMMANDS[options.command].run(options)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:

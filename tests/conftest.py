@@ -14,6 +14,7 @@ os.environ["XLA_FLAGS"] = " ".join([
 ]).strip()  # fmt: skip
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JNN_ONE_KERNEL", "1")  # In spite of eight devices.
+os.environ["JNN_CACHE"] = "off"  # Tests leave the user's folders alone.
 
 import jax
 import numpy as np

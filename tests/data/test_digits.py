@@ -1,6 +1,9 @@
 """The digits: what they promise about values, the split and a missing package."""
 
+import importlib.util
+import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 
 import numpy as np
 import pytest
@@ -42,9 +45,19 @@ def test_the_split_is_fixed_and_shuffled():
 
 
 def test_without_scikit_learn_a_sentence_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match=r'pip install "jnn\[examples\]"'):
         digits()
+
+
+def test_the_file_is_read_without_its_package_and_else_by_it(monkeypatch):
+    code = "import jnn, sys; jnn.data.digits(); assert not {'sklearn', 'scipy'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    from_file = digits()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: ModuleSpec(name, None))
+    for mine, theirs in zip(from_file, digits(), strict=True):
+        np.testing.assert_array_equal(mine.x, theirs.x)
+        np.testing.assert_array_equal(mine.y, theirs.y)
 
 
 def test_enlarged_digits_pass_through_the_pixels_of_the_original():
