@@ -1,4 +1,4 @@
-"""Sums in which half precisions accumulate in float32."""
+"""Sums in which half precisions accumulate in float32, and divisors that are never 0."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 def wide(dtype: Any) -> Any:
     """The dtype in which values of `dtype` are summed: float32 for half precisions, else itself."""
-    return jnp.float32 if jnp.dtype(dtype).itemsize < 4 else dtype
+    return jnp.dtype(jnp.float32) if jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)
 
 
 def widen(x: jax.Array) -> jax.Array:
@@ -28,3 +28,13 @@ def mixed(a: jax.Array, b: jax.Array) -> jax.Array:
     """Contracts every leading axis: the sum over a batch of outer products, `sum a b^T`."""
     leading = tuple(range(a.ndim - 1))
     return dot(a, b, (leading, leading))
+
+
+def nonzero(x: jax.Array) -> jax.Array:
+    """`x` with 1 for 0, to divide by where the quotient does not count.
+
+    >>> from jnn.arithmetic import nonzero
+    >>> nonzero(jnp.array([0.0, -2.0])).tolist()
+    [1.0, -2.0]
+    """
+    return jnp.where(x == 0, 1, x)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors
+from jnn.arithmetic import nonzero
 from jnn.linesearch import search as s
 from jnn.linesearch.search import Phi, Search, SearchStatus
 
@@ -40,7 +41,7 @@ def armijo(
         holds = jnp.isfinite(now.value) & (now.value <= origin.value + c1 * alpha * origin.slope)
         # The parabola with the value and the slope at 0 and the value here.
         rise = now.value - origin.value - alpha * origin.slope
-        vertex = -origin.slope * alpha**2 / (2 * jnp.where(rise > 0, rise, 1))
+        vertex = -origin.slope * alpha**2 / (2 * nonzero(rise))
         vertex = jnp.where(rise > 0, jnp.clip(vertex, alpha / 10, alpha / 2), alpha / 2)
         following = jnp.where(jnp.isfinite(now.value), vertex, alpha / 4)
         exhausted = following <= jnp.finfo(alpha.dtype).tiny

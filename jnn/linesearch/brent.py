@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from jnn.arithmetic import nonzero
 from jnn.linesearch import search as s
 from jnn.linesearch.bracket import GOLDEN
 from jnn.linesearch.search import Phi, Search, SearchStatus
@@ -44,7 +45,7 @@ def brent(
         inside = (p > q * (low - x.alpha)) & (p < q * (high - x.alpha))
         parabola = inside & (jnp.abs(p) < jnp.abs(q * before / 2)) & jnp.isfinite(p)
         rest = jnp.where(x.alpha >= (low + high) / 2, low - x.alpha, high - x.alpha)
-        jump = jnp.where(parabola, p / jnp.where(q == 0, 1, q), SECTION * rest)
+        jump = jnp.where(parabola, p / nonzero(q), SECTION * rest)
         before = jnp.where(parabola, step, rest)
         # Not nearer to the ends, nor to x, than can be told apart.
         near = jnp.minimum(x.alpha + jump - low, high - x.alpha - jump) < 2 * slack
@@ -100,17 +101,19 @@ def guarded(
         before = jnp.where(initial, before, earlier)
         return low, high, x, w, v, step, before, evaluations + 1
 
-    def wide(low, high, x):
+    def too_wide(low, high, x):
         return jnp.abs(x.alpha - (low + high) / 2) > 2 * slack(x.alpha) - (high - low) / 2
 
     def unfinished(state):
         low, high, x, *_, evaluations = state
-        return (evaluations == 0) | (wide(low, high, x) & (evaluations < max_evaluations))
+        return (evaluations == 0) | (too_wide(low, high, x) & (evaluations < max_evaluations))
 
     x = s.blank(phi, low)._replace(alpha=first)
     zero = jnp.zeros_like(low)
     state = (low, high, x, x, x, zero, zero, jnp.int32(0))
     low, high, x, *_, evaluations = lax.while_loop(unfinished, turn, state)
-    status = jnp.where(wide(low, high, x), SearchStatus.OUT_OF_EVALUATIONS, SearchStatus.CONVERGED)
+    status = jnp.where(
+        too_wide(low, high, x), SearchStatus.OUT_OF_EVALUATIONS, SearchStatus.CONVERGED
+    )
     status = jnp.where(jnp.isfinite(x.value), status, SearchStatus.NOT_FINITE).astype(jnp.int32)
     return s.result(x, low, high, evaluations, status)

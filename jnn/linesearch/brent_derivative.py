@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jnn.arithmetic import nonzero
 from jnn.linesearch import search as s
 from jnn.linesearch.brent import guarded
 from jnn.linesearch.search import Phi, Search
@@ -35,7 +36,7 @@ def brent_derivative(
 
         def secant(other):
             gap = x.slope - other.slope
-            jump = (other.alpha - x.alpha) * x.slope / jnp.where(gap == 0, 1, gap)
+            jump = (other.alpha - x.alpha) * x.slope / nonzero(gap)
             target = x.alpha + jump
             right = (gap != 0) & (target > low) & (target < high) & (jump * x.slope <= 0)
             return jnp.where(right & jnp.isfinite(jump), jump, jnp.inf)

@@ -48,18 +48,18 @@ def golden_section(
         )
         return low, high, left, right, evaluations + 1
 
-    def wide(low, high):
+    def too_wide(low, high):
         return high - low > relative * jnp.maximum(jnp.abs(low), jnp.abs(high)) + floor
 
     def unfinished(state):
         low, high, *_, evaluations = state
-        return wide(low, high) & (evaluations < max_evaluations)
+        return too_wide(low, high) & (evaluations < max_evaluations)
 
     gone = empty._replace(alpha=jnp.full_like(low, jnp.inf))
     low, high, left, right, evaluations = lax.while_loop(
         unfinished, turn, (low, high, gone, gone, jnp.int32(0))
     )
     best = s.choose(left.value <= right.value, left, right)
-    status = jnp.where(wide(low, high), SearchStatus.OUT_OF_EVALUATIONS, SearchStatus.CONVERGED)
+    status = jnp.where(too_wide(low, high), SearchStatus.OUT_OF_EVALUATIONS, SearchStatus.CONVERGED)
     status = jnp.where(jnp.isfinite(best.value), status, SearchStatus.NOT_FINITE).astype(jnp.int32)
     return s.result(best, low, high, evaluations, status)

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jnn.arithmetic import nonzero
+
 
 def quadratic(slope: jax.Array | float, curvature: jax.Array | float) -> jax.Array:
     """The minimiser along a line on which the function is a parabola (H-139).
@@ -13,5 +15,5 @@ def quadratic(slope: jax.Array | float, curvature: jax.Array | float) -> jax.Arr
     >>> jnn.linesearch.quadratic(-4.0, 2.0).item()
     2.0
     """
-    curved = jnp.asarray(curvature) > 0
-    return jnp.where(curved, -jnp.asarray(slope) / jnp.where(curved, curvature, 1), jnp.inf)
+    slope, curvature = jnp.asarray(slope), jnp.asarray(curvature)
+    return jnp.where(curvature > 0, -slope / nonzero(curvature), jnp.inf)

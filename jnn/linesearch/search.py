@@ -66,10 +66,10 @@ Phi = Callable[[jax.Array], Any]
 
 def sample(phi: Phi, alpha: jax.Array) -> Sample:
     """Evaluates `phi`, whichever of the three forms it returns."""
-    return spread(phi(alpha), alpha)
+    return as_sample(phi(alpha), alpha)
 
 
-def spread(result: Any, alpha: jax.Array) -> Sample:
+def as_sample(result: Any, alpha: jax.Array) -> Sample:
     """The result of `phi` at `alpha`, with NaN for a missing slope and () for a missing carry."""
     parts = tuple(result) if isinstance(result, tuple) else (result,)
     if not 1 <= len(parts) <= 3:
@@ -106,7 +106,7 @@ def origin_sample(function: str, origin: Any, start: Any) -> tuple[Sample, jax.A
             errors.describe(origin), "The search needs the slope at 0.",
         )  # fmt: skip
     value, slope, start = scalar(origin[0], origin[1], start)
-    return spread((value, slope, *origin[2:]), jnp.zeros_like(start)), start
+    return as_sample((value, slope, *origin[2:]), jnp.zeros_like(start)), start
 
 
 def choose(condition: jax.Array, one: Any, other: Any) -> Any:

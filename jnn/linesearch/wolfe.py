@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors
+from jnn.arithmetic import nonzero
 from jnn.linesearch import search as s
 from jnn.linesearch.search import Phi, Sample, Search, SearchStatus
 from jnn.xla.once import at_once
@@ -232,8 +233,3 @@ def guard(
     ahead = jnp.clip(ahead, best.alpha + 1.1 * step, best.alpha + growth * step)
     following = jnp.where(bracketed, jnp.where(sound, following, middle), ahead)
     return following, (jnp.where(bracketed, high - low, widths[0]), widths[0])
-
-
-def nonzero(x: jax.Array) -> jax.Array:
-    """`x` with 1 for 0, to divide by."""
-    return jnp.where(x == 0, 1, x)

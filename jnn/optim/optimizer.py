@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.optim.rates import wide
+from jnn.arithmetic import wide
 from jnn.value import value, written
 
 

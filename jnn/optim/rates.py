@@ -21,11 +21,6 @@ def like(value: Number, x: jax.Array) -> jax.Array:
     return jnp.asarray(value, x.dtype)
 
 
-def wide(dtype: Any) -> Any:
-    """Float32 for half precisions, else the dtype itself: where sums and quotients are formed."""
-    return jnp.dtype(jnp.float32) if jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)
-
-
 def zero() -> jax.Array:
     """A count that has not begun."""
     return jnp.zeros((), jnp.int32)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
+from jnn.arithmetic import wide
 from jnn.optim.optimizer import Optimizer, need, stateless
-from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, wide, zero
+from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, zero
 from jnn.value import value
 
 

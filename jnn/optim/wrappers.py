@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.flatten_util import ravel_pytree
 
 from jnn import errors
+from jnn.arithmetic import wide
 from jnn.optim.averages import Average, mean
 from jnn.optim.optimizer import Optimizer, adapt, apply_updates, need
-from jnn.optim.rates import advance, wide, zero
+from jnn.optim.rates import advance, zero
 from jnn.value import value
 
 
@@ -185,20 +187,14 @@ def _ravel(tree: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any]]:
     """The leaves of each dtype as one vector, and the way back, whatever dtype comes."""
     leaves, structure = jax.tree.flatten(tree)
     kinds = [jnp.result_type(x).name for x in leaves]
-    vectors = {
-        kind: jnp.concatenate(
-            [jnp.ravel(x) for x, k in zip(leaves, kinds, strict=True) if k == kind]
-        )
-        for kind in sorted(set(kinds))
-    }
+    vectors, back = {}, {}
+    for kind in sorted(set(kinds)):
+        alike = [x for x, k in zip(leaves, kinds, strict=True) if k == kind]
+        vectors[kind], back[kind] = ravel_pytree(alike)
 
     def unravel(vectors: dict[str, jax.Array]) -> Any:
-        begin, parts = dict.fromkeys(vectors, 0), []
-        for x, kind in zip(leaves, kinds, strict=True):
-            end = begin[kind] + x.size
-            parts.append(vectors[kind][begin[kind] : end].reshape(x.shape))
-            begin[kind] = end
-        return jax.tree.unflatten(structure, parts)
+        parts = {kind: iter(back[kind](vector)) for kind, vector in vectors.items()}
+        return jax.tree.unflatten(structure, [next(parts[kind]) for kind in kinds])
 
     return vectors, unravel
 

@@ -13,12 +13,12 @@ from jnn.solve.methods.marquardt import gauss_newton, levenberg_marquardt
 from jnn.solve.problem import Squares
 from jnn.solve.result import Progress, Result, Tolerance, tolerance
 from jnn.solve.robust import LOSSES
-from jnn.solve.search import (
+from jnn.solve.solution import (
     Given,
     Problem,
     checked_args,
     checked_box,
-    choose,
+    chosen_solver,
     solve,
     split,
     step_limit,
@@ -90,18 +90,20 @@ def least_squares(
             errors.fail("least_squares", "scale", "above 0", scale)
     tree.floating("least_squares", x0, "x0")
     most = step_limit("least_squares", max_steps)
-    chosen = choose(Squares, solver, method, METHODS, "levenberg_marquardt")
+    chosen = chosen_solver(Squares, solver, method, METHODS, "levenberg_marquardt")
     tolerances, watched = tolerance(tol, 0.0)
     args, box = (
         checked_args("least_squares", args),
         checked_box("least_squares", chosen, bounds, x0),
     )
     room = max_steps if history else None
-    problem = Problem(residual, ravelled, chosen, has_aux, watched, callback, progress, room, loss)
+    problem = Problem(
+        residual, read_residuals, chosen, has_aux, watched, callback, progress, room, loss
+    )
     return solve(problem, Given(x0, args, box, tolerances, most, scale), implicit)
 
 
-def ravelled(out: Any, has_aux: bool, dtype: Any) -> tuple[jax.Array, Any]:
+def read_residuals(out: Any, has_aux: bool, dtype: Any) -> tuple[jax.Array, Any]:
     """What a function returned as one vector of residuals, and its aux."""
     residuals, aux = split("least_squares", "residual", "residuals", out, has_aux)
     leaves = jax.tree.leaves(residuals)

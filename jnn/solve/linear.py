@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors, tree
+from jnn.arithmetic import nonzero, wide
 
 
 class LinearResult(NamedTuple):
@@ -61,11 +62,11 @@ def cg(
         ad = multiply(d)
         curvature = tree.dot(d, ad)
         sound = (curvature > 0) & jnp.isfinite(curvature)
-        alpha = jnp.where(sound, rho / jnp.where(sound, curvature, 1), 0)  # H-157
+        alpha = jnp.where(sound, rho / nonzero(curvature), 0)  # H-157
         x, r = tree.axpy(alpha, d, x), tree.axpy(-alpha, ad, r)  # H-158, H-159
         z = condition(r)
         following = tree.dot(r, z)
-        beta = following / jnp.where(rho == 0, 1, rho)  # H-160
+        beta = following / nonzero(rho)  # H-160
         return x, r, tree.axpy(beta, d, z), following, steps + 1, ~sound
 
     def solve(multiply, b):
@@ -101,8 +102,8 @@ def system(
 def decomposed(method: Callable[..., Any], *arrays: jax.Array) -> Any:
     """A decomposition of arrays, in float32 where they have half precision: LAPACK has none."""
     dtype = jnp.result_type(*arrays)
-    wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
-    return jax.tree.map(lambda x: x.astype(dtype), method(*(a.astype(wide) for a in arrays)))
+    found = method(*(a.astype(wide(dtype)) for a in arrays))
+    return jax.tree.map(lambda x: x.astype(dtype), found)
 
 
 def iterate(turn: Callable[[Any], Any], start: Any, limit: int, goal: jax.Array) -> Any:
@@ -158,22 +159,19 @@ def bicgstab(
     multiply, x, limit, tol = system("bicgstab", a, b, x0, tol, max_steps)
     condition = preconditioner or (lambda v: v)
 
-    def ratio(top: jax.Array, bottom: jax.Array) -> jax.Array:
-        return top / jnp.where(bottom == 0, 1, bottom)
-
     def turn(multiply, first, carry):
         x, r, p, rho, steps, _ = carry
         along = condition(p)
         v = multiply(along)
-        alpha = ratio(rho, tree.dot(first, v))
+        alpha = rho / nonzero(tree.dot(first, v))
         s = tree.axpy(-alpha, v, r)
         across = condition(s)
         t = multiply(across)
-        omega = ratio(tree.dot(t, s), tree.dot(t, t))
+        omega = tree.dot(t, s) / nonzero(tree.dot(t, t))
         x = tree.axpy(omega, across, tree.axpy(alpha, along, x))
         r = tree.axpy(-omega, t, s)
         following = tree.dot(first, r)
-        beta = ratio(following, rho) * ratio(alpha, omega)
+        beta = following / nonzero(rho) * (alpha / nonzero(omega))
         p = tree.axpy(beta, tree.axpy(-omega, v, p), r)
         broken = (following == 0) | (omega == 0) | ~jnp.isfinite(following)
         return x, r, p, following, steps + 1, broken
@@ -210,7 +208,7 @@ def conjugate_directions(a: jax.Array, u: jax.Array) -> jax.Array:
         ad = jnp.dot(d, a, precision=tree.HIGHEST)  # Rows A d_j; zero from i on.
         below = jnp.sum(d * ad, axis=1)
         above = jnp.dot(ad, u[i], precision=tree.HIGHEST)
-        beta = jnp.where(below > 0, -above / jnp.where(below > 0, below, 1), 0)  # H-149
+        beta = jnp.where(below > 0, -above / nonzero(below), 0)  # H-149
         return d.at[i].set(u[i] + jnp.dot(beta, d, precision=tree.HIGHEST))  # H-148
 
     return lax.fori_loop(0, len(u), one, jnp.zeros_like(u))

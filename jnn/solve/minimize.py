@@ -16,12 +16,12 @@ from jnn.solve.methods.powell import powell
 from jnn.solve.methods.steepest import steepest_descent
 from jnn.solve.problem import Smooth
 from jnn.solve.result import Progress, Result, Tolerance, tolerance
-from jnn.solve.search import (
+from jnn.solve.solution import (
     Given,
     Problem,
     checked_args,
     checked_box,
-    choose,
+    chosen_solver,
     solve,
     split,
     step_limit,
@@ -89,15 +89,15 @@ def minimize(
     (True, True)
     """
     dtype, most = tree.floating("minimize", x0, "x0"), step_limit("minimize", max_steps)
-    chosen = choose(Smooth, solver, method, METHODS, "lbfgs")
+    chosen = chosen_solver(Smooth, solver, method, METHODS, "lbfgs")
     tolerances, watched = tolerance(tol, float(jnp.finfo(dtype).eps) ** 0.5)
     args, box = checked_args("minimize", args), checked_box("minimize", chosen, bounds, x0)
     room = max_steps if history else None
-    problem = Problem(f, scalar, chosen, has_aux, watched, callback, progress, room)
+    problem = Problem(f, read_value, chosen, has_aux, watched, callback, progress, room)
     return solve(problem, Given(x0, args, box, tolerances, most), implicit)
 
 
-def scalar(out: Any, has_aux: bool, dtype: Any) -> tuple[jax.Array, Any]:
+def read_value(out: Any, has_aux: bool, dtype: Any) -> tuple[jax.Array, Any]:
     """What a function returned as a value, checked to be one, and its aux."""
     value, aux = split("minimize", "f", "a scalar", out, has_aux)
     if jax.tree.structure(value) != jax.tree.structure(0.0) or jnp.shape(value) != ():

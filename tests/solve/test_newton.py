@@ -52,11 +52,11 @@ def test_a_step_is_newtons_without_the_signs_of_curvature_and_no_longer_than_the
         values, q = np.linalg.eigh(h)
         size = jnp.linalg.norm(g)
         space = newton.lanczos(lambda v: h @ v, g, size, jnp.float64(0), 12)
-        free = newton.step(space.t, size, jnp.float64(jnp.inf)) @ space.v
+        free = newton.bounded_step(space.t, size, jnp.float64(jnp.inf)) @ space.v
         np.testing.assert_allclose(free, -q @ (q.T @ g / abs(values)), rtol=1e-8)
         assert g @ free < 0
         for radius in (1e-6, 1.0, 0.9 * jnp.linalg.norm(free)):
-            d = newton.step(space.t, size, jnp.float64(radius)) @ space.v
+            d = newton.bounded_step(space.t, size, jnp.float64(radius)) @ space.v
             assert 0.999 * radius <= jnp.linalg.norm(d) <= newton.BEYOND * radius
             # |H| d + s d = -g for one s.
             s = -(q.T @ g) / (q.T @ d) - abs(values)
@@ -67,7 +67,7 @@ def test_a_product_that_is_no_number_ends_the_space():
     g = jnp.array([3.0, 4.0, 0.0])
     space = newton.lanczos(lambda v: v * jnp.nan, g, jnp.float32(5), jnp.float32(0), 3)
     assert space.count == 1
-    d = newton.step(space.t, jnp.float32(5), jnp.float32(jnp.inf)) @ space.v
+    d = newton.bounded_step(space.t, jnp.float32(5), jnp.float32(jnp.inf)) @ space.v
     np.testing.assert_allclose(d, -g, rtol=1e-6)  # What is left is the gradient.
 
 

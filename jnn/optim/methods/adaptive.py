@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jnn import errors
+from jnn.arithmetic import wide
 from jnn.optim.averages import (
     Average,
     deviation,
@@ -24,7 +25,7 @@ from jnn.optim.averages import (
 from jnn.optim.methods.descent import decay, descend
 from jnn.optim.methods.momentum import follow, trace
 from jnn.optim.optimizer import Optimizer, chain, stateless
-from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, wide
+from jnn.optim.rates import Number, Rate, advance, check, check_rate, like
 from jnn.optim.selection import Where
 from jnn.value import value
 

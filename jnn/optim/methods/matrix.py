@@ -1,5 +1,6 @@
 """Full-matrix AdaGrad and RMSProp: Delmas' note that J J^T may stand where J^2 does."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,10 +9,11 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from jnn import errors
+from jnn.arithmetic import wide
 from jnn.optim.averages import Average, exponential, mean, total
 from jnn.optim.methods.descent import descend
 from jnn.optim.optimizer import Optimizer, chain
-from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, wide, zero
+from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, zero
 from jnn.value import value
 
 
@@ -34,17 +36,17 @@ def whiten(average: Average, epsilon: Number = 1e-3) -> Optimizer:
     check("whiten", epsilon=epsilon)
 
     def init(params: Any) -> Any:
-        flat = _ravel(params)
+        flat, _ = _ravel(params)
         return average.init(jnp.zeros((flat.size, flat.size), flat.dtype))
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         del params, extra
-        flat = _ravel(grads)
+        flat, unravel = _ravel(grads)
         state = average.update(jnp.outer(flat, flat), state)
         w, v = jnp.linalg.eigh(average.value(state))
         size = jnp.sqrt(jnp.maximum(w, jnp.zeros_like(w))) + like(epsilon, w)
         direction = _matmul(v, _matmul(v.T, flat) / size)
-        return _unravel(grads, direction), state
+        return unravel(direction), state
 
     return Optimizer(init, update)
 
@@ -84,12 +86,12 @@ def whiten_last(rank: int, keep: Number | None, epsilon: Number = 1e-3) -> Optim
         check("whiten_last", keep=keep, below=1)
 
     def init(params: Any) -> Any:
-        flat = _ravel(params)
+        flat, _ = _ravel(params)
         return SketchState(zero(), jnp.zeros((flat.size, rank), flat.dtype))
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         del params, extra
-        flat = _ravel(grads)
+        flat, unravel = _ravel(grads)
         step = advance(state.step)
         n = step.astype(float)
         old, new = (1 - 1 / n, 1 / n) if keep is None else (keep, 1 - keep)
@@ -106,7 +108,7 @@ def whiten_last(rank: int, keep: Number | None, epsilon: Number = 1e-3) -> Optim
         along = _matmul(v.T, _matmul(columns.T, flat)) / s
         part = jnp.where(real, along / (s + like(epsilon, s)) / s, jnp.zeros_like(s))
         direction = _matmul(columns, _matmul(v, part))
-        return _unravel(grads, direction), SketchState(step, columns)
+        return unravel(direction), SketchState(step, columns)
 
     return Optimizer(init, update)
 
@@ -173,15 +175,7 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
-def _ravel(tree: Any) -> jax.Array:
-    """All leaves as one vector of float32 at least."""
-    return ravel_pytree(jax.tree.map(lambda x: x.astype(wide(x.dtype)), tree))[0]
-
-
-def _unravel(tree: Any, flat: jax.Array) -> Any:
-    leaves, structure = jax.tree.flatten(tree)
-    parts, begin = [], 0
-    for x in leaves:
-        parts.append(flat[begin : begin + x.size].reshape(x.shape).astype(x.dtype))
-        begin += x.size
-    return jax.tree.unflatten(structure, parts)
+def _ravel(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+    """All leaves as one vector of float32 at least, and the way back to their dtypes."""
+    flat, unravel = ravel_pytree(jax.tree.map(lambda x: x.astype(wide(x.dtype)), tree))
+    return flat, lambda v: jax.tree.map(lambda x, y: y.astype(x.dtype), tree, unravel(v))

@@ -16,7 +16,7 @@ from jnn.solve.result import SolverStatus
 from jnn.value import value
 
 
-class Memory(NamedTuple):
+class SwitchingMemory(NamedTuple):
     """Which method's turn it is, both methods' memories, and the value at the start."""
 
     second: jax.Array
@@ -56,11 +56,11 @@ def switching(
     def init(objective: Smooth, x: jax.Array) -> State:
         state = weak.init(objective, x)
         later = enter(strong, objective, state)
-        memory = Memory(jnp.bool_(False), state.memory, later, state.value, jnp.int32(0))
+        memory = SwitchingMemory(jnp.bool_(False), state.memory, later, state.value, jnp.int32(0))
         return state._replace(memory=memory)
 
     def step(objective: Smooth, state: State) -> State:
-        old: Memory = state.memory
+        old: SwitchingMemory = state.memory
 
         def one() -> tuple[State, Any, Any]:
             new = weak.step(objective, state._replace(memory=old.weak))
@@ -81,7 +81,7 @@ def switching(
             for a, b in zip(fresh, (first, second), strict=True)
         )
         status = jnp.where(stalled & (stalls < 2), SolverStatus.RUNNING, new.status)
-        memory = Memory(old.second ^ leave, first, second, old.first, stalls)
+        memory = SwitchingMemory(old.second ^ leave, first, second, old.first, stalls)
         return new._replace(status=status, memory=memory)
 
     return Solver(init, step, "switching", weak.bounded and strong.bounded)

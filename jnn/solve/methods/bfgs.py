@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import tree
+from jnn.arithmetic import nonzero
 from jnn.linesearch import Search, wolfe
 from jnn.solve.drive import Solver
 from jnn.solve.methods.descent import Method, Move, descent, fall_start, no_fall
@@ -117,7 +118,7 @@ def trust(s: jax.Array, y: jax.Array, bs: jax.Array) -> jax.Array:
     """
     curvature, known = tree.dot(s, y), tree.dot(s, bs)
     low = curvature < 0.2 * known
-    return jnp.where(low, 0.8 * known / jnp.where(low, known - curvature, 1), 1)
+    return jnp.where(low, 0.8 * known / nonzero(known - curvature), 1)
 
 
 def mix(part: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:

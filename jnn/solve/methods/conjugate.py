@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors, tree
+from jnn.arithmetic import nonzero
 from jnn.linesearch import Search, wolfe
-from jnn.linesearch.wolfe import nonzero
 from jnn.solve.drive import Solver
 from jnn.solve.methods.descent import Method, Move, descent, fall_start, no_fall
 from jnn.solve.methods.lbfgs import Pairs, empty, forget, store, two_loop

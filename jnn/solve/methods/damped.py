@@ -8,6 +8,7 @@ from jax import lax
 from jax.scipy.linalg import cho_solve
 
 from jnn import tree
+from jnn.arithmetic import nonzero
 from jnn.solve.drive import Solver, State
 from jnn.solve.linear import cg, decomposed
 from jnn.solve.problem import Squares
@@ -20,7 +21,7 @@ FORCING = 1e-3  # Of the residual of the linear system, where it is solved by it
 LIMIT = 1e12  # A lambda, relative to the curvature, at which no step is left.
 
 
-class Memory(NamedTuple):
+class DampedMemory(NamedTuple):
     """What is known at x, and how far the linear model is trusted."""
 
     residual: jax.Array  # Times the roots of the weights.
@@ -72,16 +73,16 @@ def damped(linear: str) -> Solver:
             push, _ = objective.products(x)
             square = tree.dot(gradient, gradient)
             along = tree.norm(root * push(gradient))
-            first *= jnp.where(square > 0, along**2 / jnp.where(square > 0, square, 1), 1)
+            first *= jnp.where(square > 0, along**2 / nonzero(square), 1)
         sane = jnp.isfinite(value) & jnp.isfinite(size)
         status = jnp.where(sane, SolverStatus.RUNNING, SolverStatus.NOT_FINITE)
         two = jnp.full_like(value, 2)
-        memory = Memory(residual, root, normal, scale, first, two, jnp.int32(0))
+        memory = DampedMemory(residual, root, normal, scale, first, two, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
 
     def direction(objective: Squares, state: State) -> tuple[jax.Array, jax.Array]:
         """The step, and the square of J times it."""
-        known: Memory = state.memory
+        known: DampedMemory = state.memory
         if linear == "cg":
             push, pull = objective.products(state.x)
 
@@ -92,14 +93,14 @@ def damped(linear: str) -> Solver:
             move = cg(multiply, -state.gradient, tol=FORCING, max_steps=limit).x
             ahead = known.root * push(move)
             return move, tree.dot(ahead, ahead)
-        safe = jnp.where(known.scale > 0, known.scale, 1)
+        safe = nonzero(known.scale)
         unit = known.normal / (safe[:, None] * safe[None, :])
         matrix = unit + known.strength * jnp.eye(len(safe), dtype=safe.dtype)
         move = -decomposed(cholesky_solve, matrix, state.gradient / safe) / safe
         return move, tree.dot(move, jnp.dot(known.normal, move, precision=tree.HIGHEST))
 
     def step(objective: Squares, state: State) -> State:
-        known: Memory = state.memory
+        known: DampedMemory = state.memory
         eps = float(jnp.finfo(state.x.dtype).eps)
         move, square = direction(objective, state)
         x = state.x + move
@@ -110,7 +111,7 @@ def damped(linear: str) -> Solver:
         fall = state.value - value
         if not objective.robust:  # From pieces that do not cancel.
             fall = tree.dot(known.residual - residual, known.residual + residual) / 2
-        ratio = jnp.where(promised > 0, fall / jnp.where(promised > 0, promised, 1), 0)
+        ratio = jnp.where(promised > 0, fall / nonzero(promised), 0)
 
         # Too small to be seen in the value: the step is taken for the parameters' last digits.
         far = tree.norm(known.scale * state.x)
@@ -138,7 +139,7 @@ def damped(linear: str) -> Solver:
         status = jnp.where(ended, SolverStatus.SMALL_CHANGE, status)
         evaluations = state.evaluations + 1
         scale = scales(normal, known.scale)
-        memory = Memory(residual, root, normal, scale, strength, growth, idle)
+        memory = DampedMemory(residual, root, normal, scale, strength, growth, idle)
         size = objective.size(x, gradient)
         new = State(x, value, gradient, size, aux, evaluations, status, memory)
         strength = jnp.where(accept, known.strength * known.growth, strength)

@@ -16,7 +16,7 @@ STEEP = 1.0  # In units of epsilon: the least cosine between direction and gradi
 PATIENCE = 10  # Steps in a row without progress.
 
 
-class Memory(NamedTuple):
+class DescentMemory(NamedTuple):
     """The method's own memory, and what is left to try where it is as empty as at the start."""
 
     own: Any
@@ -68,7 +68,7 @@ def descent(
         size = objective.size(x, gradient)
         sane = jnp.isfinite(value) & jnp.isfinite(size)
         status = jnp.where(sane, SolverStatus.RUNNING, SolverStatus.NOT_FINITE)
-        memory = Memory(method.begin(x), jnp.int32(1), value, size, jnp.int32(0))
+        memory = DescentMemory(method.begin(x), jnp.int32(1), value, size, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
 
     def step(objective: Smooth, state: State) -> State:
@@ -109,7 +109,9 @@ def descent(
         new = State(x, found.value, gradient, size, aux, evaluations, status, ())
         move = Move(state, new, direction, slope, found.alpha, ~downhill, moved)
         fresh = jnp.where(moved, 0, fresh + 1)
-        return new._replace(memory=Memory(method.update(own, move), fresh, lowest, least, idle))
+        return new._replace(
+            memory=DescentMemory(method.update(own, move), fresh, lowest, least, idle)
+        )
 
     return Solver(init, step, name, bounded)
 

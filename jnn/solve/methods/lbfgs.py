@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors, tree
+from jnn.arithmetic import nonzero
 from jnn.linesearch import Search
 from jnn.solve.drive import Solver
 from jnn.solve.methods.bfgs import FAR, curved, mix, trust
@@ -159,7 +160,7 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
     gamma = curvature
     if few:
         gamma = jnp.where(s.size <= few or jnp.sum(s != 0) <= few, size, curvature)
-    gamma /= jnp.where(sound, square, 1)  # H-191
+    gamma /= nonzero(square)  # H-191
     root = jnp.sqrt(jnp.where(sound, curvature, 1))
     place = lax.rem(pairs.count, jnp.int32(len(pairs.s)))
 

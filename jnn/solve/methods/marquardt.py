@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors, tree
+from jnn.arithmetic import nonzero
 from jnn.solve.drive import Solver, State
 from jnn.solve.linear import decomposed
 from jnn.solve.methods.damped import damped
@@ -31,7 +32,7 @@ class Linear(NamedTuple):
     projected: jax.Array  # U^T r
 
 
-class Memory(NamedTuple):
+class MarquardtMemory(NamedTuple):
     """What is known at x, and how far the linear model is trusted."""
 
     linear: Linear
@@ -52,7 +53,7 @@ def decompose(
         jacobian = jnp.where(free[None, :], jacobian, 0)
     norms = jax.vmap(tree.norm, in_axes=1)(jacobian)
     scale = jnp.maximum(norms, before)
-    scale = jnp.where(scale > 0, scale, 1)  # A column of zeros is left alone.
+    scale = nonzero(scale)  # A column of zeros is left alone.
     q, upper = decomposed(jnp.linalg.qr, jacobian / scale[None, :])
     left, singular, right = decomposed(svd, upper)
     rotated = jnp.dot(q.T, residual, precision=tree.HIGHEST)
@@ -69,7 +70,7 @@ def damped_step(linear: Linear, damping: jax.Array, cutoff: float) -> jax.Array:
     """
     w = linear.singular
     kept = w > cutoff * jnp.max(w, initial=0)
-    weight = jnp.where(kept, w / jnp.where(kept, w * w + damping, 1), 0)
+    weight = jnp.where(kept, w / nonzero(w * w + damping), 0)
     step = jnp.dot(linear.right.T, weight * linear.projected, precision=tree.HIGHEST)
     return -step / linear.scale
 
@@ -127,7 +128,7 @@ def svd_solve(a: jax.Array, b: jax.Array, *, cutoff: float | None = None) -> jax
         cutoff = float(jnp.finfo(a.dtype).eps) * max(a.shape)
     left, w, right = decomposed(svd, a)
     kept = w > cutoff * jnp.max(w, initial=0)
-    inverse = jnp.where(kept, 1 / jnp.where(kept, w, 1), 0)
+    inverse = jnp.where(kept, 1 / nonzero(w), 0)
     rotated = jnp.dot(left.T, b, precision=tree.HIGHEST)
     return jnp.dot(right.T, inverse * rotated, precision=tree.HIGHEST)
 
@@ -203,12 +204,12 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
         gradient = jnp.dot(residual, jacobian, precision=tree.HIGHEST)  # H-109: J^T r
         linear = decompose(residual, jacobian, free(objective, x, gradient), jnp.zeros_like(x))
         far = tree.norm(linear.scale * x)
-        first = jnp.asarray(radius, x.dtype) * jnp.where(far > 0, far, 1)
+        first = jnp.asarray(radius, x.dtype) * nonzero(far)
         size = objective.size(x, gradient)
         status = jnp.where(
             jnp.isfinite(value) & jnp.isfinite(size), SolverStatus.RUNNING, SolverStatus.NOT_FINITE
         )
-        memory = Memory(linear, first, jnp.int32(0))
+        memory = MarquardtMemory(linear, first, jnp.int32(0))
         return State(x, value, gradient, size, aux, jnp.int32(1), status, memory)
 
     def step(objective: Squares, state: State) -> State:
@@ -235,7 +236,7 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
         if not objective.robust:
             fall = tree.dot(linear.residual - residual, linear.residual + residual) / 2
         fall = jnp.where(jnp.isfinite(value), fall, -jnp.inf)
-        ratio = jnp.where(promised > 0, fall / jnp.where(promised > 0, promised, 1), 0)
+        ratio = jnp.where(promised > 0, fall / nonzero(promised), 0)
 
         # Too small to be seen in the value: the step is taken for the parameters' last digits.
         # Rounding x alone changes the residuals by eps |D x|.
@@ -264,10 +265,10 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
         gradient = jnp.dot(residual, jacobian, precision=tree.HIGHEST)
         fresh = decompose(residual, jacobian, free(objective, x, gradient), linear.scale)
         status = jnp.where(done, SolverStatus.SMALL_CHANGE, state.status)
-        size, memory = objective.size(x, gradient), Memory(fresh, following, idle)
+        size, memory = objective.size(x, gradient), MarquardtMemory(fresh, following, idle)
         new = State(x, value, gradient, size, aux, evaluations, status, memory)
         old = state._replace(
-            evaluations=evaluations, status=status, memory=Memory(linear, following, idle)
+            evaluations=evaluations, status=status, memory=MarquardtMemory(linear, following, idle)
         )
         return jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)
 
@@ -286,7 +287,7 @@ def bend(objective, linear, strength, cutoff, x, move):
     # U^T s = diag(1/w) V^T (J / D)^T s.
     pulled = jnp.dot(second, linear.jacobian, precision=tree.HIGHEST) / linear.scale
     turned = jnp.dot(linear.right, pulled, precision=tree.HIGHEST)
-    weight = jnp.where(kept, 1 / jnp.where(kept, w * w + strength, 1), 0)
+    weight = jnp.where(kept, 1 / nonzero(w * w + strength), 0)
     extra = -jnp.dot(linear.right.T, weight * turned, precision=tree.HIGHEST) / linear.scale / 2
     size, limit = tree.norm(extra * linear.scale), 0.75 * tree.norm(move * linear.scale) / 2
     return jnp.where(jnp.isfinite(size) & (size <= limit), extra, 0)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors, tree
+from jnn.arithmetic import nonzero
 from jnn.linesearch import Search
-from jnn.linesearch.wolfe import nonzero
 from jnn.solve.drive import Solver
 from jnn.solve.linear import decomposed
 from jnn.solve.methods.bfgs import LOOSE
@@ -92,7 +92,7 @@ def newton_cg(*, search: Callable[..., Search] = LOOSE, max_products: int = 50) 
         space = lanczos(partial(objective.product, state.x), g, size, goal, max_products)
 
         def bounded() -> jax.Array:
-            d = step(space.t, size, trust.radius)
+            d = bounded_step(space.t, size, trust.radius)
             return jnp.dot(d, space.v, precision=tree.HIGHEST)
 
         newtons = space.convex & (tree.norm(space.d) <= trust.radius)
@@ -162,7 +162,7 @@ def lanczos(
     return lax.while_loop(lambda known: known.more, turn, first)
 
 
-def step(t: jax.Array, size: jax.Array, radius: jax.Array) -> jax.Array:
+def bounded_step(t: jax.Array, size: jax.Array, radius: jax.Array) -> jax.Array:
     """`-(|T| + s)^-1 size e_1`, with the least `s >= 0` that makes it no longer than the radius."""
     values, vectors = decomposed(jnp.linalg.eigh, t)
     curvature = jnp.abs(values)

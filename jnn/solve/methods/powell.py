@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn import tree
+from jnn.arithmetic import nonzero
 from jnn.linesearch import Search, exact
 from jnn.solve.drive import Solver, State
 from jnn.solve.problem import Smooth
@@ -84,8 +85,8 @@ def powell(*, search: Callable[..., Search] = exact) -> Solver:
         replace = (beyond < state.value) & (bend < fall * (state.value - beyond) ** 2)
         size = tree.norm(whole)
         replace &= size > 0
-        unit = whole / jnp.where(size > 0, size, 1)
-        found = along(objective, x, value, aux, unit, jnp.where(size > 0, size, 1))
+        unit = whole / nonzero(size)
+        found = along(objective, x, value, aux, unit, nonzero(size))
         evaluations += 1 + found.evaluations
         used = replace & (found.value < value)
         (x2, aux2) = found.carry

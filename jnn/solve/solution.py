@@ -1,4 +1,4 @@
-"""The search of `minimize` and `least_squares`: one record of what it depends on, one program."""
+"""From a problem to its solution: one record of what a search depends on, and one program."""
 
 import dataclasses
 from collections.abc import Callable
@@ -74,24 +74,24 @@ class Given(NamedTuple):
 def solve(problem: Problem, given: Given, implicit: bool) -> Result:
     """The best point; with derivatives by the implicit function theorem, if asked for."""
     if not implicit:
-        run, params = search(problem, given)
-        return result(problem, run, params)
+        run, params = program(problem, given)
+        return finished(problem, run, params)
     x, unravel = tree.ravel(problem.function, given.x0, "x0")
     # What `f` closes over becomes arguments: the solution has derivatives in it, the loop none.
     f, hoisted = jax.closure_convert(problem.f, unravel(x), *given.args)
     if hoisted:
         problem = dataclasses.replace(problem, f=f)
         given = given._replace(args=(*given.args, *hoisted))
-    run, _ = search(problem, lax.stop_gradient(given))
+    run, _ = program(problem, lax.stop_gradient(given))
     objective = problem.objective(given, unravel)
     x = attach(lambda x: jax.grad(objective.value, has_aux=True)(x)[0], run.state.x, given.box)
     value, aux = objective.value(x)
     run = run._replace(state=run.state._replace(value=value, aux=aux))
-    return result(problem, run, unravel(x))
+    return finished(problem, run, unravel(x))
 
 
 @partial(jax.jit, static_argnames="problem")
-def search(problem: Problem, given: Given) -> tuple[Run, Any]:
+def program(problem: Problem, given: Given) -> tuple[Run, Any]:
     """The compiled loop, and the parameters that it found."""
     x, unravel = tree.ravel(problem.function, given.x0, "x0")
     solver, objective = problem.solver, problem.objective(given, unravel)
@@ -122,7 +122,7 @@ def reporter(problem: Problem, unravel: Callable) -> Callable[[Progress], None] 
     return report
 
 
-def result(problem: Problem, run: Run, params: Any) -> Result:
+def finished(problem: Problem, run: Run, params: Any) -> Result:
     """What a finished loop found."""
     state = run.state
     return Result(
@@ -131,7 +131,7 @@ def result(problem: Problem, run: Run, params: Any) -> Result:
     )  # fmt: skip
 
 
-def choose(
+def chosen_solver(
     kind: type, solver: Solver | None, method: str | None, methods: dict, default: str
 ) -> Solver:
     """The solver that is meant by the two arguments, which solves problems of that kind."""
