@@ -8,7 +8,17 @@ import numpy as np
 
 from jnn import errors, rules
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
-from jnn.layers.layer import Apply, Init, described, fed_by, layer, pure
+from jnn.layers.layer import (
+    Apply,
+    DTypeLike,
+    Init,
+    check_dtype,
+    described,
+    fed,
+    fed_by,
+    layer,
+    pure,
+)
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.convolution.spatial import per_axis
 from jnn.rules.core.rule import Rule
@@ -43,6 +53,7 @@ def conv(
     bias: bool = True,
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
+    dtype: DTypeLike | None = None,
 ) -> tuple[Init, Apply]:
     """A convolution to `n` maps by filters of so many pixels (D-35..39, H-60..62, X-126..138).
 
@@ -70,6 +81,8 @@ def conv(
       weights: initialiser of the filters. Where maps read a few others, their fans count those
         alone (with a table, as many as a map reads on average).
       biases: initialiser of the biases.
+      dtype: of the parameters, to which inputs are cast; None for that of a floating example, for
+        integers float32.
 
     >>> net = jnn.conv(6, 5)
     >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 28, 28, 1)))
@@ -80,6 +93,7 @@ def conv(
     errors.positive_integer("conv", "groups", groups)
     errors.choice("conv", "fit", fit, ("exact", "floor"))
     check("conv", weights=weights, biases=biases)
+    check_dtype("conv", dtype)
     step = chosen("conv", "identity" if activation is None else activation)
     if shared and connections is None:
         errors.fail("conv", "connections", "a table where filters are shared", None)
@@ -102,11 +116,12 @@ def conv(
 
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
         expect("conv", params)
+        x = fed(x, params.w, dtype)
         if step is rules.relu and connections is None:
             return rules.rectified_conv(x, *params, groups=groups, **window)
         return step(rules.conv(x, *params, groups=groups, connections=connections, **window))
 
-    return convolving("conv", size, draw, biases if bias else None, n), pure(apply)
+    return convolving("conv", size, draw, biases if bias else None, n, dtype), pure(apply)
 
 
 @layer
@@ -122,6 +137,7 @@ def conv_transpose(
     bias: bool = True,
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
+    dtype: DTypeLike | None = None,
 ) -> tuple[Init, Apply]:
     """The transpose of a convolution, to `n` maps; with a stride it enlarges the image.
 
@@ -135,6 +151,7 @@ def conv_transpose(
     errors.positive_integer("conv_transpose", "n", n)
     errors.positive_integer("conv_transpose", "groups", groups)
     check("conv_transpose", weights=weights, biases=biases)
+    check_dtype("conv_transpose", dtype)
     step = chosen("conv_transpose", "identity" if activation is None else activation)
 
     def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
@@ -142,23 +159,29 @@ def conv_transpose(
 
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
         expect("conv_transpose", params)
+        x = fed(x, params.w, dtype)
         return step(rules.conv_transpose(x, *params, stride=stride, padding=padding,
                                          dilation=dilation, groups=groups))  # fmt: skip
 
-    return convolving("conv_transpose", size, draw, biases if bias else None, n), pure(apply)
+    return convolving("conv_transpose", size, draw, biases if bias else None, n, dtype), pure(apply)
 
 
 def convolving(
-    function: str, size: Setting, draw: Any, biases: Initialiser | None, n: int | None = None
+    function: str,
+    size: Setting,
+    draw: Any,
+    biases: Initialiser | None,
+    n: int | None,
+    dtype: DTypeLike | None,
 ) -> Init:
     """Filters by `draw(key, window, maps, dtype)`, and biases, as many as outputs: n, if given."""
 
     def init(key: jax.Array, x: Any) -> tuple[ConvParams, tuple[()]]:
-        maps, dtype = fed_by(function, x)
+        maps, taken = fed_by(function, x, dtype)
         errors.rank(function, "x", x, 3, 4, 5)
         for_weights, for_biases = jax.random.split(key)
-        w = draw(for_weights, per_axis(function, "size", size, len(x.shape) - 2), maps, dtype)
-        b = None if biases is None else biases(for_biases, (n or w.shape[-1],), dtype)
+        w = draw(for_weights, per_axis(function, "size", size, len(x.shape) - 2), maps, taken)
+        b = None if biases is None else biases(for_biases, (n or w.shape[-1],), taken)
         return ConvParams(w, b), ()
 
     return init

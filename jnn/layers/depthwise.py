@@ -11,7 +11,17 @@ from jnn import errors, rules
 from jnn.layers.combinators import serial
 from jnn.layers.convolution import ConvParams, conv, convolving, expect, grouped
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
-from jnn.layers.layer import Apply, Init, Layer, layer, pure, without_parameters
+from jnn.layers.layer import (
+    Apply,
+    DTypeLike,
+    Init,
+    Layer,
+    check_dtype,
+    fed,
+    layer,
+    pure,
+    without_parameters,
+)
 from jnn.rules.convolution.conv import Padding, Setting
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
@@ -30,6 +40,7 @@ def depthwise_conv(
     bias: bool = True,
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
+    dtype: DTypeLike | None = None,
 ) -> tuple[Init, Apply]:
     """A convolution of each map by itself, to `multiplier` maps: Hedberg's one to one table.
 
@@ -40,6 +51,7 @@ def depthwise_conv(
     """
     errors.positive_integer("depthwise_conv", "multiplier", multiplier)
     check("depthwise_conv", weights=weights, biases=biases)
+    check_dtype("depthwise_conv", dtype)
     step = chosen("depthwise_conv", "identity" if activation is None else activation)
 
     def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
@@ -48,10 +60,13 @@ def depthwise_conv(
 
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
         expect("depthwise_conv", params)
+        x = fed(x, params.w, dtype)
         return step(rules.conv(x, *params, stride=stride, padding=padding, fit=fit,
                                dilation=dilation, groups=x.shape[-1]))  # fmt: skip
 
-    return convolving("depthwise_conv", size, draw, biases if bias else None), pure(apply)
+    return convolving("depthwise_conv", size, draw, biases if bias else None, None, dtype), pure(
+        apply
+    )
 
 
 def separable_conv(
@@ -62,14 +77,17 @@ def separable_conv(
     padding: Padding = "valid",
     activation: str | Rule | None = None,
     weights: Initialiser = glorot_uniform,
+    dtype: DTypeLike | None = None,
 ) -> Layer:
     """Each map filtered by itself, then maps mixed pixel by pixel: two layers in a row.
 
     >>> jnn.separable_conv(16, 3)
     serial(depthwise_conv(3, bias=False), conv(16, 1))
     """
-    apart = depthwise_conv(size, stride=stride, padding=padding, bias=False, weights=weights)
-    return serial(apart, conv(n, 1, activation=activation, weights=weights))
+    apart = depthwise_conv(
+        size, stride=stride, padding=padding, bias=False, weights=weights, dtype=dtype
+    )
+    return serial(apart, conv(n, 1, activation=activation, weights=weights, dtype=dtype))
 
 
 _BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256

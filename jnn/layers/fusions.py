@@ -11,7 +11,7 @@ import numpy as np
 
 from jnn import rules
 from jnn.layers.convolution import conv, expect
-from jnn.layers.layer import Layer, Spec
+from jnn.layers.layer import Layer, Spec, fed
 from jnn.layers.pointwise import relu
 from jnn.layers.pooling import max_pool
 from jnn.rules.pointwise.activation import activation as chosen
@@ -44,6 +44,7 @@ def rectified(first: Spec, *others: Spec) -> Together | None:
 
     def together(params: Sequence[Any], x: Any) -> Any:
         expect("conv", params[0])
+        x = fed(x, params[0].w, first["dtype"])
         return rules.rectified_conv(x, *params[0], **settings)
 
     return together

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike as DTypeLike
 
 from jnn import errors
 from jnn.value import Part, Recipe, binder, called
@@ -127,16 +128,45 @@ def abstract(x: Any) -> Any:
     return jax.eval_shape(lambda x: x, x)
 
 
-def fed_by(function: str, x: Any) -> tuple[int, Any]:
-    """The number of features in the example `x`, and its dtype, which the parameters take."""
+def fed_by(function: str, x: Any, dtype: Any = None) -> tuple[int, Any]:
+    """The number of features in the example `x`, and the dtype that the parameters take.
+
+    That is the layer's own, where it was given one; else that of a floating example, and float32
+    for integers.
+    """
     if not hasattr(x, "shape") or len(x.shape) < 1:
         got = described(x)
         errors.fail(
             function, "x", "an array with its features on the last axis", got,
             "For a shape alone give jax.ShapeDtypeStruct(shape, dtype).",
         )  # fmt: skip
-    errors.floating(function, x=x)
-    return x.shape[-1], x.dtype
+    if not _is_whole(x):
+        errors.floating(function, x=x)
+    if dtype is None:
+        dtype = jnp.float32 if _is_whole(x) else x.dtype
+    return x.shape[-1], jnp.dtype(dtype)
+
+
+def fed(x: Any, weights: Any, dtype: Any) -> Any:
+    """The input of a layer in the dtype of its weights: integers, and all where it has a dtype."""
+    own = dtype is not None and errors.is_floating(x)
+    return jnp.asarray(x, weights.dtype) if own or _is_whole(x) else x
+
+
+def _is_whole(x: Any) -> bool:
+    kinds = (jnp.integer, jnp.bool_)
+    return hasattr(x, "dtype") and any(jnp.issubdtype(x.dtype, kind) for kind in kinds)
+
+
+def check_dtype(function: str, dtype: Any) -> None:
+    """The setting `dtype` of a layer with parameters: None, or a floating one."""
+    try:
+        fits = dtype is None or jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+    except TypeError:
+        fits = False
+    if not fits:
+        expected = "a floating dtype, or None for that of the example"
+        errors.fail(function, "dtype", expected, repr(dtype), "For example jnp.bfloat16.")
 
 
 def described(tree: Any) -> Any:

@@ -8,7 +8,17 @@ import numpy as np
 
 from jnn import errors, rules
 from jnn.layers.initialisers import Initialiser, check, constant, glorot_uniform, normal, zeros
-from jnn.layers.layer import Apply, Init, described, fed_by, layer, pure
+from jnn.layers.layer import (
+    Apply,
+    DTypeLike,
+    Init,
+    check_dtype,
+    described,
+    fed,
+    fed_by,
+    layer,
+    pure,
+)
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.core.rule import Rule
 from jnn.rules.linear.affine import affine
@@ -37,11 +47,12 @@ def dense(
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
     connections: Connections | np.ndarray | None = None,
+    dtype: DTypeLike | None = None,
 ) -> tuple[Init, Apply]:
     """A layer of `n` units over the last axis of its input: `y = s(x w + b)`.
 
     That is D-17..18, H-13, X-83 and T-21. Borasi (B-2) activates first, `y = s(x) w + b`: that is
-    `order="before"`. Parameters are `DenseParams(w, b)` in the dtype of the example.
+    `order="before"`. Parameters are `DenseParams(w, b)`.
 
     Args:
       n: the number of outputs.
@@ -52,6 +63,8 @@ def dense(
       biases: initialiser of the biases.
       connections: a table of booleans, (in, n); weights outside it count nothing, and have no
         gradient (H-46, H-55: sums over D_i). None for all.
+      dtype: of the parameters, to which inputs are cast; None for that of a floating example, for
+        integers float32.
 
     >>> net = jnn.dense(4, activation="tanh")
     >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
@@ -61,6 +74,7 @@ def dense(
     errors.positive_integer("dense", "n", n)
     errors.choice("dense", "order", order, ("after", "before"))
     check("dense", weights=weights, biases=biases)
+    check_dtype("dense", dtype)
     step = chosen("dense", "identity" if activation is None else activation)
     if connections is not None:
         connections = Connections(connections)
@@ -68,17 +82,18 @@ def dense(
             errors.fail("dense", "connections", f"a table to {n} units", repr(connections))
 
     def init(key: jax.Array, x: Any) -> tuple[DenseParams, tuple[()]]:
-        features, dtype = fed_by("dense", x)
+        features, taken = fed_by("dense", x, dtype)
         canonical("dense", connections, features)
         for_weights, for_biases = jax.random.split(key)
-        w = weights(for_weights, (features, n), dtype)
-        return DenseParams(w, biases(for_biases, (n,), dtype) if bias else None), ()
+        w = weights(for_weights, (features, n), taken)
+        return DenseParams(w, biases(for_biases, (n,), taken) if bias else None), ()
 
     def apply(params: DenseParams, x: jax.Array) -> jax.Array:
         if not isinstance(params, DenseParams) or params.w.shape[1:] != (n,):
             expected = f"DenseParams of {n} units"
             errors.fail("dense", "params", expected, described(params), "Make them by init.")
         w, b = params
+        x = fed(x, w, dtype)
         if connections is not None:
             w = w * jnp.asarray(connections.table, w.dtype)
         return affine(step(x), w, b) if order == "before" else step(affine(x, w, b))
@@ -101,6 +116,7 @@ def residual(
     activation: str | Rule = "tanh",
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
+    dtype: DTypeLike | None = None,
 ) -> tuple[Init, Apply]:
     """The residual step `y = x + s(x w1 + b) w2` of T-22; the output is as wide as the input.
 
@@ -109,6 +125,8 @@ def residual(
       activation: the name of an elementwise rule, or the rule.
       weights: initialiser of w1 and w2.
       biases: initialiser of b.
+      dtype: of the parameters, to which inputs are cast; None for that of a floating example, for
+        integers float32.
 
     >>> net = jnn.residual(16)
     >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
@@ -119,15 +137,16 @@ def residual(
         errors.positive_integer("residual", "hidden", hidden)
     chosen("residual", activation)
     check("residual", weights=weights, biases=biases)
+    check_dtype("residual", dtype)
 
     def init(key: jax.Array, x: Any) -> tuple[ResidualParams, tuple[()]]:
-        n, dtype = fed_by("residual", x)
+        n, taken = fed_by("residual", x, dtype)
         units = hidden or n
-        return _drawn_residual(key, weights, biases, (n, units), (units, n), dtype), ()
+        return _drawn_residual(key, weights, biases, (n, units), (units, n), taken), ()
 
     def apply(params: ResidualParams, x: jax.Array) -> jax.Array:
         _expect_residual("residual", params, hidden)
-        return rules.residual(x, *params, activation=activation)
+        return rules.residual(fed(x, params.w1, dtype), *params, activation=activation)
 
     return init, pure(apply)
 
@@ -139,6 +158,7 @@ def residual_projection(
     activation: str | Rule = "tanh",
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
+    dtype: DTypeLike | None = None,
 ) -> tuple[Init, Apply]:
     """The residual step `y = x w2 + s(x w1 + b)` of T-23, from any width to `n`.
 
@@ -149,6 +169,8 @@ def residual_projection(
       activation: the name of an elementwise rule, or the rule.
       weights: initialiser of w1 and w2.
       biases: initialiser of b.
+      dtype: of the parameters, to which inputs are cast; None for that of a floating example, for
+        integers float32.
 
     >>> net = jnn.residual_projection(5)
     >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
@@ -158,13 +180,15 @@ def residual_projection(
     errors.positive_integer("residual_projection", "n", n)
     chosen("residual_projection", activation)
     check("residual_projection", weights=weights, biases=biases)
+    check_dtype("residual_projection", dtype)
 
     def init(key: jax.Array, x: Any) -> tuple[ResidualParams, tuple[()]]:
-        features, dtype = fed_by("residual_projection", x)
-        return _drawn_residual(key, weights, biases, (features, n), (features, n), dtype), ()
+        features, taken = fed_by("residual_projection", x, dtype)
+        return _drawn_residual(key, weights, biases, (features, n), (features, n), taken), ()
 
     def apply(params: ResidualParams, x: jax.Array) -> jax.Array:
         _expect_residual("residual_projection", params, n)
+        x = fed(x, params.w1, dtype)
         return rules.residual_projection(x, *params, activation=activation)
 
     return init, pure(apply)
@@ -209,6 +233,7 @@ def radial(
     kernel: str = "norm",
     centres: Initialiser = _ABOUT_ZERO,
     beta: Initialiser = _ONE,
+    dtype: DTypeLike | None = None,
 ) -> tuple[Init, Apply]:
     """A layer of `n` radial basis functions over the last axis (H-46..54).
 
@@ -219,6 +244,8 @@ def radial(
       kernel: "norm" for `exp(-beta |x - c|)`, as H-54 prints it, "squared" for the Gaussian.
       centres: initialiser of the centres.
       beta: initialiser of beta; one that is not negative.
+      dtype: of the parameters, to which inputs are cast; None for that of a floating example, for
+        integers float32.
 
     >>> net = jnn.radial(4, kernel="squared")
     >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
@@ -228,17 +255,18 @@ def radial(
     errors.positive_integer("radial", "n", n)
     errors.choice("radial", "kernel", kernel, ("norm", "squared"))
     check("radial", centres=centres, beta=beta)
+    check_dtype("radial", dtype)
 
     def init(key: jax.Array, x: Any) -> tuple[RadialParams, tuple[()]]:
-        features, dtype = fed_by("radial", x)
+        features, taken = fed_by("radial", x, dtype)
         for_centres, for_beta = jax.random.split(key)
         return RadialParams(
-            centres(for_centres, (n, features), dtype), beta(for_beta, (n,), dtype)
+            centres(for_centres, (n, features), taken), beta(for_beta, (n,), taken)
         ), ()
 
     def apply(params: RadialParams, x: jax.Array) -> jax.Array:
         if not isinstance(params, RadialParams):
             errors.fail("radial", "params", "RadialParams", described(params), "Make them by init.")
-        return rules.radial(x, *params, kernel=kernel)
+        return rules.radial(fed(x, params.centres, dtype), *params, kernel=kernel)
 
     return init, pure(apply)

@@ -11,8 +11,11 @@ from jnn import errors, rules
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
 from jnn.layers.layer import (
     Apply,
+    DTypeLike,
     Init,
+    check_dtype,
     described,
+    fed,
     fed_by,
     layer,
     pure,
@@ -113,6 +116,7 @@ def weighted_subsample(
     bias: bool = True,
     weights: Initialiser | None = None,
     biases: Initialiser = zeros,
+    dtype: DTypeLike | None = None,
 ) -> tuple[Init, Apply]:
     """Weighted sums of blocks of K pixels an axis (H-86, H-87); see the rule of that name.
 
@@ -126,6 +130,8 @@ def weighted_subsample(
       weights: initialiser of alpha. None makes single weights those of a mean over all that is
         summed, and cross weights `glorot_uniform` over the pixels of a block.
       biases: initialiser of the biases.
+      dtype: of the parameters, to which inputs are cast; None for that of a floating example, for
+        integers float32.
 
     >>> net = jnn.weighted_subsample(2, activation="tanh")
     >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 28, 28, 6)))
@@ -136,27 +142,29 @@ def weighted_subsample(
     if n is not None:
         errors.positive_integer(name, "n", n)
     check(name, biases=biases, **({} if weights is None else {"weights": weights}))
+    check_dtype(name, dtype)
     step = chosen(name, "identity" if activation is None else activation)
 
     def init(key: jax.Array, x: Any) -> tuple[SubsampleParams, tuple[()]]:
-        maps, dtype = fed_by(name, x)
+        maps, taken = fed_by(name, x, dtype)
         pixels = math.prod(per_axis(name, "factor", factor, len(x.shape) - 2))
         table = canonical(name, connections, maps)
         outputs = n or (maps if table is None else table.table.shape[1])
         for_weights, for_biases = jax.random.split(key)
         if n is not None:
-            alpha = (weights or glorot_uniform)(for_weights, (maps, n), dtype)
+            alpha = (weights or glorot_uniform)(for_weights, (maps, n), taken)
             alpha = alpha if weights else alpha / pixels
         elif weights is not None:
-            alpha = weights(for_weights, (outputs,), dtype)
+            alpha = weights(for_weights, (outputs,), taken)
         else:
             read = np.ones(outputs) if table is None else table.table.sum(0)
-            alpha = jnp.asarray(1 / (pixels * read), dtype)
-        return SubsampleParams(alpha, biases(for_biases, (outputs,), dtype) if bias else None), ()
+            alpha = jnp.asarray(1 / (pixels * read), taken)
+        return SubsampleParams(alpha, biases(for_biases, (outputs,), taken) if bias else None), ()
 
     def apply(params: SubsampleParams, x: jax.Array) -> jax.Array:
         if not isinstance(params, SubsampleParams):
             errors.fail(name, "params", "SubsampleParams", described(params), "Make them by init.")
+        x = fed(x, params.alpha, dtype)
         return step(rules.weighted_subsample(x, *params, factor=factor, connections=connections))
 
     return init, pure(apply)

@@ -102,7 +102,7 @@ def test_an_error_names_the_layer_and_those_around_it():
         net(params, X[:, :3])
     assert caught.value.__notes__[-1] == "In layer 0 of serial: dense(4)"
     with pytest.raises(TypeError, match="dense: `x` must be a floating array") as caught:
-        net.init(KEY, X.astype(int))
+        net.init(KEY, X.astype(complex))
     assert caught.value.__notes__[-1] == "In layer 0 of serial: dense(4)"
 
 

@@ -82,7 +82,7 @@ def test_what_is_refused(make):
         make(3, weights="he")
     x = jnp.zeros((5, 3))
     with pytest.raises(TypeError, match=f"^{name}: `x` must be a floating array"):
-        make(3).init(KEY, x.astype(int))
+        make(3).init(KEY, x.astype(complex))
     params = parameters(make(4), x)
     with pytest.raises(ValueError, match=f"^{name}: `params` must be ResidualParams of 3 units"):
         make(3)(params, x)
