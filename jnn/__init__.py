@@ -57,6 +57,7 @@ from jnn.optim import adams_bashforth as adams_bashforth
 from jnn.optim import adamw as adamw
 from jnn.optim import amsgrad as amsgrad
 from jnn.optim import apply_updates as apply_updates
+from jnn.optim import averaged_momentum as averaged_momentum
 from jnn.optim import chain as chain
 from jnn.optim import chebyshev as chebyshev
 from jnn.optim import damped_particle as damped_particle

@@ -73,6 +73,7 @@ OPTIM = {
         "adam(1)",
         "chain(adam_direction(), descend(0.1))",
     ),
+    "averaged_momentum": ("averaged_momentum(0.1)", "averaged_momentum(0.1, 0.8)"),
     "adam_direction": ("adam_direction()", "adam_direction(0.8)"),
     "adamax": ("adamax(0.1)", "adamax(0.2)"),
     "adams_bashforth": ("adams_bashforth(0.1)", "adams_bashforth(0.2)"),

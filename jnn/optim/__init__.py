@@ -44,6 +44,7 @@ from jnn.optim.methods.modern import trust_ratio as trust_ratio
 from jnn.optim.methods.momentum import MomentumForms as MomentumForms
 from jnn.optim.methods.momentum import ParticleState as ParticleState
 from jnn.optim.methods.momentum import TraceState as TraceState
+from jnn.optim.methods.momentum import averaged_momentum as averaged_momentum
 from jnn.optim.methods.momentum import damped_particle as damped_particle
 from jnn.optim.methods.momentum import follow as follow
 from jnn.optim.methods.momentum import heavy_ball as heavy_ball

@@ -58,7 +58,20 @@ def nesterov(shape, rate=0.05, beta=0.9):
         g, y = yield look - y
 
 
-def momentum(shape, rate=0.05, beta=0.9):
+def momentum(shape, rate=0.05, beta=0.9, every=None):
+    v, n = np.zeros(shape), 0
+    g, _ = yield
+    while True:
+        v = beta * v + g
+        g, _ = yield -(rate / (1 + n / every) if every else rate) * v
+        n += 1
+
+
+def momentum_inverse_time(shape):
+    return momentum(shape, every=4)
+
+
+def averaged_momentum(shape, rate=0.05, beta=0.9):
     m = np.zeros(shape)
     g, _ = yield
     while True:

@@ -50,7 +50,8 @@ SLOWLY = jnn.schedules.exponential(0.3, 0.5, every=80)
 # The methods that converge at a fixed rate, and those of which the steps only shrink with the rate.
 QUADRATIC = {
     "gd": jnn.gd(0.3),
-    "momentum": jnn.momentum(0.5),
+    "momentum": jnn.momentum(0.1, 0.5),
+    "averaged_momentum": jnn.averaged_momentum(0.5),
     "heavy_ball": jnn.heavy_ball(0.1, 0.5),
     "nesterov": jnn.nesterov(0.1, 0.5),
     "damped_particle": jnn.damped_particle(0.4, 2.0),

@@ -115,16 +115,17 @@ def test_d7_the_rate_changes_with_the_relabelling():
     start, gradient = [2.0, 1.0], quadratic(golden("OPT-GD")["inputs"])
     particle = iterates(jnn.damped_particle(alpha, gamma), gradient, start, 5)
     beta = 1 - gamma * alpha
-    average = iterates(jnn.momentum(alpha / gamma, beta), gradient, start, 5)
+    average = iterates(jnn.averaged_momentum(alpha / gamma, beta), gradient, start, 5)
     np.testing.assert_allclose(average, particle, rtol=1e-13)
-    printed = iterates(jnn.momentum(alpha, beta), gradient, start, 5)
+    printed = iterates(jnn.averaged_momentum(alpha, beta), gradient, start, 5)
     assert round(particle[-1, 0], 3) == 1.368
     assert round(printed[-1, 0], 3) == 0.850
 
 
-@pytest.mark.parametrize("form", ["damped_particle", "heavy_ball", "momentum"])
+@pytest.mark.parametrize("form", ["damped_particle", "heavy_ball", "averaged_momentum"])
 def test_the_three_forms_of_momentum_are_one_method(form):
-    settings = {"damped_particle": (0.1, 2.0), "heavy_ball": (0.01, 0.8), "momentum": (0.05, 0.8)}
+    settings = {"damped_particle": (0.1, 2.0), "heavy_ball": (0.01, 0.8),
+                "averaged_momentum": (0.05, 0.8)}  # fmt: skip
     forms = jnn.optim.momentum_forms(**{form: settings[form]})
     for name, expected in settings.items():
         np.testing.assert_allclose(getattr(forms, name), expected, rtol=1e-14)
@@ -135,6 +136,8 @@ def test_the_three_forms_of_momentum_are_one_method(form):
     ]
     np.testing.assert_allclose(ours[1], ours[0], rtol=1e-12)
     np.testing.assert_allclose(ours[2], ours[0], rtol=1e-12)
+    usual = iterates(jnn.momentum(*forms.heavy_ball), gradient, [2.0, 1.0], 20)
+    np.testing.assert_allclose(usual, ours[0], rtol=1e-12)
 
 
 def test_d7_moves_by_the_new_velocity():

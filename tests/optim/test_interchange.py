@@ -10,6 +10,11 @@ from tests.optim.test_transforms import close, steps, tree
 
 PAIRS = {
     "gd": lambda o: (jnn.gd(0.1), o.sgd(0.1)),
+    "momentum": lambda o: (jnn.momentum(0.1, 0.8), o.sgd(0.1, momentum=0.8)),
+    "momentum, scheduled": lambda o: (
+        jnn.momentum(jnn.schedules.cosine(0.1, 8)),
+        o.sgd(o.cosine_decay_schedule(0.1, 8), momentum=0.9),
+    ),
     "heavy_ball": lambda o: (jnn.heavy_ball(0.1, 0.8), o.sgd(0.1, momentum=0.8)),
     "nesterov": lambda o: (jnn.nesterov(0.1, 0.8), o.sgd(0.1, momentum=0.8, nesterov=True)),
     "rmsprop": lambda o: (jnn.rmsprop(0.1), o.rmsprop(0.1, eps=1e-8, eps_in_sqrt=False)),

@@ -120,6 +120,7 @@ CONSTRUCTORS = {
     "gd": jnn.gd,
     "heavy_ball": jnn.heavy_ball,
     "momentum": jnn.momentum,
+    "averaged_momentum": jnn.averaged_momentum,
     "damped_particle": lambda rate: jnn.damped_particle(rate, 1.0),
     "adam": jnn.adam,
     "rmsprop": jnn.rmsprop,
@@ -235,7 +236,7 @@ BAD = {
     "forms": (
         lambda: jnn.optim.momentum_forms(sgd=(0.1, 0.9)),
         TypeError,
-        r"momentum_forms: `form` must be one of damped_particle, heavy_ball, momentum, got sgd",
+        r"momentum_forms: `form` .* damped_particle, heavy_ball, averaged_momentum, got sgd",
     ),
     "no params": (
         lambda: jnn.lamb(0.1).update(jnp.ones(2), jnn.lamb(0.1).init(jnp.ones(2))),

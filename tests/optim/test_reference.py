@@ -19,6 +19,11 @@ CASES = {
     "heavy_ball": (jnn.heavy_ball(0.05, 0.9), references.heavy_ball),
     "nesterov": (jnn.nesterov(0.05, 0.9), references.nesterov),
     "momentum": (jnn.momentum(0.05, 0.9), references.momentum),
+    "momentum on a schedule": (
+        jnn.momentum(jnn.schedules.inverse_time(0.05, every=4), 0.9),
+        references.momentum_inverse_time,
+    ),
+    "averaged_momentum": (jnn.averaged_momentum(0.05, 0.9), references.averaged_momentum),
     "damped_particle": (jnn.damped_particle(0.1, 2.0), references.damped_particle),
     "adagrad, mean": (jnn.adagrad(0.05), references.adagrad_mean),
     "adagrad, sum": (jnn.adagrad(0.05, average="sum"), references.adagrad_sum),

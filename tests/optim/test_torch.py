@@ -16,7 +16,8 @@ PAIRS = {
         lambda o: (o.SGD, {"weight_decay": 0.3}),
     ),
     "heavy_ball": (jnn.heavy_ball(0.05), lambda o: (o.SGD, {"momentum": 0.9})),
-    "momentum": (jnn.momentum(0.5), lambda o: (o.SGD, {"momentum": 0.9})),
+    "momentum": (jnn.momentum(0.05), lambda o: (o.SGD, {"momentum": 0.9})),
+    "averaged_momentum": (jnn.averaged_momentum(0.5), lambda o: (o.SGD, {"momentum": 0.9})),
     "nesterov": (jnn.nesterov(0.05), lambda o: (o.SGD, {"momentum": 0.9, "nesterov": True})),
     "adagrad": (
         jnn.adagrad(0.05, average="sum", epsilon=1e-10),

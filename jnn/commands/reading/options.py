@@ -19,6 +19,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Any], float | None]] = {
     "gd": (optim.gd, 0.1),
     "momentum": (optim.momentum, 0.05),
     "heavy_ball": (optim.heavy_ball, 0.05),
+    "averaged_momentum": (optim.averaged_momentum, 0.5),
     "nesterov": (optim.nesterov, 0.05),
     "adagrad": (optim.adagrad, 0.01),
     "rmsprop": (optim.rmsprop, 0.001),

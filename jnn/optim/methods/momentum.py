@@ -1,4 +1,4 @@
-"""Momentum: its three documented forms, what maps each onto the others, and Nesterov's."""
+"""Momentum: everybody's, the documents' forms and what maps each onto the others, Nesterov's."""
 
 from typing import Any, NamedTuple
 
@@ -70,11 +70,39 @@ def trace(beta: Number, *, ahead: bool = False) -> Optimizer:
 
 
 @value
+def momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
+    """Gradient descent with momentum, as other libraries have it under this name.
+
+        v_n = beta v_{n-1} + J_n        q_{n+1} = q_n - rate_n v_n
+
+    At a constant rate it is the documents' `heavy_ball`. A changing rate scales the whole step
+    here, and there only what is new in it. For an average in the place of the sum, whose steps are
+    `1 - beta` times these, see `averaged_momentum`.
+
+    >>> optimizer = jnn.momentum(0.1, beta=0.9)
+    >>> q = jnp.array(1.0)
+    >>> state = optimizer.init(q)
+    >>> for _ in range(2):
+    ...     updates, state = optimizer.update(2 * q, state)
+    ...     q = jnn.apply_updates(q, updates)
+    >>> round(q.item(), 4)
+    0.46
+
+    Args:
+      rate: a number or a schedule.
+      beta: what is kept of the sum, in [0, 1).
+    """
+    check_rate("momentum", rate)
+    check("momentum", beta=beta, below=1)
+    return chain(trace(beta), descend(rate))
+
+
+@value
 def heavy_ball(rate: Rate, beta: Number = 0.9) -> Optimizer:
     """The heavy ball, `x_{i+1} = x_i - mu_i J_i + p (x_i - x_{i-1})` (H-121).
 
     Hedberg writes `+ p Delta x_{i-1}` and leaves Delta undefined: it is `x_i - x_{i-1}`, the last
-    step. What other libraries call SGD with momentum is this at a constant rate.
+    step. At a constant rate it is `momentum`, put together of the same two in the other order.
 
     >>> optimizer = jnn.heavy_ball(0.1, beta=0.9)
     >>> x = jnp.array(1.0)
@@ -119,17 +147,17 @@ def nesterov(rate: Rate, beta: Number = 0.9) -> Optimizer:
 
 
 @value
-def momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
+def averaged_momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
     """Momentum as an exponential average of gradients.
 
         m_{n+1} = beta m_n + (1 - beta) J_n        q_{n+1} = q_n - rate m_{n+1}
 
     It is the form of which Delmas says that `m = -gamma v`, `beta = 1 - gamma alpha` lead to it
     from the damped particle (after D-7). The relabelling is right, but the rate changes with it, to
-    `alpha / gamma`; see `momentum_forms`. It takes steps `1 - beta` times those of `heavy_ball`
-    with the same settings.
+    `alpha / gamma`; see `momentum_forms`. It takes steps `1 - beta` times those of `momentum` with
+    the same settings.
 
-    >>> optimizer = jnn.momentum(0.1, beta=0.9)
+    >>> optimizer = jnn.averaged_momentum(0.1, beta=0.9)
     >>> q = jnp.array(1.0)
     >>> updates, _ = optimizer.update(2 * q, optimizer.init(q))
     >>> round(jnn.apply_updates(q, updates).item(), 4)
@@ -139,8 +167,8 @@ def momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
       rate: a number or a schedule.
       beta: what is kept of the average, in [0, 1).
     """
-    check_rate("momentum", rate)
-    check("momentum", beta=beta, below=1)
+    check_rate("averaged_momentum", rate)
+    check("averaged_momentum", beta=beta, below=1)
     return chain(follow(exponential(beta)), descend(rate))
 
 
@@ -197,11 +225,13 @@ class MomentumForms(NamedTuple):
 
     damped_particle: tuple[float, float]
     heavy_ball: tuple[float, float]
-    momentum: tuple[float, float]
+    averaged_momentum: tuple[float, float]
 
 
 def momentum_forms(**form: tuple[float, float]) -> MomentumForms:
     """The settings with which the three forms of momentum take the same steps.
+
+    At a constant rate, as here, `momentum` is `heavy_ball`.
 
     With the step `s_n = q_{n+1} - q_n`, D-7 says `s_n = -alpha^2 J_n + (1 - gamma alpha) s_{n-1}`:
     a heavy ball of rate `alpha^2` and `beta = 1 - gamma alpha`. The average form of rate r says
@@ -211,12 +241,12 @@ def momentum_forms(**form: tuple[float, float]) -> MomentumForms:
     >>> forms = jnn.optim.momentum_forms(damped_particle=(0.1, 2.0))
     >>> [tuple(round(x, 3) for x in form) for form in forms]
     [(0.1, 2.0), (0.01, 0.8), (0.05, 0.8)]
-    >>> jnn.optim.momentum_forms(heavy_ball=(0.1, 0.9)).momentum[0].__round__(3)
+    >>> jnn.optim.momentum_forms(heavy_ball=(0.1, 0.9)).averaged_momentum[0].__round__(3)
     1.0
 
     Args:
       **form: one of `damped_particle=(rate, friction)`, `heavy_ball=(rate, beta)` and
-        `momentum=(rate, beta)`, rates above 0 and friction too.
+        `averaged_momentum=(rate, beta)`, rates above 0 and friction too.
     """
     if len(form) != 1 or not set(form) <= set(MomentumForms._fields):
         expected = f"one of {', '.join(MomentumForms._fields)}"
