@@ -54,6 +54,7 @@ bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.conv
 	$(BIN)/python -m benchmarks.maps
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.first_step
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python -m benchmarks.integrators
 	$(BIN)/python -m benchmarks.solvers

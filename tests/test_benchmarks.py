@@ -11,6 +11,7 @@ import pytest
 from benchmarks import (
     cnn,
     conv,
+    first_step,
     fused,
     ideas,
     lbfgs,
@@ -70,6 +71,23 @@ def test_the_other_pages(benchmark_main, words, tmp_path):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
         assert benchmark_main([*QUICK, "--out", str(page)]) == 0
     assert all(word in page.read_text() for word in words)
+
+
+@pytest.mark.slow
+def test_the_first_step(tmp_path):
+    """Flax may be there or not; every process has a say."""
+    page = tmp_path / "page.md"
+    assert first_step.main(["mlp", "fit", "import", "train", *QUICK, "--out", str(page)]) == 0
+    text = page.read_text()
+    rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| mlp ")]
+    assert rows[:2] == ["ours", "ours under autodiff"]
+    assert all(word in text for word in ("`jnn.fit`", "the second less the first", "with it"))
+    assert text.count("- Goal, ") >= 4
+
+
+def test_a_process_that_fails_says_so():
+    with pytest.raises(SystemExit, match=r"(?s)1 / 0 failed.*ZeroDivisionError"):
+        first_step.whole(["-c", "1 / 0"])
 
 
 def test_products_of_a_convolution(tmp_path):
