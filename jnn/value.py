@@ -6,7 +6,6 @@ takes for one, so that nothing is compiled twice. They print as the call, and th
 """
 
 import functools
-import hashlib
 import importlib
 import inspect
 import pickle
@@ -15,12 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Self, TypeVar
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
-
 from jnn import errors
+from jnn.setting import held, identity, show
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -203,7 +198,7 @@ def binder(constructor: Callable[..., Any]) -> Callable[..., tuple[tuple[str, An
             remedy = errors.instead(constructor, kwargs, takes)
             raise TypeError(f"{constructor.__name__}: {error}. {remedy}") from None
         bound.apply_defaults()
-        return tuple((name, _held(value)) for name, value in bound.arguments.items())
+        return tuple((name, held(value)) for name, value in bound.arguments.items())
 
     return bind
 
@@ -224,83 +219,20 @@ def written(made: Any) -> str:
     return f"{type(made).__name__}({fields})"
 
 
-class _Same:
-    """Equal to itself alone."""
+def as_value(function: Any) -> Any:
+    """A `functools.partial` as a function that compares by what it holds; others stay.
 
-    def __init__(self, thing: Any):
-        self.thing = thing
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.thing is other.thing
-
-    def __hash__(self) -> int:
-        return id(self.thing)
-
-
-def identity(setting: Any) -> Any:
-    """What a setting is compared by, hashable whatever it is.
-
-    >>> from jnn.value import identity
-    >>> identity((1, 2.0)) == identity((1, 2)), identity([1]) == identity([1])
-    (False, True)
+    >>> from functools import partial
+    >>> from jnn.value import as_value
+    >>> as_value(partial(jnn.huber, delta=2.0)) == as_value(partial(jnn.huber, delta=2.0))
+    True
     """
-    kind = type(setting)
-    if isinstance(setting, Tracer):
-        return _Same(setting)
-    if isinstance(setting, float):
-        return kind, setting.hex()  # NaN is one setting, 0.0 and -0.0 are two.
-    if isinstance(setting, tuple | list):
-        return kind, *map(identity, setting)
-    if isinstance(setting, dict):
-        return kind, *((identity(k), identity(v)) for k, v in setting.items())
-    if isinstance(setting, functools.partial):
-        return kind, *map(identity, (setting.func, setting.args, setting.keywords))
-    try:
-        if isinstance(setting, np.ndarray | np.generic | jax.Array):
-            return kind, *_numbers(setting)
-        hash(setting)
-    except (TypeError, RuntimeError):
-        return _Same(setting)
-    return kind, setting
+    return _settled(function) if isinstance(function, functools.partial) else function
 
 
-def _numbers(array: Any) -> tuple[Any, ...]:
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        return str(array.dtype), *_numbers(jax.random.key_data(array))
-    numbers = np.asarray(array)
-    if numbers.dtype.hasobject:
-        raise TypeError("An array of objects has no numbers.")
-    digest = hashlib.sha256(np.ascontiguousarray(numbers).tobytes()).digest()
-    return str(numbers.dtype), numbers.shape, digest
-
-
-def _held(setting: Any) -> Any:
-    """A copy of what could be changed afterwards."""
-    if type(setting) in (list, tuple):
-        return type(setting)(map(_held, setting))
-    if type(setting) is dict:
-        return {name: _held(inner) for name, inner in setting.items()}
-    if type(setting) is np.ndarray:
-        setting = setting.copy()
-        setting.flags.writeable = False
-    return setting
-
-
-def show(setting: Any) -> str:
-    """A setting in the call that `repr` of a recipe is."""
-    if isinstance(setting, Part):
-        return repr(setting)
-    if isinstance(setting, functools.partial):
-        settings = [show(s) for s in setting.args]
-        settings += [f"{name}={show(s)}" for name, s in setting.keywords.items()]
-        return f"partial({', '.join([show(setting.func), *settings])})"
-    if type(setting) is list:
-        return f"[{', '.join(map(show, setting))}]"
-    if type(setting) is tuple:
-        return f"({', '.join(map(show, setting))}{',' * (len(setting) == 1)})"
-    if type(setting) is dict:
-        return f"{{{', '.join(f'{k!r}: {show(s)}' for k, s in setting.items())}}}"
-    return getattr(setting, "__name__", repr(setting))
+@value
+def _settled(function: Any) -> Any:
+    return function
 
 
 def reference(thing: Any, function: str) -> str:

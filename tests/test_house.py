@@ -24,7 +24,18 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 # The rooms in their order: a module imports from rooms above its own, and of these only from those
 # named here, besides the ground floor.
-GROUND = {"arithmetic", "errors", "files", "floats", "measure", "status", "text", "tree", "value"}
+GROUND = {
+    "arithmetic",
+    "errors",
+    "files",
+    "floats",
+    "measure",
+    "setting",
+    "status",
+    "text",
+    "tree",
+    "value",
+}
 ROOMS = {
     "xla": set(),
     "rules": {"xla"},

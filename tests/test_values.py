@@ -1,5 +1,6 @@
 """What constructors make are values: equal, hashable, printed as their call, pickled and copied."""
 
+import contextlib
 import copy
 import functools
 import inspect
@@ -9,11 +10,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import monitoring
 
 import jnn
+from jnn.estimators import (
+    CNNClassifier,
+    LinearRegression,
+    LogisticRegression,
+    MLPClassifier,
+    MLPRegressor,
+    RBFClassifier,
+    RBFRegressor,
+)
 from jnn.optim.rates import Schedule
+from jnn.setting import identity
 from jnn.train.augment import Augmentation
-from jnn.value import Recipe, identity
+from jnn.value import Recipe
 
 TABLE = np.array([[True, False], [True, True]])
 
@@ -340,3 +352,88 @@ def test_a_rule_is_pickled_by_its_name():
     assert pickle.loads(pickle.dumps(rule)) is rule is copy.deepcopy(rule)
     with pytest.raises(pickle.PicklingError, match="importable"):
         pickle.dumps(rule.replace(backward=None))
+
+
+@contextlib.contextmanager
+def compiling():
+    """Counts the programs that are compiled within."""
+    found = []
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(event)
+
+    monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield found
+    finally:
+        monitoring.unregister_event_duration_listener(listen)
+
+
+X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+T = (X[:, :1] > 0).astype(np.float32)
+CLASSES = T[:, 0].astype(int)
+
+
+def network():
+    return jnn.serial(jnn.dense(4, weights=jnn.initialisers.normal(0.1)), jnn.tanh(), jnn.dense(1))
+
+
+def optimizer():
+    return jnn.chain(jnn.optim.clip(1.0), jnn.adam(jnn.schedules.cosine(0.1, 9)))
+
+
+def fitted(optimizer, **settings):
+    loss = functools.partial(jnn.huber, delta=2.0)
+    return jnn.fit(network(), loss, optimizer, (X, T), epochs=2, progress=None, **settings)
+
+
+def many():
+    rates = jnp.array([0.1, 0.2])
+    return jnn.fit_many(network(), jnn.squared_error, jnn.gd, (X, T), settings=rates, epochs=2,
+                        progress=None)  # fmt: skip
+
+
+def rosenbrock(x):
+    return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+
+
+def residuals(x):
+    return jnp.array([10 * (x[1] - x[0] ** 2), 1 - x[0]])
+
+
+START = jnp.array([-1.2, 1.0])
+SECOND = {
+    "fit": lambda: fitted(optimizer(), augment=None, stop=jnn.train.patience(3)),
+    "fit, with a solver": lambda: fitted(jnn.lbfgs(memory=3)),
+    "fit, in half precision": lambda: fitted(optimizer(), precision=jnn.train.mixed()),
+    "fit_many": many,
+    "minimize": lambda: jnn.minimize(
+        rosenbrock, START, jnn.bfgs(search=functools.partial(jnn.linesearch.wolfe, c2=0.8))
+    ),
+    "least_squares": lambda: jnn.least_squares(residuals, START, jnn.gauss_newton()),
+    "MLPClassifier": lambda: MLPClassifier(hidden=3, epochs=2).fit(X, CLASSES).score(X, CLASSES),
+    "MLPRegressor": lambda: (
+        MLPRegressor(hidden=3, epochs=2, l2=0.1, solver=jnn.adam(0.1)).fit(X, T).score(X, T)
+    ),
+    "MLPRegressor, by a solver": lambda: (
+        MLPRegressor(hidden=3, epochs=2, solver=jnn.lbfgs()).fit(X, T).score(X, T)
+    ),
+    "CNNClassifier": lambda: (
+        CNNClassifier(maps=2, size=1, hidden=(), epochs=2, shape=(2, 2, 1))
+        .fit(X, CLASSES)
+        .score(X, CLASSES)
+    ),
+    "RBFClassifier": lambda: RBFClassifier(units=3).fit(X, CLASSES).score(X, CLASSES),
+    "RBFRegressor": lambda: RBFRegressor(units=3).fit(X, T).score(X, T),
+    "LinearRegression": lambda: LinearRegression(solver=jnn.gd(0.1)).fit(X, T).score(X, T),
+    "LogisticRegression": lambda: LogisticRegression().fit(X, CLASSES).score(X, CLASSES),
+}
+
+
+@pytest.mark.parametrize("call", SECOND.values(), ids=SECOND)
+def test_a_second_call_with_equal_objects_compiles_nothing(call):
+    call()
+    with compiling() as programs:
+        call()
+    assert not programs

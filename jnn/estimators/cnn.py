@@ -7,7 +7,7 @@ from math import isqrt, prod
 import numpy as np
 
 from jnn import data, errors
-from jnn.estimators.network import NetworkClassifier, built, units
+from jnn.estimators.network import NetworkClassifier, units
 from jnn.layers.combinators import serial
 from jnn.layers.convolution import conv
 from jnn.layers.flatten import flatten
@@ -47,8 +47,8 @@ class CNNClassifier(NetworkClassifier):
 
     def _net(self, outputs: int) -> Layer:
         if self.net is not None:
-            return built(self.net, outputs)
-        return built(_convolutions, units(self.maps), self.size, units(self.hidden), outputs)
+            return self.net(outputs)
+        return _convolutions(units(self.maps), self.size, units(self.hidden), outputs)
 
     def _example(self, given: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of an image, (height, width, channels)."""

@@ -1,6 +1,5 @@
 """Solvers as settings: made when they are needed, and optimizers as solvers."""
 
-from functools import cache
 from typing import Any
 
 import jax
@@ -10,23 +9,20 @@ from jnn.optim.optimizer import adapt, apply_updates
 from jnn.solve.drive import Solver, State
 from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
+from jnn.value import value
 
 
 def made(solver: Any) -> Any:
     """The optimizer or solver, where a function that makes it was given instead.
 
-    Solvers are records of functions made on the spot, which `pickle` refuses; `jnn.lbfgs` and
-    `functools.partial(jnn.adam, 0.01)` it takes.
+    >>> from jnn.estimators.descending import made
+    >>> made(jnn.lbfgs), made(jnn.adam(0.1))
+    (lbfgs(), adam(0.1))
     """
-    return _made(solver) if callable(solver) and not hasattr(solver, "init") else solver
+    return solver() if callable(solver) and not hasattr(solver, "init") else solver
 
 
-@cache
-def _made(make: Any) -> Any:
-    return make()
-
-
-@cache
+@value
 def descending(optimizer: Any) -> Solver:
     """The solver whose steps, on all samples, are the optimizer's; its last point may not be best.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor, built, units
+from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor, units
 from jnn.layers.layer import Layer
 from jnn.models.mlp import mlp
 
@@ -15,11 +15,7 @@ class _MLP(Network):
     activation: Any = "relu"
 
     def _net(self, outputs: int) -> Layer:
-        return built(_dense, units(self.hidden), self.activation, outputs)
-
-
-def _dense(hidden: tuple[int, ...], activation: Any, outputs: int) -> Layer:
-    return mlp([*hidden, outputs], activation=activation)
+        return mlp([*units(self.hidden), outputs], activation=self.activation)
 
 
 class MLPClassifier(_MLP, NetworkClassifier):
@@ -34,8 +30,8 @@ class MLPClassifier(_MLP, NetworkClassifier):
       hidden: the units of each hidden layer, or of the only one.
       activation: of the hidden layers, the name of an elementwise rule or the rule.
       solver: an optimizer for `jnn.fit`, by default `jnn.adam(1e-3)`; or a solver of
-        `jnn.minimize`, such as `jnn.lbfgs()`, for all samples at once. A function that makes one,
-        as `jnn.lbfgs` or `functools.partial(jnn.adam, 0.01)`, can be pickled with the model.
+        `jnn.minimize`, such as `jnn.lbfgs()`, for all samples at once; or a function that makes
+        one, as `jnn.lbfgs`.
       epochs: passes over the samples, or steps of a solver, at most.
       batch_size: samples a step of an optimizer.
       l2: the factor of half the squared weights; biases are not shrunk.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from math import prod
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -26,6 +26,7 @@ from jnn.solve.problem import Squares
 from jnn.train.fit import fit
 from jnn.train.plan import accuracy
 from jnn.train.program.stopping import patience
+from jnn.value import value
 
 Loss = Callable[[Any, Any], jax.Array]
 
@@ -125,7 +126,7 @@ class Network(Estimator):
         if squares and getattr(loss, "squares", None) != 1:
             errors.fail(type(self).__name__, "solver", "one for a value, such as jnn.lbfgs()",
                         f"{solver.name}, one for {solver.solves.what}")  # fmt: skip
-        find, f = (least_squares, _residual(net)) if squares else (minimize, _value(net, loss))
+        find, f = (least_squares, _residual(net)) if squares else (minimize, _mean_loss(net, loss))
         found = find(f, params, solver, args=given, max_steps=self.epochs)
         self.message_ = found.message
         return found.params
@@ -143,7 +144,7 @@ class Network(Estimator):
 
     def _default(self) -> Any:
         """The solver, where none is named."""
-        return _adam()
+        return optim.adam(1e-3)
 
     def _outputs(self, x: Any) -> jax.Array:
         """What the network says; of classes, their probabilities."""
@@ -198,18 +199,9 @@ class NetworkRegressor(Network, Regressor):
         return y if self._outputs_ else y[:, 0]
 
 
-# Each is one function for the same arguments, so that a second fit compiles nothing.
-
-
 def units(counts: int | Sequence[int]) -> tuple[int, ...]:
     """How many units each layer has, also where there is one layer only."""
     return (counts,) if isinstance(counts, int) else tuple(counts)
-
-
-@cache
-def built(make: Callable[..., Layer], *settings: Any) -> Layer:
-    """The network of these settings."""
-    return make(*settings)
 
 
 @partial(jax.jit, static_argnames=("net", "x"))
@@ -217,12 +209,6 @@ def _begun(net: Layer, key: jax.Array, x: jax.ShapeDtypeStruct) -> Any:
     return net.init(key, x)[0]
 
 
-@cache
-def _adam() -> Any:
-    return optim.adam(1e-3)
-
-
-@cache
 def _with_decay(l2: float, optimizer: Any) -> Any:
     """The gradient of (l2 / 2) |w|^2 before the optimizer; biases are not shrunk."""
     return optim.chain(optim.decay(l2, where=_is_matrix), optimizer)
@@ -233,12 +219,12 @@ def _is_matrix(path: str, leaf: Any) -> bool:
     return leaf.ndim > 1
 
 
-@cache
+@value
 def _weighted(loss: Loss) -> Loss:
     return lambda y, t: loss(y, t[0]) * t[1]
 
 
-@cache
+@value
 def _accuracy(full: bool) -> Loss:
     return lambda y, t: accuracy(y, t[0] if full else t)
 
@@ -249,15 +235,15 @@ def _apply(net: Layer, params: Any, x: Any, classes: bool) -> jax.Array:
     return softmax(y) if classes else y
 
 
-@cache
-def _value(net: Layer, loss: Loss) -> Callable[..., jax.Array]:
-    def value(params: Any, x: Any, t: Any, shares: jax.Array, l2: jax.Array) -> jax.Array:
+@value
+def _mean_loss(net: Layer, loss: Loss) -> Callable[..., jax.Array]:
+    def mean_loss(params: Any, x: Any, t: Any, shares: jax.Array, l2: jax.Array) -> jax.Array:
         return (loss(net(params, x), t) * shares).sum() + l2 * penalty(params, biases=False)
 
-    return value
+    return mean_loss
 
 
-@cache
+@value
 def _residual(net: Layer) -> Callable[..., Any]:
     def residual(params: Any, x: Any, t: Any, shares: jax.Array, l2: jax.Array) -> Any:
         away = net(params, x) - t

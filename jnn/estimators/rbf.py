@@ -8,7 +8,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor, built
+from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor
 from jnn.layers.layer import Layer
 from jnn.models.radial import centred, rbf_network
 from jnn.solve.methods.lbfgs import lbfgs
@@ -22,7 +22,7 @@ class _RBF(Network):
     l2: float = 1e-4
 
     def _net(self, outputs: int) -> Layer:
-        return built(_radial, self._units_, outputs, self.kernel)
+        return rbf_network(self._units_, outputs, kernel=self.kernel)
 
     def _begin(self, x: Any) -> np.ndarray:
         x = super()._begin(x)
@@ -44,10 +44,6 @@ class _RBF(Network):
 @partial(jax.jit, static_argnames="net")
 def _centred(net: Layer, params: Any, key: jax.Array, x: Any) -> Any:
     return centred(net, params, key, x)
-
-
-def _radial(units: int, outputs: int, kernel: str) -> Layer:
-    return rbf_network(units, outputs, kernel=kernel)
 
 
 class RBFClassifier(_RBF, NetworkClassifier):

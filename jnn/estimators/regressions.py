@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -22,6 +22,7 @@ from jnn.solve.drive import Solver
 from jnn.solve.methods.marquardt import svd_solve
 from jnn.solve.methods.newton import newton_cg
 from jnn.solve.minimize import minimize
+from jnn.value import value
 
 
 class Scaled(NamedTuple):
@@ -214,10 +215,8 @@ class LogisticRegression(_Linear, Classifier):
         return 1 if k == 2 else k - self.pinned
 
 
-@cache
+@value
 def _objective(kind: Regression) -> Callable[..., jax.Array]:
-    """One function for each kind, so that a second fit compiles nothing."""
-
     def objective(
         v: DenseParams, x: jax.Array, t: jax.Array, weights: jax.Array, factor: jax.Array,
         l2: jax.Array,

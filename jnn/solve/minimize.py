@@ -58,9 +58,9 @@ def minimize(
     """The minimum of `f` near `x0`.
 
     The parameters are ravelled once into a vector; the whole search is one compiled loop, in which
-    the function is traced at most twice. A second call with the same function, solver and shapes
-    compiles nothing. It works under `jit`, where it never raises, and under `vmap`, where each lane
-    stops by itself.
+    the function is traced at most twice. A second call with the same function, an equal solver and
+    equal shapes compiles nothing. It works under `jit`, where it never raises, and under `vmap`,
+    where each lane stops by itself.
 
     Args:
       f: `f(params, *args)` returns a scalar, or `(scalar, aux)` with `has_aux`. It must be the

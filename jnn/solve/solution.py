@@ -24,7 +24,7 @@ class Problem:
     """What is solved and how: all that the program of a search depends on, shapes aside.
 
     It is hashable and goes into `jit` as a static argument, so that a second search with the same
-    function and solver compiles nothing.
+    function and an equal solver compiles nothing.
 
     Attributes:
       f: the user's function, `f(params, *args)`.

@@ -105,7 +105,7 @@ def fit(
     An epoch is one call of a compiled program: the data stay on the device, are put into a new
     order there, and pass through a scan whose body is forward, backward and update; validation,
     history and the rules of `stop` are in the same program. The last batch of an epoch may be
-    shorter. The same key gives the same result, bit for bit; a second run with the same network,
+    shorter. The same key gives the same result, bit for bit; a second run with an equal network,
     loss and optimizer compiles nothing. Data that do not fit on the device are a stream: some
     batches are one call, and a thread reads the next ones meanwhile.
 

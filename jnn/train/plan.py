@@ -1,6 +1,6 @@
 """What a run is: all that its compiled program depends on, and the state that the program carries.
 
-A plan is hashable and goes into `jit` as a static argument, so that a second run with the same
+A plan is a value and goes into `jit` as a static argument, so that a second run with an equal
 network, loss and optimizer compiles nothing.
 """
 
@@ -18,6 +18,7 @@ from jnn.solve.drive import Solver
 from jnn.status import Status
 from jnn.train.program.precision import Precision, Scaling
 from jnn.train.program.stopping import Patience, Rule, Still, Watched
+from jnn.value import as_value
 
 Measure = Callable[[Any, Any], Any]
 
@@ -61,6 +62,12 @@ class Plan:
     precision: Precision | None = None
     mesh: jax.sharding.Mesh | None = None
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        measures = tuple((name, as_value(measure)) for name, measure in self.metrics)
+        settled = {"loss": as_value(self.loss), "augment": as_value(self.augment)}
+        for name, given in {**settled, "metrics": measures}.items():
+            object.__setattr__(self, name, given)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -82,10 +82,16 @@ def test_the_class_of_a_sample_of_weight_zero_does_not_matter(digits):
     assert np.abs(model.fit(x, wrong, np.ones(200)).predict_proba(x) - right).max() > 0.1
 
 
-def test_a_model_is_pickled_with_a_function_that_makes_its_solver():
+@pytest.mark.parametrize(
+    "solver",
+    [
+        jnn.levenberg_marquardt(radius=2.0),
+        functools.partial(jnn.levenberg_marquardt, radius=2.0),
+    ],
+)
+def test_a_model_is_pickled_with_its_solver_or_a_function_that_makes_it(solver):
     """So do processes that search a grid hand it on."""
     x = np.linspace(-1, 1, 40)[:, None]
-    solver = functools.partial(jnn.levenberg_marquardt, radius=2.0)
     model = MLPRegressor(hidden=(4,), activation="tanh", solver=solver).fit(x, x[:, 0] ** 2)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(x), model.predict(x))
