@@ -4,12 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jnn import errors
 from jnn.arithmetic import nonzero
 from jnn.linesearch import search as s
 from jnn.linesearch.search import Phi, Search, SearchStatus
+from jnn.xla.control import while_loop
 
 
 def armijo(
@@ -53,7 +53,7 @@ def armijo(
 
     sound = jnp.isfinite(origin.value) & (origin.slope < 0) & jnp.isfinite(origin.slope)
     first = s.blank(phi, zero)
-    _, now, holds, evaluations, exhausted = lax.while_loop(
+    _, now, holds, evaluations, exhausted = while_loop(
         unfinished, turn, (start, first, jnp.bool_(False), jnp.int32(0), jnp.bool_(False))
     )
     carry = origin.carry if jax.tree.leaves(origin.carry) else first.carry

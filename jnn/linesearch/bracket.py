@@ -4,10 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jnn.linesearch import search as s
 from jnn.linesearch.search import Phi, Sample, Search, SearchStatus
+from jnn.xla.control import while_loop
 
 GOLDEN = (1 + 5**0.5) / 2
 
@@ -57,7 +57,7 @@ def bracket(phi: Phi, a: Any = 0.0, b: Any = 1.0, *, max_evaluations: int = 60) 
         _, evaluations, closed = state
         return ~closed & (evaluations < max_evaluations)
 
-    (old, middle, new), evaluations, closed = lax.while_loop(
+    (old, middle, new), evaluations, closed = while_loop(
         unfinished, turn, ((empty, empty, empty), jnp.int32(0), jnp.bool_(False))
     )
     best = s.choose(closed, middle, new)

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 
 from jnn.arithmetic import nonzero
 from jnn.linesearch import search as s
 from jnn.linesearch.bracket import GOLDEN
 from jnn.linesearch.search import Phi, Search, SearchStatus
+from jnn.xla.control import while_loop
 
 SECTION = 2 - GOLDEN  # 0.382, the shorter part of a golden section.
 
@@ -111,7 +111,7 @@ def guarded(
     x = s.blank(phi, low)._replace(alpha=first)
     zero = jnp.zeros_like(low)
     state = (low, high, x, x, x, zero, zero, jnp.int32(0))
-    low, high, x, *_, evaluations = lax.while_loop(unfinished, turn, state)
+    low, high, x, *_, evaluations = while_loop(unfinished, turn, state)
     status = jnp.where(
         too_wide(low, high, x), SearchStatus.OUT_OF_EVALUATIONS, SearchStatus.CONVERGED
     )

@@ -3,11 +3,11 @@
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 
 from jnn.linesearch import search as s
 from jnn.linesearch.bracket import GOLDEN
 from jnn.linesearch.search import Phi, Search, SearchStatus
+from jnn.xla.control import while_loop
 
 
 def golden_section(
@@ -56,7 +56,7 @@ def golden_section(
         return too_wide(low, high) & (evaluations < max_evaluations)
 
     gone = empty._replace(alpha=jnp.full_like(low, jnp.inf))
-    low, high, left, right, evaluations = lax.while_loop(
+    low, high, left, right, evaluations = while_loop(
         unfinished, turn, (low, high, gone, gone, jnp.int32(0))
     )
     best = s.choose(left.value <= right.value, left, right)

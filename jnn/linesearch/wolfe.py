@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jnn import errors
 from jnn.arithmetic import nonzero
 from jnn.linesearch import search as s
 from jnn.linesearch.search import Phi, Sample, Search, SearchStatus
+from jnn.xla.control import while_loop
 from jnn.xla.once import at_once
 
 MARGIN = 0.66  # The interval must shrink to this part in two turns, or it is bisected.
@@ -137,7 +137,7 @@ def wolfe(
     known = Bracket(
         start, first, first, no, (inf, inf), f0, no, jnp.int32(0), status.astype(jnp.int32)
     )
-    known, kept = lax.while_loop(unfinished, turn, (known, origin._replace(carry=carry)))
+    known, kept = while_loop(unfinished, turn, (known, origin._replace(carry=carry)))
     spent = known.status == SearchStatus.RUNNING
     status = jnp.where(spent, SearchStatus.OUT_OF_EVALUATIONS, known.status).astype(jnp.int32)
     ends = known.best.alpha, known.other.alpha

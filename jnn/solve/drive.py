@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jnn import errors, tree
 from jnn.solve.problem import Smooth
 from jnn.solve.result import History, Progress, SolverStatus, Tolerance
 from jnn.value import written
+from jnn.xla.control import while_loop
 
 
 class State(NamedTuple):
@@ -106,7 +106,7 @@ def drive(
         return (run.state.status == SolverStatus.RUNNING) & (run.steps < max_steps)
 
     zero = jnp.int32(0)
-    run = lax.while_loop(unfinished, turn, Run(state, zero, note(seen, state, zero)))
+    run = while_loop(unfinished, turn, Run(state, zero, note(seen, state, zero)))
     spent = (run.state.status == SolverStatus.RUNNING) & (run.steps >= max_steps)
     status = jnp.where(spent, SolverStatus.OUT_OF_STEPS, run.state.status)
     return run._replace(state=run.state._replace(status=status))

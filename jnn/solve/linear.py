@@ -10,6 +10,7 @@ from jax import lax
 
 from jnn import errors, tree
 from jnn.arithmetic import nonzero, wide
+from jnn.xla.control import fori_loop, while_loop
 
 
 class LinearResult(NamedTuple):
@@ -116,7 +117,7 @@ def iterate(turn: Callable[[Any], Any], start: Any, limit: int, goal: jax.Array)
         _, r, *_, steps, broken = carry
         return (tree.norm(r) > goal) & (steps < limit) & ~broken
 
-    return lax.while_loop(unfinished, turn, start)
+    return while_loop(unfinished, turn, start)
 
 
 def columns(solve: Callable[..., LinearResult], b: jax.Array, x0: Any) -> LinearResult:
@@ -211,4 +212,4 @@ def conjugate_directions(a: jax.Array, u: jax.Array) -> jax.Array:
         beta = jnp.where(below > 0, -above / nonzero(below), 0)  # H-149
         return d.at[i].set(u[i] + jnp.dot(beta, d, precision=tree.HIGHEST))  # H-148
 
-    return lax.fori_loop(0, len(u), one, jnp.zeros_like(u))
+    return fori_loop(0, len(u), one, jnp.zeros_like(u))

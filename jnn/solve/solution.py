@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jnn import errors, tree
 from jnn.solve.drive import Run, Solver, check_kind, drive
@@ -92,7 +93,31 @@ def solve(problem: Problem, given: Given, implicit: bool) -> Result:
 
 @partial(jax.jit, static_argnames="problem")
 def program(problem: Problem, given: Given) -> tuple[Run, Any]:
-    """The compiled loop, and the parameters that it found."""
+    """The compiled loop, and the parameters that it found, laid out as the start is.
+
+    A vector of all parameters has no layout of its own: on a mesh with explicit axes the program is
+    for XLA's partitioner to lay out.
+    """
+    run: Any = partial(search, problem)
+    mesh = next(
+        filter(is_explicit, (jax.typeof(x).sharding.mesh for x in jax.tree.leaves(given))), None
+    )
+    if mesh is not None:
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        like_start = jax.tree.map(
+            lambda x: NamedSharding(mesh, jax.typeof(x).sharding.spec), given.x0
+        )
+        run = jax.sharding.auto_axes(run, out_sharding=(everywhere, like_start))
+    return run(given)
+
+
+def is_explicit(mesh: Any) -> bool:
+    """Whether layouts along an axis of a mesh are part of types."""
+    return AxisType.Explicit in mesh.axis_types
+
+
+def search(problem: Problem, given: Given) -> tuple[Run, Any]:
+    """What is compiled."""
     x, unravel = tree.ravel(problem.function, given.x0, "x0")
     solver, objective = problem.solver, problem.objective(given, unravel)
     told = reporter(problem, unravel)

@@ -12,6 +12,7 @@ from jnn.solve.methods.bfgs import bfgs
 from jnn.solve.problem import Box, Smooth
 from jnn.solve.result import SolverStatus
 from jnn.value import value
+from jnn.xla.control import while_loop
 
 
 @value
@@ -61,7 +62,7 @@ def active_subset(size: int, *, solver: Solver | None = None, steps: int = 10) -
         def turn(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
             return method.step(part, carry[0]), carry[1] + 1
 
-        last, _ = lax.while_loop(unfinished, turn, (first, jnp.int32(0)))
+        last, _ = while_loop(unfinished, turn, (first, jnp.int32(0)))
         gradient, aux = last.aux
         x = state.x.at[chosen].set(last.x)
         moved = jnp.any(last.x != first.x)

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jnn import errors
 from jnn.solve.drive import Solver, State, check_kind
@@ -14,6 +13,7 @@ from jnn.solve.methods.steepest import steepest_descent
 from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
 from jnn.value import value
+from jnn.xla.control import cond
 
 
 class SwitchingMemory(NamedTuple):
@@ -70,7 +70,7 @@ def switching(
             new = strong.step(objective, state._replace(memory=old.strong))
             return new._replace(memory=()), old.weak, new.memory
 
-        new, first, second = lax.cond(old.second, two, one)
+        new, first, second = cond(old.second, two, one)
         stalled = new.status == SolverStatus.STALLED
         slow = state.value - new.value < gain * (old.first - new.value)
         leave = stalled | slow & ~old.second

@@ -13,6 +13,7 @@ from jnn.solve.drive import Solver, State
 from jnn.solve.linear import cg, decomposed
 from jnn.solve.problem import Squares
 from jnn.solve.result import SolverStatus
+from jnn.xla.control import cond
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
 STEP = 1e3  # In units of epsilon: the relative length of the step that is the last.
@@ -132,7 +133,7 @@ def damped(linear: str) -> Solver:
         def renew() -> tuple:
             return model(objective, x, residual, root)
 
-        gradient, normal = lax.cond(accept, renew, lambda: (state.gradient, known.normal))
+        gradient, normal = cond(accept, renew, lambda: (state.gradient, known.normal))
         usable = accept & jnp.isfinite(tree.largest(gradient))
         limit = min(LIMIT, float(jnp.finfo(strength.dtype).max))
         status = jnp.where(strength > limit, SolverStatus.STALLED, state.status)

@@ -15,6 +15,7 @@ from jnn.solve.drive import Solver
 from jnn.solve.methods.bfgs import FAR, curved, mix, trust
 from jnn.solve.methods.descent import Method, Move, descent, unit_start
 from jnn.value import value
+from jnn.xla.control import fori_loop
 
 SHORT = 64  # Bytes of a vector up to which the two loops are as fast as products of matrices.
 product = partial(jnp.matmul, precision=tree.HIGHEST)
@@ -140,7 +141,7 @@ def over_vectors(pairs: Pairs, gradient: jax.Array, newest: Any = True) -> jax.A
 
     first = jnp.where(used > 0, 1, pairs.gamma) * gradient
     blank = jnp.zeros(len(pairs.s), first.dtype)
-    return lax.fori_loop(-used, used, turn, (first, blank))[0]
+    return fori_loop(-used, used, turn, (first, blank))[0]
 
 
 def forget(pairs: Pairs, when: jax.Array) -> Pairs:

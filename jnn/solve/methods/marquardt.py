@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jnn import errors, tree
 from jnn.arithmetic import nonzero
@@ -15,6 +14,7 @@ from jnn.solve.methods.damped import damped
 from jnn.solve.problem import Squares
 from jnn.solve.result import SolverStatus
 from jnn.value import value
+from jnn.xla.control import cond, while_loop
 
 PATIENCE = 8  # Steps in a row whose gain cannot be seen.
 STEP = 1e3  # In units of epsilon: the relative length of the step that is the last.
@@ -107,7 +107,7 @@ def damping(linear: Linear, radius: jax.Array, cutoff: float) -> jax.Array:
     zero = jnp.zeros_like(radius)
     needed = length(zero) > 1.1 * radius
     start = (zero, zero, most, jnp.where(needed, 0, 30).astype(jnp.int32))
-    strength, *_ = lax.while_loop(unfinished, turn, start)
+    strength, *_ = while_loop(unfinished, turn, start)
     return jnp.where(needed, strength, 0)
 
 
@@ -259,7 +259,7 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
         following = jnp.where(ratio <= 0.25, smaller, larger)
         following = jnp.where(unseen, bound, following)
 
-        jacobian = lax.cond(accept, objective.jacobian, lambda _: linear.jacobian, x)
+        jacobian = cond(accept, objective.jacobian, lambda _: linear.jacobian, x)
         jacobian = jnp.where(accept, root, 1)[:, None] * jacobian
         usable = accept & jnp.isfinite(tree.largest(jacobian))
         gradient = jnp.dot(residual, jacobian, precision=tree.HIGHEST)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jnn import errors, tree
 from jnn.arithmetic import nonzero
@@ -17,6 +16,7 @@ from jnn.solve.methods.bfgs import LOOSE
 from jnn.solve.methods.descent import Method, Move, descent
 from jnn.solve.problem import Smooth
 from jnn.value import value
+from jnn.xla.control import cond, while_loop
 
 FORCING = 0.01  # The residual at which the Krylov space is large enough, relative to the gradient.
 BEYOND = 1.1  # The length of a bounded step, in radii, at which it is short enough.
@@ -96,7 +96,7 @@ def newton_cg(*, search: Callable[..., Search] = LOOSE, max_products: int = 50) 
             return jnp.dot(d, space.v, precision=tree.HIGHEST)
 
         newtons = space.convex & (tree.norm(space.d) <= trust.radius)
-        d = lax.cond(newtons, lambda: space.d, bounded)
+        d = cond(newtons, lambda: space.d, bounded)
         return jnp.where(trust.radius > 0, d, -g)
 
     def update(trust: Trust, move: Move) -> Trust:
@@ -159,7 +159,7 @@ def lanczos(
     rows, line = jnp.zeros((most, g.size), g.dtype), jnp.zeros(most, g.dtype)
     unit, yes = g / nonzero(size), jnp.bool_(True)
     first = Krylov(rows, line, line, unit, zero, o, o, zero, -size, o, yes, jnp.int32(0), size > 0)
-    return lax.while_loop(lambda known: known.more, turn, first)
+    return while_loop(lambda known: known.more, turn, first)
 
 
 def bounded_step(t: jax.Array, size: jax.Array, radius: jax.Array) -> jax.Array:
@@ -183,5 +183,5 @@ def bounded_step(t: jax.Array, size: jax.Array, radius: jax.Array) -> jax.Array:
         return s, tree.norm(g / (curvature + s)), i + 1
 
     start = jnp.zeros_like(size), tree.norm(g / curvature), jnp.int32(0)
-    s, *_ = lax.while_loop(longer, turn, start)
+    s, *_ = while_loop(longer, turn, start)
     return -jnp.dot(vectors, g / (curvature + s), precision=tree.HIGHEST)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jnn import tree
 from jnn.arithmetic import nonzero
@@ -14,6 +13,7 @@ from jnn.solve.drive import Solver, State
 from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
 from jnn.value import value
+from jnn.xla.control import fori_loop
 
 
 class Directions(NamedTuple):
@@ -74,7 +74,7 @@ def powell(*, search: Callable[..., Search] = exact) -> Solver:
             jnp.zeros_like(lengths),
             lengths,
         )
-        x, value, aux, evaluations, falls, lengths = lax.fori_loop(0, n, sweep, start)
+        x, value, aux, evaluations, falls, lengths = fori_loop(0, n, sweep, start)
 
         # Powell's test at the point as far again as the sweep went.
         whole = x - state.x

@@ -12,6 +12,7 @@ from jnn.linesearch import Search, armijo, exact
 from jnn.solve.drive import Solver
 from jnn.solve.methods.descent import Method, Move, descent, fall_start, no_fall
 from jnn.value import value
+from jnn.xla.control import cond
 
 
 class Slopes(NamedTuple):
@@ -77,6 +78,6 @@ def steepest_descent(
 
         if every == 1:
             return one(search)()
-        return lax.cond(accurate(own), one(search), one(armijo))
+        return cond(accurate(own), one(search), one(armijo))
 
     return descent(Method(begin, direction, update, start, look), search, "steepest_descent")
