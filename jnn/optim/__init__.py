@@ -36,11 +36,6 @@ from jnn.optim.methods.matrix import full_adagrad as full_adagrad
 from jnn.optim.methods.matrix import full_rmsprop as full_rmsprop
 from jnn.optim.methods.matrix import whiten as whiten
 from jnn.optim.methods.matrix import whiten_last as whiten_last
-from jnn.optim.methods.modern import RadamState as RadamState
-from jnn.optim.methods.modern import lamb as lamb
-from jnn.optim.methods.modern import lion as lion
-from jnn.optim.methods.modern import radam as radam
-from jnn.optim.methods.modern import trust_ratio as trust_ratio
 from jnn.optim.methods.momentum import MomentumForms as MomentumForms
 from jnn.optim.methods.momentum import ParticleState as ParticleState
 from jnn.optim.methods.momentum import TraceState as TraceState
@@ -66,6 +61,11 @@ from jnn.optim.methods.runge_kutta import chebyshev_limit as chebyshev_limit
 from jnn.optim.methods.runge_kutta import heun as heun
 from jnn.optim.methods.runge_kutta import rk4 as rk4
 from jnn.optim.methods.runge_kutta import runge_kutta as runge_kutta
+from jnn.optim.methods.signs import lion as lion
+from jnn.optim.methods.trust import RadamState as RadamState
+from jnn.optim.methods.trust import lamb as lamb
+from jnn.optim.methods.trust import radam as radam
+from jnn.optim.methods.trust import trust_ratio as trust_ratio
 from jnn.optim.optimizer import Optimizer as Optimizer
 from jnn.optim.optimizer import adapt as adapt
 from jnn.optim.optimizer import apply_updates as apply_updates

@@ -103,3 +103,10 @@ def decay(strength: Number, centre: Any = None, *, where: Where | None = None) -
 
     transform = stateless(pull)
     return transform if where is None else only(where, transform)
+
+
+def pulling(strength: Number, where: Where | None) -> list[Optimizer]:
+    """Decoupled decay as a member of a chain: none where its strength is the number 0."""
+    if isinstance(strength, int | float) and strength == 0:
+        return []
+    return [decay(strength, where=where)]

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.arithmetic import wide
 from jnn.optim.methods.adaptive import adamw
-from jnn.optim.methods.descent import descend
-from jnn.optim.methods.modern import pulling
+from jnn.optim.methods.descent import descend, pulling
 from jnn.optim.methods.momentum import trace
 from jnn.optim.optimizer import Optimizer, chain, stateless
 from jnn.optim.rates import Number, Rate, check, check_rate, like

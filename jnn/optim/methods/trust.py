@@ -1,14 +1,13 @@
-"""Later methods: RAdam's patience, Lion's signs and LAMB's trust ratios."""
+"""Trust: RAdam's in its mean square, by degrees, and LAMB's in each array, by its norm."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jnn.optim.averages import exponential, rms, unbiased, unbiased_weight
+from jnn.optim.averages import rms, unbiased, unbiased_weight
 from jnn.optim.methods.adaptive import adam_direction, check_adam, divide
-from jnn.optim.methods.descent import decay as pull
-from jnn.optim.methods.descent import descend
+from jnn.optim.methods.descent import descend, pulling
 from jnn.optim.optimizer import Optimizer, chain, need, stateless
 from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, zero
 from jnn.optim.selection import Where
@@ -66,53 +65,6 @@ def radam(
         return jax.tree.map(choose, mean.value, scaled), RadamState(step, mean, square)
 
     return chain(Optimizer(init, update), descend(rate))
-
-
-@value
-def lion(
-    rate: Rate = 1e-4,
-    beta1: Number = 0.9,
-    beta2: Number = 0.99,
-    *,
-    decay: Number = 0.0,
-    where: Where | None = None,
-) -> Optimizer:
-    """Lion: every entry moves by the rate, along the sign of an average; one average is kept.
-
-        u_n = sign(beta1 m_{n-1} + (1 - beta1) J_n)      m_n = beta2 m_{n-1} + (1 - beta2) J_n
-        q_{n+1} = q_n - rate (u_n + decay q_n)
-
-    The sign of 0 is 0.
-
-    >>> optimizer = jnn.lion(0.5)
-    >>> j = jnp.array([6.0, -0.01])
-    >>> print(optimizer.update(j, optimizer.init(j))[0].round(4))
-    [-0.5  0.5]
-
-    Args:
-      rate: a number or a schedule; a third to a tenth of Adam's.
-      beta1: the weight of the average in the step, in [0, 1).
-      beta2: what is kept of the average, in [0, 1).
-      decay: the strength of the decoupled pull to the origin.
-      where: which parameters decay, as in `only`.
-    """
-    check_rate("lion", rate)
-    check("lion", beta1=beta1, beta2=beta2, below=1)
-    check("lion", decay=decay)
-    average = exponential(beta2)
-
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        del params, extra
-
-        def sign(g: jax.Array, m: jax.Array) -> jax.Array:
-            g = g.astype(m.dtype)
-            return jnp.sign(m + like(1 - beta1, m) * (g - m))
-
-        updates = jax.tree.map(sign, grads, state.value)
-        return updates, average.update(grads, state)
-
-    direction = Optimizer(average.init, update)
-    return chain(direction, *pulling(decay, where), descend(rate))
 
 
 @value
@@ -174,10 +126,3 @@ def lamb(
     check("lamb", epsilon=epsilon, decay=decay)
     direction = adam_direction(beta1, beta2, epsilon)
     return chain(direction, *pulling(decay, where), trust_ratio(), descend(rate))
-
-
-def pulling(decay: Number, where: Where | None) -> list[Optimizer]:
-    """Decoupled decay as a member of a chain: none where its strength is the number 0."""
-    if isinstance(decay, int | float) and decay == 0:
-        return []
-    return [pull(decay, where=where)]
