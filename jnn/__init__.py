@@ -1,6 +1,10 @@
 """jnn: neural networks in JAX in which every derivative is written by hand."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from jnn import data as data
+from jnn import errors as errors
 from jnn import estimators as estimators
 from jnn import layers as layers
 from jnn import linesearch as linesearch
@@ -114,3 +118,15 @@ from jnn.verify.compare.residuals import residuals as residuals
 from jnn.xla.platform import platform as platform
 
 __version__ = "0.1.0"
+
+if _TYPE_CHECKING:
+    from jnn import plots as plots
+
+
+def __getattr__(name: str) -> _Any:
+    """`jnn.plots` when it is first asked for."""
+    if name == "plots":
+        import jnn.plots
+
+        return jnn.plots
+    raise AttributeError(f"module 'jnn' has no attribute {name!r}")

@@ -111,6 +111,17 @@ def test_importing_the_library_imports_no_extra():
     assert run.stdout.strip() == "[]"
 
 
+def test_pictures_are_at_hand_and_come_late():
+    code = """
+import sys, jnn
+assert not {"jnn.plots", "matplotlib"} & {*sys.modules}
+assert callable(jnn.plots.history) and jnn.plots is sys.modules["jnn.plots"]
+assert callable(jnn.errors.fail)
+assert not hasattr(jnn, "plot")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(ROOT)))
 def test_a_file_holds_one_idea(module):
     text = module.read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ profiles and ledgers call it, and an error inside says which layer it was.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,11 +16,15 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.layers.fusions import Together, runs
 from jnn.layers.layer import Apply, Init, Layer, layer
+from jnn.layers.pointwise import lifted
+from jnn.rules.core.rule import Rule
 
 
-@layer
-def serial(*layers: Layer) -> tuple[Init, Apply]:
+@functools.partial(layer, reads=lifted)
+def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
     """The layers one after the other (H-1, X-79..82, T-20); of none, the identity.
+
+    A rule of one argument, such as `jnn.rules.relu`, stands for its layer.
 
     Layer i gets the key `jax.random.fold_in(key, i)`. Neighbours that one rule computes together,
     such as `conv(8, 3), relu(), max_pool(2)`, are computed by it; see `jnn.layers.fusions`.
@@ -29,12 +34,12 @@ def serial(*layers: Layer) -> tuple[Init, Apply]:
     >>> net(params, jnp.zeros((8, 3))).shape
     (8, 2)
     """
-    _check_layers("serial", layers)
-    plan = runs(layers)
+    row = _checked("serial", layers)
+    plan = runs(row)
 
     def init(key: jax.Array, x: Any) -> tuple[Any, Any]:
         made = []
-        for i, inner in enumerate(layers):
+        for i, inner in enumerate(row):
             with inside("serial", i, inner):
                 params, state = inner.init(jax.random.fold_in(key, i), x)
                 x, _ = jax.eval_shape(inner.apply, params, state, x)
@@ -44,7 +49,7 @@ def serial(*layers: Layer) -> tuple[Init, Apply]:
     def apply(
         params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
     ) -> tuple[Any, Any]:
-        rows, states = each("serial", layers, params, state), []
+        rows, states = each("serial", row, params, state), []
         for first, count, together in plan:
             if together is not None:
                 x = _fused(together, first, rows[first : first + count], x)
@@ -59,8 +64,8 @@ def serial(*layers: Layer) -> tuple[Init, Apply]:
     return init, apply
 
 
-@layer
-def parallel(*layers: Layer, combine: str | None = None) -> tuple[Init, Apply]:
+@functools.partial(layer, reads=lifted)
+def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, Apply]:
     """The layers side by side, each on the same input; keys as in `serial`.
 
     Args:
@@ -73,14 +78,14 @@ def parallel(*layers: Layer, combine: str | None = None) -> tuple[Init, Apply]:
     >>> net(params, jnp.zeros((8, 3))).shape
     (8, 5)
     """
-    _check_layers("parallel", layers)
-    if not layers:
+    row = _checked("parallel", layers)
+    if not row:
         errors.fail("parallel", "layers", "at least one layer", "none")
     errors.choice("parallel", "combine", combine, (None, "sum", "concatenate"))
 
     def init(key: jax.Array, x: Any) -> tuple[Any, Any]:
         made = []
-        for i, inner in enumerate(layers):
+        for i, inner in enumerate(row):
             with inside("parallel", i, inner):
                 made.append(inner.init(jax.random.fold_in(key, i), x))
         return _transposed(made)
@@ -89,7 +94,7 @@ def parallel(*layers: Layer, combine: str | None = None) -> tuple[Init, Apply]:
         params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
     ) -> tuple[Any, Any]:
         outputs, states = [], []
-        for i, (inner, p, s) in enumerate(each("parallel", layers, params, state)):
+        for i, (inner, p, s) in enumerate(each("parallel", row, params, state)):
             with inside("parallel", i, inner):
                 y, s = inner.apply(p, s, x, key=_fold(key, i), train=train)
             outputs.append(y)
@@ -154,11 +159,13 @@ def _fused(together: Together, first: int, rows: list[tuple[Layer, Any, Any]], x
     raise fault
 
 
-def _check_layers(function: str, layers: Sequence[Any]) -> None:
+def _checked(function: str, layers: Sequence[Any]) -> Sequence[Layer]:
     for i, inner in enumerate(layers):
         if not isinstance(inner, Layer):
             remedy = "Constructors are called: jnn.relu(), not jnn.relu."
-            errors.fail(function, f"layers[{i}]", "a layer", repr(inner), remedy, TypeError)
+            expected = "a layer, or a rule of one argument"
+            errors.fail(function, f"layers[{i}]", expected, repr(inner), remedy, TypeError)
+    return layers
 
 
 def _fold(key: jax.Array | None, i: int) -> jax.Array | None:

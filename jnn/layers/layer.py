@@ -11,9 +11,10 @@ from typing import Any, ParamSpec, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike as DTypeLike
 
-from jnn import errors
+from jnn import errors, rules
 from jnn.value import Part, Recipe, binder, called
 
 P = ParamSpec("P")
@@ -69,7 +70,9 @@ class Layer:
 
 
 def layer(
-    constructor: Callable[P, tuple[Init, Apply]], made: Recipe | None = None
+    constructor: Callable[P, tuple[Init, Apply]],
+    made: Recipe | None = None,
+    reads: Callable[[Any], Any] | None = None,
 ) -> Callable[P, Layer]:
     """Makes a constructor of layers from a function of settings that returns `(init, apply)`.
 
@@ -87,12 +90,16 @@ def layer(
     Args:
       constructor: the function; what its layers do may depend on its settings alone.
       made: how the constructor itself was made, where it is no function of a module.
+      reads: what it makes of each positional argument first, such as a layer of a rule.
     """
     bind, name = binder(constructor), constructor.__name__
 
     @functools.wraps(constructor)
     def construct(*args: P.args, **kwargs: P.kwargs) -> Layer:
-        settings = bind(*args, **kwargs)
+        if args and isinstance(args[0], jax.Array | np.ndarray):
+            _called_as_a_function(constructor)
+        given: Any = map(reads, args) if reads else args
+        settings = bind(*given, **kwargs)
         init, apply = called(constructor, settings)
         spec = Spec(maker, settings)
         return Layer(
@@ -103,6 +110,15 @@ def layer(
     signature = inspect.signature(constructor).replace(return_annotation=Layer)
     construct.__dict__["__signature__"] = signature
     return construct
+
+
+def _called_as_a_function(constructor: Callable[..., Any]) -> None:
+    """Where a rule has the constructor's name, an array in the first place was meant for it."""
+    name = constructor.__name__
+    rule = {"dense": "affine"}.get(name, name)
+    if constructor.__module__.startswith("jnn.") and rule in rules.registry:
+        raise TypeError(f"{name}: jnn.{name} makes a layer, of settings; the function of arrays is "
+                        f"jnn.rules.{rule}.")  # fmt: skip
 
 
 def pure(function: Callable[[Any, Any], Any]) -> Apply:

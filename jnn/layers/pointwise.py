@@ -35,6 +35,11 @@ def lift(rule: Rule) -> Callable[..., Layer]:
     return layer(construct, Recipe(lift, (("rule", rule),)))
 
 
+def lifted(given: Any) -> Any:
+    """The layer of a rule of one argument; what is none stays as it is."""
+    return lift(given)() if isinstance(given, Rule) and len(given.arguments) == 1 else given
+
+
 identity = lift(rules.identity)
 sigmoid = lift(rules.sigmoid)
 soft_logistic = lift(rules.soft_logistic)

@@ -124,8 +124,30 @@ def test_params_and_state_must_fit(make):
 def test_only_layers_combine(make):
     with pytest.raises(TypeError, match=r"`layers\[1\]` must be a layer, .* called: jnn.relu\(\)"):
         make(jnn.dense(3), jnn.relu)
-    with pytest.raises(TypeError, match=r"`layers\[0\]` must be a layer, got \[dense\(3\)\]"):
+    with pytest.raises(TypeError, match=r"`layers\[0\]` must be a layer, .*, got \[dense\(3\)\]"):
         make([jnn.dense(3)])
+
+
+@pytest.mark.parametrize("make", [jnn.serial, jnn.parallel])
+def test_a_rule_of_one_argument_stands_for_its_layer(make):
+    net = make(jnn.dense(3), jnn.rules.relu)
+    assert net == make(jnn.dense(3), jnn.relu())
+    assert repr(net) == f"{make.__name__}(dense(3), relu())"
+    assert all(isinstance(inner, jnn.Layer) for inner in net.spec.layers)
+    with pytest.raises(
+        TypeError, match=r"`layers\[0\]` must be a layer, or a rule of one argument"
+    ):
+        make(jnn.rules.affine)
+    with pytest.raises(TypeError, match=r"max_pool: missing a required argument: 'window'"):
+        make(jnn.rules.max_pool)
+
+
+def test_rules_are_fused_as_their_layers():
+    net = jnn.serial(jnn.conv(3, 3), jnn.rules.relu, jnn.max_pool(2))
+    x = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32)
+    params, _ = jax.eval_shape(lambda: net.init(KEY, x))
+    names = {str(e.source_info.name_stack) for e in jax.make_jaxpr(net)(params, x).eqns}
+    assert names == {"0.conv/rectified_conv"}
 
 
 def test_parallel_refuses_bad_settings():

@@ -268,3 +268,35 @@ def test_a_constructor_names_its_settings():
         jnn.flatten(2)  # pyright: ignore[reportCallIssue]
     with pytest.raises(TypeError, match=r"^dense: missing a required argument: 'n'"):
         jnn.dense()  # pyright: ignore[reportCallIssue]
+
+
+AS_FUNCTIONS = {
+    "softmax": lambda: jnn.softmax(X),
+    "relu": lambda: jnn.relu(jnp.asarray(X)),
+    "leaky_relu": lambda: jnn.leaky_relu(X, slope=0.2),  # pyright: ignore[reportCallIssue]
+    "max_pool": lambda: jnn.max_pool(X, window=2),  # pyright: ignore[reportCallIssue]
+    "residual": lambda: jnn.residual(X, X, X, X),  # pyright: ignore[reportCallIssue]
+    "dense": lambda: jnn.dense(X, X),  # pyright: ignore[reportCallIssue]
+    "conv": lambda: jax.eval_shape(lambda x: jnn.conv(x, x)((), x), X),  # pyright: ignore[reportCallIssue]
+}
+
+
+@pytest.mark.parametrize("name", AS_FUNCTIONS)
+def test_a_constructor_called_with_an_array_says_which_function_was_meant(name):
+    rule = {"dense": "affine"}.get(name, name)
+    expected = rf"^{name}: jnn.{name} makes a layer, of settings; .* is jnn\.rules\.{rule}\."
+    with pytest.raises(TypeError, match=expected):
+        AS_FUNCTIONS[name]()
+    assert rule in jnn.rules.registry
+
+
+def test_an_array_may_be_a_setting_where_no_rule_has_the_name():
+    with pytest.raises(TypeError, match=r"^flatten: .* It takes nothing\.$"):
+        jnn.flatten(X)  # pyright: ignore[reportCallIssue]
+    assert jnn.layers.image_filter(np.ones((3, 3))).spec.name == "image_filter"
+
+    @jnn.layer
+    def tanh(values):
+        return without_parameters, pure(lambda params, x: x * values.sum())
+
+    assert tanh(np.ones(2)).spec.name == "tanh"
