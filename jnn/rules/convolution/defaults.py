@@ -33,8 +33,11 @@ def default(call: Call) -> str:
         if inputs <= 4 or not unit:
             return "rows"  # Where "lax" is as fast, it is not within a loop over samples.
         least = min(call.shape(1)[1:-1])
-        if min(inputs, outputs) >= 32 and window in ((3, 3), (5, 5)):
-            return "winograd4" if window == (3, 3) and least >= 8 else "winograd"
+        many, wide = min(inputs, outputs) >= 32, max(inputs, outputs) >= 64
+        if many and window == (3, 3) and wide:
+            return "winograd4" if least >= 8 else "winograd"
+        if many and window == (5, 5):
+            return "winograd"
         return "wide_delta" if window == (3, 3) and (least >= 16 or outputs <= 64) else "im2col"
     fewer, forward = min(inputs, outputs), call.product == "conv.value"
     if not unit:

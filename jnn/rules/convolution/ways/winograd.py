@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jnn.rules.convolution.products import (
     filter_delta,
@@ -87,36 +86,49 @@ def combined(matrix: np.ndarray, terms: list[jax.Array]) -> list[jax.Array]:
     return [row(factors) for factors in matrix]
 
 
-def of_filter(matrix: np.ndarray, w: jax.Array) -> jax.Array:
-    """`M w M'`, of the first two axes of `w`: a filter is small, and two products serve."""
-    m = jnp.asarray(matrix, w.dtype)
-    return jnp.einsum("iu,jv,uvco->ijco", m, m, w, precision=lax.Precision.HIGHEST)
+def summed(matrix: np.ndarray, terms: list[jax.Array]) -> jax.Array:
+    """The same stacked, a sum a row: the fewest operations."""
+    return jnp.stack(combined(matrix, terms))
+
+
+def weighted(matrix: np.ndarray, terms: list[jax.Array]) -> jax.Array:
+    """The same stacked, one sum for all rows: half the time to compile, zeros multiplied."""
+    shape = len(matrix), *terms[0].shape
+    columns = jnp.asarray(matrix.T, terms[0].dtype).reshape(len(terms), -1, *(1,) * terms[0].ndim)
+    parts = (
+        jnp.broadcast_to(column, shape) * jnp.broadcast_to(term[None], shape)
+        for column, term in zip(columns, terms, strict=True)
+    )
+    return functools.reduce(jnp.add, parts)
+
+
+def both_axes(matrix: np.ndarray, grid: jax.Array) -> jax.Array:
+    """`M grid M'` of the first two axes, which change their places."""
+    half = summed(matrix, list(grid))
+    return weighted(matrix, [half[:, j] for j in range(half.shape[1])])
 
 
 def of_tiles(matrix: np.ndarray, x: jax.Array, count: Sizes, step: int) -> jax.Array:
     """`M x M'` of each tile x, `step` pixels apart, as (points, tiles of all samples, maps).
 
-    Points lead, and that of the second axis before that of the first: so each half is a few sums
-    stacked, which the compiler makes one loop, and no axis changes its place.
+    Points lead, and that of the second axis before that of the first: so each half is one loop over
+    arrays that lie as they are read, and no axis changes its place.
     """
     n, height, width, maps = x.shape
     high, wide = ((c - 1) * step + 1 for c in count)
     each = range(matrix.shape[1])
     x = x.reshape(n, height, width * maps)
-    x = jnp.stack(combined(matrix, [x[:, i : i + high : step] for i in each]))
+    x = weighted(matrix, [x[:, i : i + high : step] for i in each])
     x = x.reshape(len(matrix) * n * count[0], width, maps)
-    x = jnp.stack(combined(matrix, [x[:, j : j + wide : step] for j in each]))
+    x = summed(matrix, [x[:, j : j + wide : step] for j in each])
     return x.reshape(len(matrix) ** 2, n * math.prod(count), maps)
 
 
 def to_places(matrix: np.ndarray, products: jax.Array, samples: int, count: Sizes) -> jax.Array:
     """`M p M'` of each tile's products, in the order of `of_tiles`, side by side as images."""
     m, t = matrix.shape
-    maps = products.shape[-1]
-    x = products.reshape(t, t, *products.shape[1:])
-    x = jnp.stack(combined(matrix, list(x)))
-    x = jnp.stack(combined(matrix, [x[:, i] for i in range(t)]))
-    high, wide = count
+    (high, wide), maps = count, products.shape[-1]
+    x = both_axes(matrix, products.reshape(t, t, *products.shape[1:]))
     x = x.reshape(m, m, samples, high, wide, maps).transpose(2, 3, 0, 4, 1, 5)
     return x.reshape(samples, high * m, wide * m, maps)
 
@@ -135,7 +147,7 @@ def value_winograd(
     image, weights, output = short(m, len(w))
     places = output_size(x.shape[1:-1], w.shape[:2], stride, padding)
     count, around = _covering(padding, places, m)
-    kernels = of_filter(weights, w).swapaxes(0, 1).reshape(-1, *w.shape[2:])
+    kernels = both_axes(weights, w).reshape(-1, *w.shape[2:])
 
     def of_samples(x: jax.Array) -> jax.Array:
         seen = of_tiles(image, padded(x, around), count, m)
@@ -172,8 +184,7 @@ def filter_winograd(
         return jnp.einsum("ptc,pto->pco", seen, spread)
 
     u = sum_over_samples(of_samples, (x, delta), _numbers(count, image, x, delta))
-    u = u.reshape(len(image), len(image), *u.shape[1:]).swapaxes(0, 1)
-    return of_filter(weights.T, u)
+    return both_axes(weights.T, u.reshape(len(image), len(image), *u.shape[1:]))
 
 
 def _numbers(count: Sizes, image: np.ndarray, x: jax.Array, y: jax.Array) -> int:
