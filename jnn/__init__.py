@@ -15,6 +15,7 @@ from jnn import solve as solve
 from jnn import train as train
 from jnn import tree as tree
 from jnn import tuning as tuning
+from jnn import types as types
 from jnn import verify as verify
 from jnn.layers import conv as conv
 from jnn.layers import conv_transpose as conv_transpose

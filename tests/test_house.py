@@ -34,6 +34,7 @@ GROUND = {
     "status",
     "text",
     "tree",
+    "types",
     "value",
 }
 ROOMS = {

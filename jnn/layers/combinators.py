@@ -18,6 +18,7 @@ from jnn.layers.fusions import Together, runs
 from jnn.layers.layer import Apply, Init, Layer, layer
 from jnn.layers.pointwise import lifted
 from jnn.rules.core.rule import Rule
+from jnn.types import Batch, Key, Params, State
 
 
 @functools.partial(layer, reads=lifted)
@@ -37,7 +38,7 @@ def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
     row = _checked("serial", layers)
     plan = runs(row)
 
-    def init(key: jax.Array, x: Any) -> tuple[Any, Any]:
+    def init(key: Key, x: Batch) -> tuple[Params, State]:
         made = []
         for i, inner in enumerate(row):
             with inside("serial", i, inner):
@@ -47,8 +48,8 @@ def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
         return _transposed(made)
 
     def apply(
-        params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
-    ) -> tuple[Any, Any]:
+        params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Batch, State]:
         rows, states = each("serial", row, params, state), []
         for first, count, together in plan:
             if together is not None:
@@ -83,7 +84,7 @@ def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, A
         errors.fail("parallel", "layers", "at least one layer", "none")
     errors.choice("parallel", "combine", combine, (None, "sum", "concatenate"))
 
-    def init(key: jax.Array, x: Any) -> tuple[Any, Any]:
+    def init(key: Key, x: Batch) -> tuple[Params, State]:
         made = []
         for i, inner in enumerate(row):
             with inside("parallel", i, inner):
@@ -91,8 +92,8 @@ def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, A
         return _transposed(made)
 
     def apply(
-        params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
-    ) -> tuple[Any, Any]:
+        params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Batch, State]:
         outputs, states = [], []
         for i, (inner, p, s) in enumerate(each("parallel", row, params, state)):
             with inside("parallel", i, inner):
@@ -105,7 +106,7 @@ def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, A
 
 
 def each(
-    function: str, layers: Sequence[Layer], params: Any, state: Any
+    function: str, layers: Sequence[Layer], params: Params, state: State
 ) -> list[tuple[Layer, Any, Any]]:
     """Each layer with its parameters and its state."""
     if isinstance(state, tuple) and not state:
@@ -120,7 +121,7 @@ def each(
 
 
 def stages(
-    net: Layer, params: Any, state: Any = (), name: str = ""
+    net: Layer, params: Params, state: State = (), name: str = ""
 ) -> Iterator[tuple[str, Layer, Any, Any]]:
     """A network as one row of layers, each with its name, parameters and state.
 
@@ -168,7 +169,7 @@ def _checked(function: str, layers: Sequence[Any]) -> Sequence[Layer]:
     return layers
 
 
-def _fold(key: jax.Array | None, i: int) -> jax.Array | None:
+def _fold(key: Key | None, i: int) -> Key | None:
     return None if key is None else jax.random.fold_in(key, i)
 
 

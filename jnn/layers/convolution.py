@@ -23,9 +23,8 @@ from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.convolution.spatial import per_axis
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
+from jnn.types import Batch, Key, Padding, Setting, Shape
 
-Setting = int | tuple[int, ...]
-Padding = str | int | tuple[int | tuple[int, int], ...]
 Table = Connections | np.ndarray
 
 
@@ -105,7 +104,7 @@ def conv(
     window: dict[str, Any] = {"stride": stride, "padding": padding, "fit": fit,
                               "dilation": dilation}  # fmt: skip
 
-    def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
+    def draw(key: Key, window: Shape, maps: int, dtype: Any) -> jax.Array:
         table = canonical("conv", connections, maps)
         if table is None:
             return grouped("conv", key, weights, window, maps, n, groups, dtype)
@@ -154,7 +153,7 @@ def conv_transpose(
     check_dtype("conv_transpose", dtype)
     step = chosen("conv_transpose", "identity" if activation is None else activation)
 
-    def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
+    def draw(key: Key, window: Shape, maps: int, dtype: Any) -> jax.Array:
         return grouped("conv_transpose", key, weights, window, maps, n, groups, dtype, turned=True)
 
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
@@ -176,7 +175,7 @@ def convolving(
 ) -> Init:
     """Filters by `draw(key, window, maps, dtype)`, and biases, as many as outputs: n, if given."""
 
-    def init(key: jax.Array, x: Any) -> tuple[ConvParams, tuple[()]]:
+    def init(key: Key, x: Batch) -> tuple[ConvParams, tuple[()]]:
         maps, taken = fed_by(function, x, dtype)
         errors.rank(function, "x", x, 3, 4, 5)
         for_weights, for_biases = jax.random.split(key)
@@ -189,9 +188,9 @@ def convolving(
 
 def grouped(
     function: str,
-    key: jax.Array,
+    key: Key,
     weights: Initialiser,
-    window: tuple[int, ...],
+    window: Shape,
     maps: int,
     n: int,
     groups: int,

@@ -22,9 +22,9 @@ from jnn.layers.layer import (
     pure,
     without_parameters,
 )
-from jnn.rules.convolution.conv import Padding, Setting
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
+from jnn.types import Batch, Key, Padding, Params, Setting, Shape
 
 
 @layer
@@ -54,7 +54,7 @@ def depthwise_conv(
     check_dtype("depthwise_conv", dtype)
     step = chosen("depthwise_conv", "identity" if activation is None else activation)
 
-    def draw(key: jax.Array, window: tuple[int, ...], maps: int, dtype: Any) -> jax.Array:
+    def draw(key: Key, window: Shape, maps: int, dtype: Any) -> jax.Array:
         n = multiplier * maps
         return grouped("depthwise_conv", key, weights, window, maps, n, maps, dtype)
 
@@ -131,7 +131,7 @@ def image_filter(kernel: str | np.ndarray, *, padding: Padding = "same") -> tupl
     kernel = np.asarray(kernel)
     errors.rank("image_filter", "kernel", kernel, 2)
 
-    def apply(params: Any, x: Any) -> Any:
+    def apply(params: Params, x: Batch) -> Batch:
         del params
         errors.rank("image_filter", "x", x, 4)
         channels = x.shape[-1]

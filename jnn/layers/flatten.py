@@ -1,12 +1,12 @@
 """Flattening: all axes of a sample in one."""
 
 import math
-from typing import Any
 
 import jax
 
 from jnn import errors
 from jnn.layers.layer import Apply, Init, layer, pure, without_parameters
+from jnn.types import Params
 
 
 @layer
@@ -18,7 +18,7 @@ def flatten() -> tuple[Init, Apply]:
     (8, 75)
     """
 
-    def apply(params: Any, x: jax.Array) -> jax.Array:
+    def apply(params: Params, x: jax.Array) -> jax.Array:
         if not x.shape:
             errors.fail("flatten", "x", "an array with a batch axis", errors.describe(x))
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))  # D-41

@@ -21,12 +21,13 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.arithmetic import wide
+from jnn.types import Key, Shape
 from jnn.value import value
 
-Initialiser = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
+Initialiser = Callable[[Key, Shape, Any], jax.Array]
 
 
-def zeros(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def zeros(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
     """All zero: for biases. Weights would stay equal to each other for ever.
 
     >>> jnn.initialisers.zeros(jax.random.key(0), (2,)).tolist()
@@ -43,7 +44,7 @@ def constant(value: float) -> Initialiser:
     [0.5, 0.5]
     """
 
-    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    def draw(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
         return jnp.full(shape, value, dtype)
 
     return draw
@@ -59,7 +60,7 @@ def uniform(bound: float) -> Initialiser:
     """
     errors.number("uniform", "bound", bound, low=0)
 
-    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    def draw(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return draw
@@ -75,13 +76,13 @@ def normal(deviation: float) -> Initialiser:
     """
     errors.number("normal", "deviation", deviation, low=0)
 
-    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    def draw(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
         return deviation * jax.random.normal(key, shape, dtype)
 
     return draw
 
 
-def lecun_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def lecun_uniform(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
     """Uniform with variance `1 / fan_in`; see `lecun_normal`.
 
     >>> w = jnn.initialisers.lecun_uniform(jax.random.key(0), (400, 100), jnp.float32)
@@ -91,7 +92,7 @@ def lecun_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float
     return uniform(math.sqrt(3 / _fans("lecun_uniform", shape)[0]))(key, shape, dtype)
 
 
-def lecun_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def lecun_normal(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
     """Normal with variance `1 / fan_in`, which keeps the variance of the signal on its way forward.
 
     For activations that are the identity near 0 (tanh), and for selu.
@@ -103,7 +104,7 @@ def lecun_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float3
     return normal(math.sqrt(1 / _fans("lecun_normal", shape)[0]))(key, shape, dtype)
 
 
-def he_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def he_uniform(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
     """Uniform with variance `2 / fan_in`; see `he_normal`.
 
     >>> w = jnn.initialisers.he_uniform(jax.random.key(0), (400, 100), jnp.float32)
@@ -113,7 +114,7 @@ def he_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32)
     return uniform(math.sqrt(6 / _fans("he_uniform", shape)[0]))(key, shape, dtype)
 
 
-def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def he_normal(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
     """Normal with variance `2 / fan_in`, which keeps the signal's mean square through relu.
 
     A rectifier halves the mean square of what is symmetric about 0; the 2 restores it.
@@ -125,7 +126,7 @@ def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) 
     return normal(math.sqrt(2 / _fans("he_normal", shape)[0]))(key, shape, dtype)
 
 
-def glorot_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def glorot_uniform(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
     """Uniform with variance `2 / (fan_in + fan_out)`; see `glorot_normal`. The default of `dense`.
 
     >>> w = jnn.initialisers.glorot_uniform(jax.random.key(0), (200, 100), jnp.float32)
@@ -135,7 +136,7 @@ def glorot_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.floa
     return uniform(math.sqrt(6 / sum(_fans("glorot_uniform", shape))))(key, shape, dtype)
 
 
-def glorot_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def glorot_normal(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
     """Normal with variance `2 / (fan_in + fan_out)`.
 
     Forward wants `1 / fan_in`, backward `1 / fan_out`; this is their harmonic mean, which keeps
@@ -160,7 +161,7 @@ def orthogonal(gain: float = 1.0) -> Initialiser:
     [[1.0, 0.0], [0.0, 1.0]]
     """
 
-    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    def draw(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
         _fans("orthogonal", shape)
         inputs, outputs = math.prod(shape[:-1]), shape[-1]
         tall = (max(inputs, outputs), min(inputs, outputs))
@@ -188,7 +189,7 @@ def check(function: str, **initialisers: Any) -> None:
             errors.fail(function, argument, expected, repr(initialiser), remedy, TypeError)
 
 
-def _fans(function: str, shape: tuple[int, ...]) -> tuple[int, int]:
+def _fans(function: str, shape: Shape) -> tuple[int, int]:
     """Inputs that one output sums, and outputs that one input reaches; at least one each."""
     if len(shape) < 2:
         remedy = "For biases take zeros, constant, uniform or normal."

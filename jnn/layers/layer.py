@@ -15,21 +15,22 @@ import numpy as np
 from jax.typing import DTypeLike as DTypeLike
 
 from jnn import errors, rules
+from jnn.types import Batch, Key, Params, State
 from jnn.value import Part, Recipe, binder, called
 
 P = ParamSpec("P")
 
 Spec = Recipe  # How a layer was made.
 
-Init = Callable[[jax.Array, Any], tuple[Any, Any]]
+Init = Callable[[Key, Batch], tuple[Params, State]]
 
 
 class Apply(Protocol):
     """What `Layer.apply` is."""
 
     def __call__(
-        self, params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
-    ) -> tuple[Any, Any]:
+        self, params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Batch, State]:
         """The output and the new state."""
         ...
 
@@ -61,7 +62,7 @@ class Layer:
     apply: Apply
     spec: Spec = field(compare=False)
 
-    def __call__(self, params: Any, x: Any, state: Any = ()) -> Any:
+    def __call__(self, params: Params, x: Batch, state: State = ()) -> Batch:
         """The output in evaluation, without the state."""
         return self.apply(params, state, x)[0]
 
@@ -125,15 +126,15 @@ def pure(function: Callable[[Any, Any], Any]) -> Apply:
     """The `apply` of a layer without state and chance, from `(params, x) -> y`."""
 
     def apply(
-        params: Any, state: Any, x: Any, *, key: jax.Array | None = None, train: bool = False
-    ) -> tuple[Any, Any]:
+        params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Batch, State]:
         del key, train
         return function(params, x), state
 
     return apply
 
 
-def without_parameters(key: jax.Array, x: Any) -> tuple[tuple[()], tuple[()]]:
+def without_parameters(key: Key, x: Batch) -> tuple[tuple[()], tuple[()]]:
     """The `init` of a layer that has neither parameters nor state."""
     del key, x
     return (), ()
@@ -191,7 +192,7 @@ def described(tree: Any) -> Any:
 
 
 def _from_example(name: str, init: Init) -> Init:
-    def from_example(key: jax.Array, x: Any) -> tuple[Any, Any]:
+    def from_example(key: Key, x: Batch) -> tuple[Params, State]:
         dtype = getattr(key, "dtype", bool)
         if not (dtype == jnp.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key)):
             expected = "a random key, e.g. jax.random.key(0)"

@@ -23,6 +23,7 @@ from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.core.rule import Rule
 from jnn.rules.linear.affine import affine
 from jnn.rules.pointwise.activation import activation as chosen
+from jnn.types import Batch, Key
 
 
 class DenseParams(NamedTuple):
@@ -81,7 +82,7 @@ def dense(
         if connections.table.shape[1] != n:
             errors.fail("dense", "connections", f"a table to {n} units", repr(connections))
 
-    def init(key: jax.Array, x: Any) -> tuple[DenseParams, tuple[()]]:
+    def init(key: Key, x: Batch) -> tuple[DenseParams, tuple[()]]:
         features, taken = fed_by("dense", x, dtype)
         canonical("dense", connections, features)
         for_weights, for_biases = jax.random.split(key)
@@ -139,7 +140,7 @@ def residual(
     check("residual", weights=weights, biases=biases)
     check_dtype("residual", dtype)
 
-    def init(key: jax.Array, x: Any) -> tuple[ResidualParams, tuple[()]]:
+    def init(key: Key, x: Batch) -> tuple[ResidualParams, tuple[()]]:
         n, taken = fed_by("residual", x, dtype)
         units = hidden or n
         return _drawn_residual(key, weights, biases, (n, units), (units, n), taken), ()
@@ -182,7 +183,7 @@ def residual_projection(
     check("residual_projection", weights=weights, biases=biases)
     check_dtype("residual_projection", dtype)
 
-    def init(key: jax.Array, x: Any) -> tuple[ResidualParams, tuple[()]]:
+    def init(key: Key, x: Batch) -> tuple[ResidualParams, tuple[()]]:
         features, taken = fed_by("residual_projection", x, dtype)
         return _drawn_residual(key, weights, biases, (features, n), (features, n), taken), ()
 
@@ -195,7 +196,7 @@ def residual_projection(
 
 
 def _drawn_residual(
-    key: jax.Array,
+    key: Key,
     weights: Initialiser,
     biases: Initialiser,
     first: tuple[int, int],
@@ -257,7 +258,7 @@ def radial(
     check("radial", centres=centres, beta=beta)
     check_dtype("radial", dtype)
 
-    def init(key: jax.Array, x: Any) -> tuple[RadialParams, tuple[()]]:
+    def init(key: Key, x: Batch) -> tuple[RadialParams, tuple[()]]:
         features, taken = fed_by("radial", x, dtype)
         for_centres, for_beta = jax.random.split(key)
         return RadialParams(

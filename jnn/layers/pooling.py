@@ -1,7 +1,7 @@
 """Pooling and sub-sampling as layers."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,7 @@ from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.convolution.spatial import per_axis
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
-
-Setting = int | tuple[int, ...]
-Padding = str | int | tuple[int | tuple[int, int], ...]
+from jnn.types import Batch, Key, Padding, Setting
 
 
 @layer
@@ -145,7 +143,7 @@ def weighted_subsample(
     check_dtype(name, dtype)
     step = chosen(name, "identity" if activation is None else activation)
 
-    def init(key: jax.Array, x: Any) -> tuple[SubsampleParams, tuple[()]]:
+    def init(key: Key, x: Batch) -> tuple[SubsampleParams, tuple[()]]:
         maps, taken = fed_by(name, x, dtype)
         pixels = math.prod(per_axis(name, "factor", factor, len(x.shape) - 2))
         table = canonical(name, connections, maps)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, adapt
 from jnn.optim.rates import Rate, advance, at, check, zero
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -58,11 +59,13 @@ def adjustable(constructor: Callable[..., Any], **settings: Rate) -> Optimizer:
 
     build(current(jnp.zeros((), jnp.int32)))  # So that bad settings are refused at once.
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         first = current(zero())
         return AdjustableState(zero(), first, build(first).init(params))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         now = current(state.step, state.settings)
         updates, inner = build(now).update(grads, state.inner, params, **extra)
         return updates, AdjustableState(advance(state.step), now, inner)

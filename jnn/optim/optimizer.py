@@ -13,13 +13,16 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.arithmetic import wide
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value, written
 
 
 class Update(Protocol):
     """What `Optimizer.update` is."""
 
-    def __call__(self, grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def __call__(
+        self, grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         """The updates, to be added to the parameters, and the new state."""
         ...
 
@@ -45,7 +48,7 @@ class Optimizer(NamedTuple):
         ask for several gradients a step.
     """
 
-    init: Callable[[Any], Any]
+    init: Callable[[Params], State]
     update: Update
 
     def __repr__(self) -> str:
@@ -66,10 +69,12 @@ def chain(*optimizers: Any) -> Optimizer:
     """
     members = tuple(map(adapt, optimizers))
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return tuple(member.init(params) for member in members)
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         if not isinstance(state, tuple) or len(state) != len(members):
             expected = f"the states of the {len(members)} members"
             errors.fail(
@@ -114,14 +119,16 @@ def _with_extras(optimizer: Any) -> Optimizer:
     """Takes any extras, and hands on those that the update names."""
     named = set(inspect.signature(optimizer.update).parameters)
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         known = {name: value for name, value in extra.items() if name in named}
         return optimizer.update(grads, state, params, **known)
 
     return Optimizer(optimizer.init, update)
 
 
-def apply_updates(params: Any, updates: Any) -> Any:
+def apply_updates(params: Params, updates: Updates) -> Params:
     """Parameters plus updates, in the parameters' dtypes.
 
     The sum is formed in the wider dtype of the two, and rounded once.
@@ -148,11 +155,13 @@ def stateless(function: Callable[..., Any]) -> Optimizer:
     [2.0, 2.0]
     """
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         del params
         return ()
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del extra
         return function(grads, params), state
 

@@ -9,6 +9,7 @@ import jax
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, adapt, chain, stateless
 from jnn.optim.rates import zeros
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 Where = str | Callable[[str, Any], bool]
@@ -64,10 +65,12 @@ def only(where: Where, optimizer: Any) -> Optimizer:
     def split(mask: Any, tree: Any) -> Any:
         return jax.tree.map(lambda use, x: x if use else None, mask, tree)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return inner.init(split(selection(where, params), params))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         mask = selection(where, grads)
         some = None if params is None else split(mask, params)
         updates, state = inner.update(split(mask, grads), state, some, **extra)

@@ -9,6 +9,7 @@ from jnn import errors
 from jnn.arithmetic import wide
 from jnn.optim.optimizer import Optimizer, need, stateless
 from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, zero
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -133,11 +134,13 @@ def noise(key: jax.Array, deviation: Rate) -> Optimizer:
     """
     check_rate("noise", deviation)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         del params
         return NoiseState(zero())
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
         now, size = jax.random.fold_in(key, state.step), at(deviation, state.step)
         leaves, structure = jax.tree.flatten(grads)
@@ -195,7 +198,7 @@ def plateau(
     check("plateau", patience=patience, threshold=threshold, floor=floor)
     errors.positive_integer("plateau", "window", window)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         del params
         one = jnp.ones((), float)
         return PlateauState(one, one * jnp.inf, zero(), zero(), 0 * one)

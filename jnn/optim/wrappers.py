@@ -13,6 +13,7 @@ from jnn.arithmetic import wide
 from jnn.optim.averages import Average, mean
 from jnn.optim.optimizer import Optimizer, adapt, apply_updates, need
 from jnn.optim.rates import advance, zero
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -40,10 +41,12 @@ def accumulate(optimizer: Any, every: int) -> Optimizer:
     inner, average = adapt(optimizer), mean()
     errors.positive_integer("accumulate", "every", every)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return AccumulateState(average.init(params), inner.init(params))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         gathered = average.update(grads, state.gradients)
 
         def step(_: None) -> Any:
@@ -82,10 +85,12 @@ def skip_not_finite(optimizer: Any) -> Optimizer:
     """
     inner = adapt(optimizer)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return SkipState(zero(), zero(), inner.init(params))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         finite = jnp.asarray(True)
         for g in jax.tree.leaves(grads):
             finite &= jnp.isfinite(g).all()
@@ -125,11 +130,13 @@ def widen(optimizer: Any, *, master: bool = False) -> Optimizer:
     """
     inner = adapt(optimizer)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         copy = _widened(params)
         return WidenState(copy if master else (), inner.init(copy))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         if not master:
             copy = None if params is None else _widened(params)
             updates, kept = inner.update(_widened(grads), state.inner, copy, **extra)
@@ -171,10 +178,12 @@ def flat(optimizer: Any) -> Optimizer:
     """
     inner = adapt(optimizer)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return inner.init(_ravel(params)[0])
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         vectors, unravel = _ravel(grads)
         flat_params = None if params is None else _ravel(params)[0]
         updates, state = inner.update(vectors, state, flat_params, **extra)
@@ -225,10 +234,12 @@ def averaged(optimizer: Any, average: Average | None = None) -> Optimizer:
     """
     inner, kept = adapt(optimizer), mean() if average is None else average
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return AveragedState(kept.init(params), inner.init(params))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         need("averaged", "params", params)
         updates, inside = inner.update(grads, state.inner, params, **extra)
         after = kept.update(apply_updates(params, updates), state.average)

@@ -27,6 +27,7 @@ from jnn.optim.methods.momentum import follow, trace
 from jnn.optim.optimizer import Optimizer, chain, stateless
 from jnn.optim.rates import Number, Rate, advance, check, check_rate, like
 from jnn.optim.selection import Where
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -59,10 +60,12 @@ def over_size(
     check("over_size", epsilon=epsilon)
     follower = stateless(lambda grads, _: grads) if direction is None else direction
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return OverSizeState(follower.init(params), size.init(params))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         ahead, inner = follower.update(grads, state.direction, params, **extra)
         spread = size.update(grads, state.size)
         updates = divide(ahead, size.value(spread), epsilon)
@@ -271,7 +274,9 @@ def nadam(
     check_adam("nadam", rate, beta1, beta2, epsilon)
     average = unbiased(beta1)
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
         state = average.update(grads, state)
         now = unbiased_weight(beta1, state.count)

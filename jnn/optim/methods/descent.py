@@ -7,6 +7,7 @@ import jax
 from jnn.optim.optimizer import Optimizer, need, stateless
 from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, zero
 from jnn.optim.selection import Where, only
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -31,11 +32,13 @@ def descend(rate: Rate) -> Optimizer:
     if not callable(rate):
         return stateless(lambda grads, _: jax.tree.map(lambda g: like(-rate, g) * g, grads))
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         del params
         return DescendState(zero())
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
         now = at(rate, state.step)
         updates = jax.tree.map(lambda g: like(-now, g) * g, grads)

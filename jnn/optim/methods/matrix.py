@@ -14,6 +14,7 @@ from jnn.optim.averages import Average, exponential, mean, total
 from jnn.optim.methods.descent import descend
 from jnn.optim.optimizer import Optimizer, chain
 from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, zero
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -35,11 +36,13 @@ def whiten(average: Average, epsilon: Number = 1e-3) -> Optimizer:
     """
     check("whiten", epsilon=epsilon)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         flat, _ = _ravel(params)
         return average.init(jnp.zeros((flat.size, flat.size), flat.dtype))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
         flat, unravel = _ravel(grads)
         state = average.update(jnp.outer(flat, flat), state)
@@ -85,11 +88,13 @@ def whiten_last(rank: int, keep: Number | None, epsilon: Number = 1e-3) -> Optim
     if keep is not None:
         check("whiten_last", keep=keep, below=1)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         flat, _ = _ravel(params)
         return SketchState(zero(), jnp.zeros((flat.size, rank), flat.dtype))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
         flat, unravel = _ravel(grads)
         step = advance(state.step)

@@ -9,6 +9,7 @@ from jnn.optim.averages import Average, exponential
 from jnn.optim.methods.descent import descend
 from jnn.optim.optimizer import Optimizer, chain
 from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, zero, zeros
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -24,7 +25,9 @@ def follow(average: Average) -> Optimizer:
     2.0
     """
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
         state = average.update(grads, state)
         return average.value(state), state
@@ -53,10 +56,12 @@ def trace(beta: Number, *, ahead: bool = False) -> Optimizer:
     """
     check("trace", beta=beta, below=1)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return TraceState(zeros(params))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
 
         def add(u: jax.Array, t: jax.Array) -> jax.Array:
@@ -203,10 +208,12 @@ def damped_particle(rate: Rate, friction: Number) -> Optimizer:
         bound = f"at most 1 / rate = {1 / rate:g}"
         errors.fail("damped_particle", "friction", bound, f"{friction:g}", "Lower the rate.")
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return ParticleState(zero(), zeros(params))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
         alpha = at(rate, state.step)
 

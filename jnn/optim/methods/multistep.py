@@ -14,6 +14,7 @@ import numpy as np
 from jnn import errors
 from jnn.optim.optimizer import Optimizer
 from jnn.optim.rates import Rate, advance, at, check_rate, like, zero, zeros
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -71,11 +72,13 @@ def multistep(
     a_table = np.array([[*a, *[0.0] * (kept - len(a))] for a, _ in table])
     b_table = np.array([[*b, *[0.0] * (past + 1 - len(b))] for _, b in table])
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         old = tuple(zeros(params) for _ in range(kept))
         return MultistepState(zero(), old, tuple(zeros(params) for _ in range(past)))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
         row = jnp.minimum(state.step, len(table) - 1)
         a = jnp.asarray(a_table, float)[row]

@@ -14,6 +14,7 @@ from numpy.polynomial import chebyshev as polynomials
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, need
 from jnn.optim.rates import Rate, advance, at, check_rate, like, zero
+from jnn.types import Params, State
 from jnn.value import value
 
 Moves = Callable[[jax.Array, Any, Any, Callable[[Any], Any]], Any]
@@ -29,7 +30,7 @@ def _stages(function: str, rate: Rate, step: Moves) -> Optimizer:
     """An optimizer whose update is `step(rate, grads, params, gradient)`."""
     check_rate(function, rate)
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         del params
         return StagesState(zero())
 

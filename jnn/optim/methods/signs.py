@@ -10,6 +10,7 @@ from jnn.optim.methods.descent import descend, pulling
 from jnn.optim.optimizer import Optimizer, chain
 from jnn.optim.rates import Number, Rate, check, check_rate, like
 from jnn.optim.selection import Where
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -46,7 +47,9 @@ def lion(
     check("lion", decay=decay)
     average = exponential(beta2)
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
 
         def sign(g: jax.Array, m: jax.Array) -> jax.Array:

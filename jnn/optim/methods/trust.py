@@ -12,6 +12,7 @@ from jnn.optim.optimizer import Optimizer, chain, need, stateless
 from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, zero
 from jnn.optim.selection import Where
 from jnn.optim.transforms import squares
+from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
 
@@ -44,10 +45,12 @@ def radam(
     average, size = unbiased(beta1), rms(unbiased(beta2))
     long = 2 / (1 - beta2) - 1
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> State:
         return RadamState(zero(), average.init(params), size.init(params))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def update(
+        grads: Grads, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
         del params, extra
         step = advance(state.step)
         mean, square = average.update(grads, state.mean), size.update(grads, state.square)
@@ -86,7 +89,7 @@ def trust_ratio() -> Optimizer:
         one = jnp.ones_like(size)
         return u * like(jnp.where(known, size / jnp.where(known, step, one), one), u)
 
-    def update(grads: Any, params: Any) -> Any:
+    def update(grads: Grads, params: Params) -> Updates:
         return jax.tree.map(scale, grads, need("trust_ratio", "params", params))
 
     return stateless(update)

@@ -19,9 +19,7 @@ from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.convolution.products import filter_delta, filters, images, input_delta, value
 from jnn.rules.convolution.spatial import fitted, per_axis, reach
 from jnn.rules.core.rule import Example, rule
-
-Setting = int | tuple[int, ...]
-Padding = str | int | tuple[int | tuple[int, int], ...]
+from jnn.types import Padding, Setting
 
 
 @rule

@@ -14,8 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn.rules.convolution.conv import (
-    Padding,
-    Setting,
     conv,
     conv_check,
     conv_tangent,
@@ -29,6 +27,7 @@ from jnn.rules.core.rule import Example, rule
 from jnn.rules.pointwise.activation import relu
 from jnn.rules.pooling.max import largest, max_pool, max_pool_tangent, returned
 from jnn.rules.pooling.windows import Windows, windows
+from jnn.types import Padding, Setting
 from jnn.xla.platform import for_each, is_for
 
 

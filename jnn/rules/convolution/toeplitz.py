@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.rules.convolution.conv import Padding, Setting, conv_check
+from jnn.rules.convolution.conv import conv_check
 from jnn.rules.convolution.spatial import output_size, reach
+from jnn.types import Padding, Setting
 
 
 def toeplitz(w: jax.Array, size: int) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jnn import errors
-from jnn.rules.convolution.conv import Padding, Setting, correlation, sum_of_bias, with_bias
+from jnn.rules.convolution.conv import correlation, sum_of_bias, with_bias
 from jnn.rules.convolution.products import (
     filter_delta,
     input_delta,
@@ -16,6 +16,7 @@ from jnn.rules.convolution.products import (
 )
 from jnn.rules.convolution.spatial import per_axis, reach, transposed_size
 from jnn.rules.core.rule import Example, rule
+from jnn.types import Padding, Setting
 
 
 @rule

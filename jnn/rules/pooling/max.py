@@ -14,7 +14,8 @@ from jax import lax
 from jnn import errors
 from jnn.rules.core.product import Call, Product
 from jnn.rules.core.rule import Example, rule
-from jnn.rules.pooling.windows import Padding, Setting, Windows, image_example, windows
+from jnn.rules.pooling.windows import Windows, image_example, windows
+from jnn.types import Padding, Setting
 
 
 @rule

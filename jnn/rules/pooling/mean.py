@@ -7,7 +7,8 @@ from jax import lax
 
 from jnn.arithmetic import widen
 from jnn.rules.core.rule import Example, rule
-from jnn.rules.pooling.windows import Padding, Setting, Windows, image_example, windows
+from jnn.rules.pooling.windows import Windows, image_example, windows
+from jnn.types import Padding, Setting
 
 
 @rule

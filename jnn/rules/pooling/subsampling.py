@@ -10,7 +10,8 @@ from jnn.arithmetic import dot, mixed, widen
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.pooling.mean import spread
-from jnn.rules.pooling.windows import Setting, Windows, image_example, windows
+from jnn.rules.pooling.windows import Windows, image_example, windows
+from jnn.types import Setting
 
 
 @rule

@@ -20,9 +20,7 @@ from jax import lax
 from jnn import errors
 from jnn.rules.convolution.spatial import Pairs, Sizes, output_size, pairs, per_axis
 from jnn.rules.core.rule import Example, ExampleMaker
-
-Setting = int | tuple[int, ...]
-Padding = str | int | tuple[int | tuple[int, int], ...]
+from jnn.types import Padding, Setting
 
 FEW = 4  # So many pixels of an axis are added up one by one; more are reduced.
 
