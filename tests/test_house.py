@@ -5,6 +5,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -141,6 +142,13 @@ def test_no_rule_calls_autodiff(module):
     tree = ast.parse(module.read_text(encoding="utf-8"))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not used & {*AUTODIFF, "linear_transpose", "custom_vjp", "custom_jvp"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(ROOT)))
+def test_one_room_knows_the_compiler(module):
+    text = module.read_text(encoding="utf-8")
+    for name in ("default_backend", "XLA_FLAGS", "xla_", "compiler_options", "clear_caches"):
+        assert room(module) == "xla" or not re.search(rf"\b{name}", text), name
 
 
 # What is public.

@@ -9,15 +9,13 @@ Examples:
 """
 
 import argparse
-import os
 import sys
-
-import jax
 
 from jnn.commands.reading.names import count, found
 from jnn.commands.writing.plain import as_json
 from jnn.rules import Rule, registry
 from jnn.verify.check import SUITES, check
+from jnn.xla.flags import two_devices
 
 HEAD = ("rule", "modes", "dtypes", "float64 error", "seconds", "")
 
@@ -37,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints a line a rule, and what was found below it."""
-    _two_devices()
+    two_devices()
     rules = options.rules or list(registry.values())
     width = max(len(r.name) for r in rules)
     if not options.json:
@@ -86,12 +84,3 @@ _SHORT = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f6
 def _line(width: int, *columns: str) -> str:
     name, modes, dtypes, error, seconds, verdict = columns
     return f"{name:{width}}  {modes:16}  {dtypes:16}  {error:>13}  {seconds:>7}  {verdict}".rstrip()
-
-
-def _two_devices() -> None:
-    """On a CPU, two of them for `shard_map`, unless the user or an earlier call has decided."""
-    if "device_count" not in os.environ.get("XLA_FLAGS", ""):
-        try:
-            jax.config.update("jax_num_cpu_devices", 2)
-        except RuntimeError:  # Jax has started: the report says what was not run.
-            return

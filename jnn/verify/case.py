@@ -12,6 +12,7 @@ import numpy as np
 from jnn import errors
 from jnn.rules.core.mode import derivatives
 from jnn.rules.core.rule import Example, Rule
+from jnn.xla.flags import quick_jit
 
 Arrays = Sequence[Any]
 
@@ -133,7 +134,7 @@ class Case:
     @functools.cached_property
     def hand(self) -> Callable[..., Told]:
         """`(floats, rest, delta, direction)` to value, VJP and JVP, all hand-written, compiled."""
-        return compiled(functools.partial(_tell, self.call, "backward", "forward"))
+        return quick_jit(functools.partial(_tell, self.call, "backward", "forward"))
 
     @functools.cached_property
     def autodiff(self) -> Callable[..., Told]:
@@ -163,7 +164,7 @@ class _Definition:
 
 @functools.lru_cache(maxsize=64)
 def _autodiff(definition: _Definition) -> Callable[..., Told]:
-    return compiled(functools.partial(_tell, definition.case.call, "autodiff", "autodiff"))
+    return quick_jit(functools.partial(_tell, definition.case.call, "autodiff", "autodiff"))
 
 
 @functools.lru_cache(maxsize=64)
@@ -171,7 +172,7 @@ def _at_points(definition: _Definition) -> Callable[..., Any]:
     def values(points: Arrays, rest: Arrays) -> Any:
         return jax.vmap(lambda floats: definition.case.call("autodiff", floats, rest)[0])(points)
 
-    return compiled(values)
+    return quick_jit(values)
 
 
 def _tell(
@@ -184,29 +185,6 @@ def _tell(
     )
     incoming = [d.astype(a.dtype) for d, a in zip(delta, y, strict=True)]
     return Told(y, list(pull(incoming)), dy, integers)
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`jit` with the options that compile fastest: the derivative is tested, not the compiler."""
-    return jax.jit(function, compiler_options=_quick())
-
-
-@functools.cache
-def _quick() -> dict[str, Any]:
-    options = {
-        "xla_backend_optimization_level": 0,
-        "xla_cpu_use_fusion_emitters": False,
-        "xla_cpu_parallel_codegen_split_count": 1,
-    }
-    known = {}
-    if jax.default_backend() == "cpu":
-        for name, value in options.items():
-            try:  # Not every version of XLA has every option.
-                jax.jit(lambda: 0, compiler_options={name: value})()
-            except jax.errors.JaxRuntimeError:
-                continue
-            known[name] = value
-    return known
 
 
 def cast(tensors: Arrays, dtype: Any) -> list[np.ndarray]:

@@ -13,11 +13,10 @@ from importlib import metadata, resources
 from string import Template
 from typing import Any, NamedTuple
 
-import jax
-
 from jnn.text import bytes_text, seconds_text
 from jnn.tuning.choices import device
 from jnn.verify.compare.compare import TIME, Comparison, Measure
+from jnn.xla.platform import platforms
 
 SAME = 1.1  # Up to this ratio, and down to its inverse, two times count as equal.
 
@@ -101,7 +100,7 @@ def machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {_version(name)}" for name in ("jnn", "jax", "jaxlib", "numpy"))
     return (
-        f"{device()} ({jax.default_backend()}), {cores} core{'s' * (cores != 1)}; {versions}; "
+        f"{device()} ({platforms()[0]}), {cores} core{'s' * (cores != 1)}; {versions}; "
         f"Python {sys.version.split()[0]}, {platform.system()}"
     )
 

@@ -16,9 +16,9 @@ from jnn.measure import Program, program, race
 from jnn.rules.core.mode import derivatives
 from jnn.rules.core.rule import Rule
 from jnn.text import bytes_text, seconds_text, table
-from jnn.verify.case import compiled
 from jnn.verify.compare.residuals import Ledger, residuals
 from jnn.verify.compare.typical import typical
+from jnn.xla.flags import quick_jit
 
 TIME = "time of value and gradient"
 
@@ -200,7 +200,7 @@ def _reference(function: Callable[..., Any], args: Any, delta: Any) -> tuple[Any
     """Value and gradient in float64, by autodiff."""
     with jax.enable_x64(True), derivatives("autodiff"):
         try:
-            reference = compiled(functools.partial(pulled, function))
+            reference = quick_jit(functools.partial(pulled, function))
             y, gradient = reference(cast(args, jnp.float64), cast(delta, jnp.float64))
         except TypeError as error:
             error.add_note(

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 
-from jnn.verify.case import Arrays, Case, NotRun, Outcome, compiled, equal
+from jnn.verify.case import Arrays, Case, NotRun, Outcome, equal
 from jnn.verify.suites.agreement import EXACT
+from jnn.xla.flags import quick_jit
 
 
 def empty_batch(case: Case) -> Iterator[Outcome]:
@@ -65,7 +66,7 @@ def devices(case: Case) -> Iterator[Outcome]:
         results = inside(floats, rest, delta), (y, list(outside(delta)))
         return results, pull("autodiff", floats, rest, delta)
 
-    results, (y, cotangents) = compiled(program)(floats, rest, delta)
+    results, (y, cotangents) = quick_jit(program)(floats, rest, delta)
     for place, (value, pulled) in zip(("inside", "of"), results, strict=True):
         for what, names, got, want in (
             ("value", case.output_names, value, y),
@@ -101,7 +102,7 @@ def _picks_rows(case: Case, batch: frozenset[int], n: int) -> bool:
 
     points = [_picked(case, batch, rows) for rows in (every, *picks)]
     try:
-        whole, *parts = compiled(values)(*points)
+        whole, *parts = quick_jit(values)(*points)
     except Exception:  # The definition refuses such arguments: this is no batch axis.
         return False
     return all(

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn.verify.case import Arrays, Case, NotRun, Outcome, compiled, equal
+from jnn.verify.case import Arrays, Case, NotRun, Outcome, equal
 from jnn.verify.suites.agreement import EXACT
+from jnn.xla.flags import quick_jit
 from jnn.xla.programs import equations
 
 SLACK = 1.25  # How many times autodiff's operations a gradient in one argument may take,
@@ -102,7 +103,7 @@ def _operations(case: Case, mode: str, argument: int) -> float:
 
         return jax.vjp(call, floats[argument])[1](list(delta))
 
-    program = compiled(gradient).lower(case.floats, case.rest, case.delta).compile()
+    program = quick_jit(gradient).lower(case.floats, case.rest, case.delta).compile()
     return float((program.cost_analysis() or {}).get("flops", 0.0))
 
 

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn.verify.case import Arrays, Case, Outcome, compared, compiled, flat, largest, worst
+from jnn.verify.case import Arrays, Case, Outcome, compared, flat, largest, worst
 from jnn.verify.suites.agreement import EXACT
+from jnn.xla.flags import quick_jit
 
 ALLOWED = 1e-6  # Relative; entries below a hundredth of their tensor count as that.
 BESIDE = 1e-4  # One-sided slopes are measured a step away from where the derivative is taken.
@@ -146,4 +147,4 @@ def _jacobians(case: Case) -> Callable[..., dict[str, Any]]:
             "autodiff": matrix(jax.jacrev, "autodiff", floats, rest),
         }
 
-    return compiled(lambda points, rest: jax.vmap(lambda floats: at(floats, rest))(points))
+    return quick_jit(lambda points, rest: jax.vmap(lambda floats: at(floats, rest))(points))

@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jnn.verify.case import Arrays, Case, Outcome, compiled, equal, first_line
+from jnn.verify.case import Arrays, Case, Outcome, equal, first_line
 from jnn.verify.suites.agreement import EXACT
+from jnn.xla.flags import quick_jit
 
 Pair = tuple[Any, Any]  # What a transformation gives with the rule, and with the definition.
 MOST = 2**14  # Entries of a Jacobian or a Hessian that is formed whole.
@@ -207,7 +208,7 @@ def _compared(case: Case, named: dict[str, Callable[[_Program], Pair]]) -> Itera
                 failures[name] = first_line(error)
         return results
 
-    results = compiled(run)(case.floats, case.rest, case.delta, case.direction)
+    results = quick_jit(run)(case.floats, case.rest, case.delta, case.direction)
     for name, sentence in failures.items():
         yield Outcome(f"{name} raises {sentence}")
     for name, (got, want) in results.items():
