@@ -1,9 +1,7 @@
 """Strict settings for all tests: no silent promotion of ranks or dtypes, eight host devices."""
 
-import itertools
 import os
 from importlib.metadata import version
-from pathlib import Path
 
 # Set before jax starts: shard_map is tested on host devices. Compiling is what tests cost, and
 # takes half as long without LLVM's optimisations and XLA's newer emitter of loops: the derivative
@@ -20,19 +18,17 @@ import jax
 import numpy as np
 import pytest
 
+from jnn.xla.memory import forget_programs
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 MOST_MAPPINGS = 20_000  # Of the 65,530 that Linux lets a process have by default.
-TESTS = itertools.count(1)
 
 
 def pytest_runtest_teardown() -> None:
-    """Forgets compiled programs in time: each maps memory, and where no more can be, XLA aborts."""
-    mapped = Path("/proc/self/maps")  # Long to read, hence not after each test.
-    due = next(TESTS) % 20 == 0 and mapped.exists()
-    if due and mapped.read_bytes().count(b"\n") > MOST_MAPPINGS:
-        jax.clear_caches()
+    """Forgets compiled programs sooner than users' would be: workers share the machine."""
+    forget_programs(MOST_MAPPINGS)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from jnn.solve.implicit import attach, forward_only
 from jnn.solve.problem import Box, Smooth, Squares, flat_box
 from jnn.solve.result import Progress, Result, Tolerance, show
 from jnn.xla.kernel import one_kernel
+from jnn.xla.memory import forget_programs
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Given(NamedTuple):
 
 def solve(problem: Problem, given: Given, implicit: bool) -> Result:
     """The best point; with derivatives by the implicit function theorem, if asked for."""
+    forget_programs()
     if not implicit:
         run, params = program(problem, given)
         return finished(problem, run, params)

@@ -30,6 +30,7 @@ from jnn.train.program.evaluate import EVALUATED
 from jnn.train.program.order import length
 from jnn.train.program.precision import Precision
 from jnn.train.program.stopping import Rule, rules_of
+from jnn.xla.memory import forget_programs
 
 
 class Fit(NamedTuple):
@@ -150,6 +151,7 @@ def fit(
     >>> fit.message, fit.history["accuracy"][-1] > 0.9
     ('All epochs were run.', np.True_)
     """
+    forget_programs()
     check("fit", net, loss, epochs, steps, batch_size, not_finite)
     check_precision("fit", precision)
     check_solver(optimizer, loss, augment=augment, precision=precision)

@@ -22,6 +22,7 @@ from jnn.train.plan import Carry, Plan, Row, RunStatus, metrics_of, with_setting
 from jnn.train.program.epoch import initial, run_epoch
 from jnn.train.program.precision import Precision
 from jnn.train.program.stopping import Rule, rules_of
+from jnn.xla.memory import forget_programs
 
 
 class Fits(NamedTuple):
@@ -125,6 +126,7 @@ def fit_many(
     >>> int(fits.history["loss"][:, -1].argmin()), fits.status
     (1, ('done', 'done', 'done'))
     """
+    forget_programs()
     check("fit_many", net, loss, epochs, None, batch_size, not_finite)
     samples = pair("fit_many", "data", data)
     held_out = None if validation is None else pair("fit_many", "validation", validation)

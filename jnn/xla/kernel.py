@@ -23,7 +23,7 @@ from jnn.xla.rows import row_by_row
 
 # The attribute is XLA's own, and what goes wrong with it ends the process. These have been tried,
 # by `python -m pytest tests/xla`; with others all runs as it would without.
-TRIED = ("0.10.2", "0.12.0.1")
+TRIED = ("0.10.1", "0.10.2", "0.11.0", "0.11.1", "0.11.2", "0.12.0", "0.12.0.1")
 JAXLIB = version("jaxlib")
 # A user's wish: "0" for no such kernel, "1" for one with several devices and any jaxlib too.
 wish: Any = jax.make_user_context(os.environ.get("JNN_ONE_KERNEL", ""))

@@ -75,7 +75,8 @@ def check_each_operation():
         return lax.fori_loop(0, 3, lambda i, _: everything(x + 1e-3 * i), blank)
 
     program = jax.make_jaxpr(loop)(x)
-    assert {e.primitive.name for e in equations(program)} == OPERATIONS
+    names = {e.primitive.name for e in equations(program)}
+    assert OPERATIONS - {"empty2"} <= names <= OPERATIONS  # Which JAX has since 0.10.2.
     assert simple(program)
     chex.assert_trees_all_close(jax.jit(partial(one_kernel, loop))(x), jax.jit(loop)(x), rtol=1e-5)
 
