@@ -79,18 +79,29 @@ def solve(problem: Problem, given: Given, implicit: bool) -> Result:
     if not implicit:
         run, params = program(problem, given)
         return finished(problem, run, params)
-    x, unravel = tree.ravel(problem.function, given.x0, "x0")
     # What `f` closes over becomes arguments: the solution has derivatives in it, the loop none.
-    f, hoisted = jax.closure_convert(problem.f, unravel(x), *given.args)
+    example = jax.tree.map(as_array, (given.x0, *given.args))
+    f, hoisted = jax.closure_convert(problem.f, *example)
     if hoisted:
         problem = dataclasses.replace(problem, f=f)
         given = given._replace(args=(*given.args, *hoisted))
+    return finished(problem, *implicit_program(problem, given))
+
+
+def as_array(x: Any) -> jax.Array:
+    """An array as it is, of numbers one."""
+    return x if isinstance(x, jax.Array) else jnp.asarray(x)
+
+
+@partial(jax.jit, static_argnames="problem")
+def implicit_program(problem: Problem, given: Given) -> tuple[Run, Any]:
+    """As `program`, with derivatives of the solution, its value and its aux in the arguments."""
+    _, unravel = tree.ravel(problem.function, given.x0, "x0")
     run, _ = program(problem, lax.stop_gradient(given))
     objective = problem.objective(given, unravel)
     x = attach(lambda x: jax.grad(objective.value, has_aux=True)(x)[0], run.state.x, given.box)
     value, aux = objective.value(x)
-    run = run._replace(state=run.state._replace(value=value, aux=aux))
-    return finished(problem, run, unravel(x))
+    return run._replace(state=run.state._replace(value=value, aux=aux)), unravel(x)
 
 
 @partial(jax.jit, static_argnames="problem")

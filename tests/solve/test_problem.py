@@ -88,6 +88,17 @@ def test_other_numbers_compile_nothing(find, f, solver):
     assert compiled
 
 
+def test_a_second_implicit_solution_compiles_nothing_either():
+    f = lambda x, a: jnp.sum((x - a) ** 2) + jnp.sum(x**4)  # noqa: E731
+    with compilations() as compiled:
+        jnn.minimize(f, np.zeros(2), args=(1.0,), implicit=True)
+    assert compiled
+    with compilations() as compiled:
+        found = jnn.minimize(f, np.ones(2), args=(0.0,), implicit=True, max_steps=99)
+    assert not compiled
+    np.testing.assert_allclose(found.params, 0, atol=1e-3)
+
+
 def test_the_start_is_ravelled_in_the_program_alone():
     start = {"a": np.ones(3, np.float32), "b": 1.0}
     f = lambda p: jnp.sum((p["a"] - p["b"]) ** 2) + p["b"] ** 2  # noqa: E731
