@@ -83,6 +83,11 @@ def is_floating(x: Any) -> bool:
     return number and jnp.issubdtype(jnp.result_type(x), jnp.floating)
 
 
+def is_key(x: Any) -> bool:
+    """Whether `x` is a random key, or an array of some, of the kind that `jax.random.key` makes."""
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
 def floating(function: str, **arrays: Any) -> None:
     """Each array is floating, and all that are not weakly typed share one dtype."""
     first: tuple[str, Any] | None = None

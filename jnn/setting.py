@@ -5,9 +5,10 @@ import hashlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+
+from jnn import errors
 
 
 class _Same:
@@ -51,7 +52,7 @@ def identity(setting: Any) -> Any:
 
 
 def _numbers(array: Any) -> tuple[Any, ...]:
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if errors.is_key(array):
         return str(array.dtype), *_numbers(jax.random.key_data(array))
     numbers = np.asarray(array)
     if numbers.dtype.hasobject:

@@ -193,8 +193,7 @@ def described(tree: Any) -> Any:
 
 def _from_example(name: str, init: Init) -> Init:
     def from_example(key: Key, x: Batch) -> tuple[Params, State]:
-        dtype = getattr(key, "dtype", bool)
-        if not (dtype == jnp.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key)):
+        if not (errors.is_key(key) or getattr(key, "dtype", bool) == jnp.uint32):
             expected = "a random key, e.g. jax.random.key(0)"
             errors.fail(
                 name, "key", expected, errors.describe(key), "Call init(key, x).", TypeError

@@ -22,6 +22,7 @@ from jnn.layers.layer import (
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.core.rule import Rule
 from jnn.rules.linear.affine import affine
+from jnn.rules.linear.radial import KERNELS
 from jnn.rules.pointwise.activation import activation as chosen
 from jnn.types import Batch, Key
 
@@ -254,7 +255,7 @@ def radial(
     (RadialParams(centres=(4, 3), beta=(4,)), (8, 4))
     """
     errors.positive_integer("radial", "n", n)
-    errors.choice("radial", "kernel", kernel, ("norm", "squared"))
+    errors.choice("radial", "kernel", kernel, KERNELS)
     check("radial", centres=centres, beta=beta)
     check_dtype("radial", dtype)
 

@@ -25,6 +25,7 @@ from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.convolution.spatial import per_axis
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
+from jnn.rules.pooling.max import TIES
 from jnn.types import Batch, Key, Padding, Setting
 
 
@@ -41,7 +42,7 @@ def max_pool(
     >>> jnn.max_pool(2)((), jnp.zeros((8, 28, 28, 6))).shape
     (8, 14, 14, 6)
     """
-    errors.choice("max_pool", "ties", ties, ("first", "split", "all"))
+    errors.choice("max_pool", "ties", ties, TIES)
     return without_parameters, pure(
         lambda params, x: rules.max_pool(
             x, window=window, stride=stride, padding=padding, ties=ties

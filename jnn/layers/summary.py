@@ -9,6 +9,7 @@ import jax
 from jnn import errors
 from jnn.layers.combinators import each
 from jnn.layers.layer import Layer, abstract
+from jnn.text import bytes_text, table
 
 
 class Row(NamedTuple):
@@ -40,10 +41,7 @@ class Summary(NamedTuple):
             outputs = ", ".join(errors.describe(y) for y in jax.tree.leaves(row.output))
             lines.append((row.number, row.layer, outputs, *_size(row)))
         lines.append(("", "total", "", *_size(self)))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = ["  ".join(map(_aligned, cells, widths, "<<<>>")) for cells in lines]
-        rule = "-" * len(text[0])
-        return "\n".join([text[0], rule, *text[1:-1], rule, text[-1]])
+        return table(lines, total=True, left=3)
 
 
 def summary(net: Layer, x: Any) -> Summary:
@@ -90,11 +88,4 @@ def _cost(params: Any) -> tuple[int, int]:
 
 
 def _size(of: Row | Summary) -> tuple[str, str]:
-    memory, units = float(of.bytes), ["B", "kB", "MB", "GB", "TB", "PB"]
-    while memory >= 1000 and len(units) > 1:
-        memory, units = memory / 1000, units[1:]
-    return f"{of.parameters:,}", f"{memory:.{0 if memory == of.bytes else 1}f} {units[0]}"
-
-
-def _aligned(text: str, width: int, side: str) -> str:
-    return f"{text:{side}{width}}"
+    return f"{of.parameters:,}", bytes_text(of.bytes)

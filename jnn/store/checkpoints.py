@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jnn import errors
-from jnn.store.safetensors import DamagedError, fill, is_key, read, save
+from jnn.store.safetensors import DamagedError, fill, read, save
 
 NAME = "epoch-{:08}.safetensors"
 BEST = "best.safetensors"
@@ -116,5 +116,5 @@ def checkpoints_of(checkpoint: Any) -> Checkpoints | None:
 
 def same_key(a: jax.Array, b: jax.Array) -> bool:
     """Whether two runs draw the same."""
-    one, other = (np.asarray(jax.random.key_data(k) if is_key(k) else k) for k in (a, b))
+    one, other = (np.asarray(jax.random.key_data(k) if errors.is_key(k) else k) for k in (a, b))
     return np.array_equal(one, other)

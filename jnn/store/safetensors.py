@@ -63,7 +63,7 @@ def save(path: str | os.PathLike[str], tree: Any, about: Mapping[str, str] | Non
     if taken := about.keys() & RESERVED:
         errors.fail("save", "about", "of other names", f"'{min(taken)}', which the format uses")
     leaves = named("save", tree)
-    keys = {name: str(jax.random.key_impl(x)) for name, x in leaves.items() if is_key(x)}
+    keys = {name: str(jax.random.key_impl(x)) for name, x in leaves.items() if errors.is_key(x)}
     metadata = {"keys": json.dumps(keys)} if keys else {}
     write(path, {name: _numbers(name, x) for name, x in leaves.items()}, about | metadata)
 
@@ -122,14 +122,9 @@ def named(function: str, tree: Any) -> dict[str, Any]:
     return leaves
 
 
-def is_key(x: Any) -> bool:
-    """Whether a leaf is a typed random key, or several."""
-    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
 def _numbers(name: str, leaf: Any) -> np.ndarray:
     """A leaf as an array that the format can hold."""
-    array = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+    array = np.asarray(jax.random.key_data(leaf) if errors.is_key(leaf) else leaf)
     if array.dtype.name not in NAMES:
         errors.fail("save", "tree", f"of leaves of {', '.join(NAMES)}",
                     f"{errors.describe(leaf)} for '{name}'", kind=TypeError)  # fmt: skip
@@ -142,7 +137,7 @@ def _restored(name: str, leaf: Any, array: np.ndarray, implementation: str | Non
         if array.ndim or not isinstance(array.item(), type(leaf)):
             _unlike(name, leaf, array)
         return array.item()
-    if is_key(leaf):
+    if errors.is_key(leaf):
         abstract = jax.eval_shape(jax.random.key_data, leaf)
         wanted = str(jax.random.key_impl(leaf) if isinstance(leaf, jax.Array) else implementation)
         if (abstract.shape, abstract.dtype) != (array.shape, array.dtype):

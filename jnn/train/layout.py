@@ -33,7 +33,7 @@ def place(mesh: Mesh | None, tree: Any) -> Any:
     everywhere = NamedSharding(mesh, PartitionSpec())
 
     def copy(x: Any) -> jax.Array:
-        if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if errors.is_key(x):
             implementation = jax.random.key_impl(x)
             return jax.random.wrap_key_data(copy(jax.random.key_data(x)), impl=implementation)
         array = np.asarray(jnp.asarray(x))
@@ -44,7 +44,7 @@ def place(mesh: Mesh | None, tree: Any) -> Any:
 
 def local(key: jax.Array) -> jax.Array:
     """A copy of a random key on the default device of this process."""
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    if not errors.is_key(key):
         return jnp.asarray(np.array(key))
     data = jnp.asarray(np.array(jax.random.key_data(key)))
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))

@@ -17,7 +17,7 @@ def test_dense_weights_are_counted_without_being_made():
     table = jnn.summary(jnn.dense(10**6, bias=False), like(1, 10**6))
     assert table.parameters == 10**12
     assert table.bytes == 4 * 10**12
-    assert "1,000,000,000,000  4.0 TB" in str(table)
+    assert "1,000,000,000,000  3.6 TiB" in str(table)
 
 
 def test_counts_are_those_of_the_layers():

@@ -78,8 +78,8 @@ def test_a_comparison_has_two_bars_a_measure():
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["time", "memory", "error", "operations", "nothing", "worst"]
     shown = [text.get_text() for text in axes.texts]
-    assert shown[:6] == ["3.2 ms", "4 KiB", "0 ulp", "2 Mflop", "0", "inf ulp"]
-    assert shown[6:] == ["6.4 ms", "1 KiB", "0.5 ulp", "not known", "0", "2 ulp"]
+    assert shown[:6] == ["3.2 ms", "4.0 KiB", "0 ulp", "2,000,000", "0", "inf ulp"]
+    assert shown[6:] == ["6.4 ms", "1.0 KiB", "0.5 ulp", "?", "0", "2 ulp"]
     hatches = {bar.get_hatch() for bars in axes.containers for bar in bars}
     assert len(hatches) == 2, "the two can be told apart in grey"
     assert pixels(figure).std() > 0

@@ -37,7 +37,7 @@ def tree(random):
 
 
 def data(x):
-    return np.asarray(jax.random.key_data(x) if files.is_key(x) else x)
+    return np.asarray(jax.random.key_data(x) if jnn.errors.is_key(x) else x)
 
 
 def test_everything_comes_back_as_it_was(random, tmp_path):
@@ -52,7 +52,7 @@ def test_everything_comes_back_as_it_was(random, tmp_path):
             assert type(a) is type(b)
             np.testing.assert_array_equal(data(a), data(b))
             assert data(a).dtype == data(b).dtype
-            if files.is_key(b):
+            if jnn.errors.is_key(b):
                 assert a.dtype == b.dtype
     assert os.listdir(path.parent) == ["tree.safetensors"]
     names = jnn.load(path)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jnn.measure import Race, program, race
-from jnn.text import bytes_text, seconds_text, table
+from jnn.text import bytes_text, quantity_text, seconds_text, table
 
 
 class Clock:
@@ -114,8 +114,12 @@ def test_texts():
         "a    b", "------", "cc   1", "------", "d   22",
     ]  # fmt: skip
     assert [bytes_text(n) for n in (0, 1023, 1024, 3 * 2**20, 2**45)] == [
-        "0 B", "1023 B", "1.0 KiB", "3.0 MiB", "32768.0 GiB",
+        "0 B", "1023 B", "1.0 KiB", "3.0 MiB", "32.0 TiB",
     ]  # fmt: skip
     assert [seconds_text(s) for s in (2.5e-6, 9.996e-4, 0.5, 61)] == [
         "2.5 us", "1 ms", "500 ms", "61 s",
+    ]  # fmt: skip
+    quantities = [(None, "s"), (0.5, "s"), (2048, "B"), (1e6, "flop"), (1.5, "ulp"), (2.0, "")]
+    assert [quantity_text(*q) for q in quantities] == [
+        "?", "500 ms", "2.0 KiB", "1,000,000", "1.5 ulp", "2",
     ]  # fmt: skip

@@ -13,9 +13,9 @@ from importlib import metadata, resources
 from string import Template
 from typing import Any, NamedTuple
 
-from jnn.text import bytes_text, seconds_text
+from jnn.text import bytes_text, quantity_text, seconds_text
 from jnn.tuning.choices import device
-from jnn.verify.compare.compare import TIME, Comparison, Measure
+from jnn.verify.compare.compare import TIME, Comparison
 from jnn.xla.platform import platforms
 
 SAME = 1.1  # Up to this ratio, and down to its inverse, two times count as equal.
@@ -269,22 +269,11 @@ def _table(result: Comparison) -> str:
     rows = ["<tr><th></th><th>by hand</th><th>autodiff</th><th>ratio</th></tr>"]
     for m in result.measures:
         ratio = result.ratio if m.label == TIME else m.ratio
-        cells = (_text(m.hand, m), _text(m.autodiff, m), "" if ratio is None else f"{ratio:.2f}")
+        both = (quantity_text(m.hand, m.unit), quantity_text(m.autodiff, m.unit))
+        cells = (*both, "" if ratio is None else f"{ratio:.2f}")
         data = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         rows.append(f"<tr><th>{html.escape(m.label)}</th>{data}</tr>")
     return f"<table>{''.join(rows)}</table>"
-
-
-def _text(value: float | None, measure: Measure) -> str:
-    if value is None:
-        return "?"
-    if measure.unit == "B":
-        return bytes_text(value)
-    if measure.unit == "s":
-        return seconds_text(value)
-    if measure.unit == "flop":
-        return f"{value:,.0f}"
-    return f"{value:.2g} {measure.unit}".strip()
 
 
 def _small(error: float) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from jnn.plots.canvas import Canvas, page, panel, saved
 from jnn.plots.style import BLUE, INK, ORANGE
+from jnn.text import quantity_text
 
 
 def comparison(record: Any, path: str | Path | None = None, figure: Any = None) -> Canvas:
@@ -33,7 +34,7 @@ def comparison(record: Any, path: str | Path | None = None, figure: Any = None) 
         axes.barh(places + shift, lengths, 0.34, color=colour, hatch=hatch, edgecolor="white",
                   linewidth=0, label=label)  # fmt: skip
         for place, length, row in zip(places, lengths, rows, strict=True):
-            text = _quantity(getattr(row, attribute), row.unit)
+            text = quantity_text(getattr(row, attribute), row.unit)
             axes.annotate(text, (length, place + shift), (4, 0), textcoords="offset points",
                           va="center", fontsize=7.5, color=INK)  # fmt: skip
     axes.set_yticks(places, [row.label for row in rows])
@@ -49,19 +50,3 @@ def comparison(record: Any, path: str | Path | None = None, figure: Any = None) 
 def _relative(value: float | None, row: Any) -> float:
     largest = max((v for v in (row.hand, row.autodiff) if v is not None), default=0)
     return value / largest if value and largest and np.isfinite(largest) else 0.0
-
-
-def _quantity(value: float | None, unit: str) -> str:
-    """A number for people, e.g. `3.2 ms`."""
-    if value is None:
-        return "not known"
-    if unit == "B":
-        scales = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
-    elif unit == "s":
-        scales = ((1, "s"), (1e-3, "ms"), (1e-6, "us"))
-    elif unit == "flop":
-        scales = ((1e12, "Tflop"), (1e9, "Gflop"), (1e6, "Mflop"), (1e3, "kflop"), (1, "flop"))
-    else:
-        scales = ((1, unit),)
-    scale, name = next(((s, n) for s, n in scales if abs(value) >= s), scales[-1])
-    return f"{value / scale:.3g} {name}".strip()

@@ -13,6 +13,8 @@ from jnn.arithmetic import widen
 from jnn.rules.core.product import Call, Product
 from jnn.rules.core.rule import Example, rule
 
+KERNELS = ("norm", "squared")
+
 
 @rule
 def radial(x: jax.Array, centres: jax.Array, beta: jax.Array, *, kernel: str = "norm") -> jax.Array:
@@ -90,7 +92,7 @@ def radial_tangent(primals, tangents, *, kernel):
 @radial.check
 def radial_check(x, centres, beta, *, kernel):
     errors.floating("radial", x=x, centres=centres, beta=beta)
-    errors.choice("radial", "kernel", kernel, ("norm", "squared"))
+    errors.choice("radial", "kernel", kernel, KERNELS)
     errors.rank("radial", "centres", centres, 2)
     if x.shape[-1:] != centres.shape[1:]:
         expected = f"of shape (..., {centres.shape[1]}) to fit `centres`"

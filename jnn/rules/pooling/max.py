@@ -17,6 +17,8 @@ from jnn.rules.core.rule import Example, rule
 from jnn.rules.pooling.windows import Windows, image_example, windows
 from jnn.types import Padding, Setting
 
+TIES = ("first", "split", "all")
+
 
 @rule
 def max_pool(
@@ -122,7 +124,7 @@ def max_pool_tangent(primals, tangents, *, window, stride, padding, ties):
 
 @max_pool.check
 def max_pool_check(x, *, window, stride, padding, ties):
-    errors.choice("max_pool", "ties", ties, ("first", "split", "all"))
+    errors.choice("max_pool", "ties", ties, TIES)
     seen = windows("max_pool", x, window, stride, padding)
     return {"window": seen.window, "stride": seen.stride, "padding": seen.padding}
 

@@ -15,7 +15,7 @@ from jnn.floats import cast, cotangent, pulled
 from jnn.measure import Program, program, race
 from jnn.rules.core.mode import derivatives
 from jnn.rules.core.rule import Rule
-from jnn.text import bytes_text, seconds_text, table
+from jnn.text import quantity_text, table
 from jnn.verify.compare.residuals import Ledger, residuals
 from jnn.verify.compare.typical import typical
 from jnn.xla.flags import quick_jit
@@ -124,7 +124,7 @@ class Comparison:
         rows = [(self.name, "by hand", "autodiff", "ratio")]
         for m in self.measures:
             ratio = self.ratio if m.label == TIME else m.ratio
-            cells = (_text(m.hand, m.unit), _text(m.autodiff, m.unit))
+            cells = (quantity_text(m.hand, m.unit), quantity_text(m.autodiff, m.unit))
             rows.append((m.label, *cells, "" if ratio is None else f"{ratio:.2f}"))
         low, high = self.spread
         return f"{table(rows)}\nhalf of the time's ratios lie in {low:.2f} ... {high:.2f}"
@@ -232,13 +232,3 @@ def _error(found: Sequence[Any], expected: Sequence[np.ndarray]) -> Error:
     if not every.size:
         return Error(0.0, 0.0, 0.0)
     return Error(float(every.max()), float(np.median(every)), relative)
-
-
-def _text(value: float | None, unit: str) -> str:
-    if value is None:
-        return "?"
-    if unit == "B":
-        return bytes_text(value)
-    if unit == "s":
-        return seconds_text(value)
-    return f"{value:,.0f}" if unit == "flop" else f"{value:.3g} {unit}".strip()
