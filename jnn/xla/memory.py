@@ -54,9 +54,9 @@ def allowed() -> float:
         return PART * 65_530
 
 
-def _listen(event: str, seconds: float, **about: Any) -> None:
+def _listen(event: str, duration_secs: float, **about: Any) -> None:
     global since
-    del seconds, about
+    del duration_secs, about
     since += (event == COMPILED) / PROGRAMS
 
 
