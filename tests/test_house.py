@@ -50,9 +50,9 @@ ROOMS = {
     "verify": {"xla", "rules", "plots"},
     "tuning": {"xla", "rules"},
     "data": set(),
-    "store": set(),
+    "store": {"models", "data"},  # A file names one of the networks, and holds scales.
     "train": {"xla", "rules", "layers", "optim", "solve", "data", "store"},
-    "estimators": {"rules", "layers", "models", "optim", "solve", "data", "store", "train"},
+    "estimators": {"xla", "rules", "layers", "models", "optim", "solve", "data", "store", "train"},
 }
 DOORS = {"__init__", "__main__", "commands"}  # These open onto every room.
 

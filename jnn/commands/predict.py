@@ -23,7 +23,6 @@ import numpy as np
 from jnn.commands.reading.options import how_of, reading
 from jnn.commands.reading.sources import read
 from jnn.commands.reading.targets import numbered, numbers
-from jnn.commands.trained import Trained
 from jnn.commands.writing.plain import as_json
 from jnn.commands.writing.scores import (
     confusion,
@@ -33,6 +32,7 @@ from jnn.commands.writing.scores import (
     scores_text,
 )
 from jnn.files import whole
+from jnn.store.trained import Trained
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the predictions, and where the truth is known, how good they are."""
     trained = Trained.load(options.file)
-    inputs = int(np.prod(trained.recipe.input))
+    inputs = int(np.prod(trained.input))
     how = how_of(options, trained.columns.target)
     how = how._replace(columns=trained.columns, inputs=inputs, labelled=False)
     source = read(options.data, how)

@@ -31,12 +31,11 @@ import numpy as np
 
 from jnn import data, errors, models, rules, train
 from jnn.commands.reading import sources
-from jnn.commands.reading.networks import Recipe, network
+from jnn.commands.reading.networks import network
 from jnn.commands.reading.options import OPTIMIZERS, chosen, how_of
 from jnn.commands.reading.options import configure as configure
 from jnn.commands.reading.sources import Reading, Samples, read
 from jnn.commands.reading.targets import classes_of, numbered, numbers
-from jnn.commands.trained import Trained
 from jnn.commands.writing.plain import as_json
 from jnn.commands.writing.scores import (
     WIDEST,
@@ -46,6 +45,8 @@ from jnn.commands.writing.scores import (
     of_numbers,
     scores_text,
 )
+from jnn.models.named import Named
+from jnn.store.trained import Trained
 
 __doc__ = __doc__.format(sources=sources.__doc__.partition("\n\n")[2].strip())  # pyright: ignore[reportOptionalMemberAccess]
 
@@ -161,8 +162,9 @@ def begun(
         remedy = "It lowers squared errors, of numbers."
         errors.fail("train", "--optimizer", "another for classes", options.optimizer, remedy)
     outputs = len(classes) or part.y.shape[1]
-    recipe = Recipe(options.model, part.x.shape[1:], outputs, options.hidden, options.activation)
-    net = network(recipe)
+    shape = part.x.shape[1:]
+    named = Named(options.model, shape, outputs, options.hidden, options.activation)
+    net = network(named)
     scale = data.standardise(part.x)[-1] if part.x.ndim == 2 else None
     target_scale = None if classes else data.standardise(part.y)[-1]
     x = part.x if scale is None else scale(part.x)
@@ -176,7 +178,10 @@ def begun(
         inner = models.rbf_network(options.hidden[0], outputs)
         found = models.centred(inner, params[skipped:], centre, jnp.asarray(x.reshape(len(x), -1)))
         params = (*params[:skipped], *found)
-    trained = Trained(recipe, net, params, state, classes, given.columns, scale, target_scale)
+    trained = Trained(
+        net, params, state, shape, outputs, named, classes, columns=given.columns, scale=scale,
+        target_scale=target_scale,
+    )  # fmt: skip
     return trained, rules.softmax_cross_entropy if classes else rules.squared_error
 
 

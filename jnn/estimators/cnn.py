@@ -8,14 +8,9 @@ import numpy as np
 
 from jnn import data, errors
 from jnn.estimators.network import NetworkClassifier, units
-from jnn.layers.combinators import serial
-from jnn.layers.convolution import conv
-from jnn.layers.flatten import flatten
-from jnn.layers.initialisers import he_normal
 from jnn.layers.layer import Layer
-from jnn.layers.linear import dense
-from jnn.layers.pointwise import relu
-from jnn.layers.pooling import max_pool
+from jnn.models.images import cnn
+from jnn.models.named import Named
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -48,7 +43,14 @@ class CNNClassifier(NetworkClassifier):
     def _net(self, outputs: int) -> Layer:
         if self.net is not None:
             return self.net(outputs)
-        return _convolutions(units(self.maps), self.size, units(self.hidden), outputs)
+        return cnn(units(self.maps), self.size, units(self.hidden), outputs)
+
+    def _named(self) -> Named | None:
+        """The network by name, which one of the user's has not."""
+        if self.net is not None:
+            return None
+        hidden, maps = units(self.hidden), units(self.maps)
+        return Named("cnn", self._shape_, self._width, hidden, maps=maps, size=self.size)
 
     def _example(self, given: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of an image, (height, width, channels)."""
@@ -69,13 +71,3 @@ class CNNClassifier(NetworkClassifier):
         """One for all pixels, so that a pattern looks alike wherever it stands."""
         mean, deviation = super()._scale(x.reshape(-1, 1))
         return data.Scale(np.full(x.shape[1:], mean), np.full(x.shape[1:], deviation))
-
-
-def _convolutions(maps: tuple[int, ...], size: int, hidden: tuple[int, ...], outputs: int) -> Layer:
-    layers = []
-    for count in maps:
-        layers += [conv(count, size, padding="same", weights=he_normal), relu(), max_pool(2)]
-    layers.append(flatten())
-    for count in hidden:
-        layers += [dense(count, weights=he_normal), relu()]
-    return serial(*layers, dense(outputs))

@@ -1,17 +1,21 @@
 """What all estimators share: settings, scores, files, and what scikit-learn asks of them."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import prod
 from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn import errors
+from jnn import data, errors
 from jnn.estimators import reading
 from jnn.layers.layer import Layer
-from jnn.store.safetensors import load, save
+from jnn.models.named import Named
+from jnn.store.safetensors import fill, read
+from jnn.store.trained import ABOUT, Trained, renumbered, typed
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -29,7 +33,6 @@ class Estimator:
     """
 
     _kind: ClassVar[str] = ""
-    _float: ClassVar[Any] = np.float32  # Of the parameters.
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name."""
@@ -49,17 +52,19 @@ class Estimator:
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes what was learned by `jnn.save`; settings, which may be functions, stay out."""
-        params = self._fitted()
-        held = {"params": params, "features": self.n_features_in_, "shape": np.array(self._shape_)}
-        if hasattr(self, "classes_"):
-            words = self.classes_.dtype.kind in "US"
-            text = np.char.str_len(self.classes_).max() if words else 0
-            codes = self.classes_.astype(f"U{text}").view(np.uint32) if words else self.classes_
-            held |= {"classes": codes, "letters": int(text)}
-        else:
-            held["outputs"] = self._outputs_ or 0
-        save(path, held)
+        """Writes what was learned by `jnn.save`; settings, which may be functions, stay out.
+
+        The file is one of `python -m jnn train`: of a network that has a name, `predict` reads it.
+        """
+        params, classes = self._fitted(), getattr(self, "classes_", np.zeros(0, "U0"))
+        if classes.dtype.kind not in "USiufb":
+            classes = classes.astype("U")
+        Trained(
+            None, params, (), self._shape_, self._width, self._named(),
+            tuple(map(str, classes.tolist())), classes.dtype.str, self.n_features_in_,
+            self._kind == "regressor" and not self._outputs_,
+            scale=getattr(self, "scale_", None), target_scale=getattr(self, "target_scale_", None),
+        ).save(path)  # fmt: skip
 
     def load(self, path: str | os.PathLike[str]) -> Self:
         """Takes what another of the same settings has saved, and returns itself.
@@ -71,21 +76,61 @@ class Estimator:
         >>> model.predict([[2.0]]).round(6).item()
         5.0
         """
-        found = load(path)
-        if "features" not in found:
+        arrays, metadata = read(path)
+        if ABOUT not in metadata and "features" not in arrays:
             errors.fail("load", "path", "a file that `save` of an estimator wrote", f"'{path}'")
-        self.n_features_in_, shape = int(found["features"]), found["shape"]
-        self._shape_ = tuple(shape.tolist())  # Of a sample, as the network reads it.
-        held: dict[str, Any] = {"features": 0, "shape": shape}
+        older = ABOUT not in metadata
+        found = None if older else Trained.load(path, lambda told: self._net(told.width))
+        of_classes = bool(found.classes) if found else "classes" in arrays
+        if (self._kind == "classifier") != of_classes:
+            expected = f"a file of a {self._kind}"
+            errors.fail("load", "path", expected, f"'{path}', which is of another kind")
+        found = found or self._older(path, arrays, metadata)
+        net = self._net(found.width)
+        if found.named is not None and found.net != net:
+            expected = f"a file of {net}, as the settings say"
+            errors.fail("load", "path", expected, f"'{path}' of {found.net}")
+        self.params_ = jax.tree.map(np.asarray, found.params)
+        self.scale_: Any = found.scale
+        self.target_scale_: Any = found.target_scale
+        self._shape_, self.n_features_in_ = found.input, found.given or prod(found.input)
         if self._kind == "classifier":
-            codes, letters = found["classes"], int(found["letters"])
-            self.classes_ = codes.view(f"U{letters}") if letters else codes
-            held |= {"classes": codes, "letters": 0}
+            names = np.array(found.classes)
+            self.classes_ = names == "True" if found.kind == "|b1" else names.astype(found.kind)
         else:
-            self._outputs_ = int(found["outputs"]) or None
-            held["outputs"] = 0
-        self.params_ = load(path, held | {"params": self._like()})["params"]
+            self._outputs_ = None if found.flat else found.width
         return self
+
+    def _older(
+        self, path: object, arrays: dict[str, np.ndarray], metadata: Mapping[str, str]
+    ) -> Trained:
+        """What a file of an estimator says from before they and the commands had one format."""
+        shape, classes, kind, width = tuple(arrays["shape"].tolist()), (), "<U0", 1
+        if self._kind == "classifier":
+            codes, letters = arrays["classes"], int(arrays["letters"])
+            labels = codes.view(f"U{letters}") if letters else codes
+            classes, kind = tuple(map(str, labels.tolist())), labels.dtype.str
+            self.classes_ = labels
+            width = self._width
+        else:
+            width = int(arrays["outputs"]) or 1
+        x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        like = jax.eval_shape(self._net(width).init, jax.random.key(0), x)[0]
+        scaled = "params/inputs/mean" in arrays
+        if scaled:
+            pairs = [data.Scale(*(arrays[f"params/{name}/{part}"] for part in data.Scale._fields))
+                     for name in ("inputs", "outputs")]  # fmt: skip
+            like = {"net": like} | dict(zip(("inputs", "outputs"), pairs, strict=True))
+            arrays = renumbered(arrays, {"params": like}, "params/net/")
+        held = {name: a for name, a in arrays.items() if name.startswith("params/")}
+        tree = fill(path, typed({"params": like}, held), held, metadata)["params"]
+        params, scale, target = tree, None, None
+        if scaled:
+            params, scale = tree["net"], tree["inputs"]
+            target = None if classes else tree["outputs"]
+        flat = not classes and not int(arrays["outputs"])
+        return Trained(None, params, (), shape, width, None, classes, kind, int(arrays["features"]),
+                       flat, scale=scale, target_scale=target)  # fmt: skip
 
     def __repr__(self) -> str:
         said = [
@@ -117,11 +162,9 @@ class Estimator:
         """The network of which `params_` holds the parameters."""
         raise NotImplementedError
 
-    def _like(self) -> Any:
-        """Arrays of the structure, shapes and dtypes of `params_`."""
-        x = jax.ShapeDtypeStruct((1, *self._shape_), jnp.float32)
-        params, _ = jax.eval_shape(self._net(self._width).init, jax.random.key(0), x)
-        return jax.tree.map(lambda a: np.zeros(a.shape, self._float), params)
+    def _named(self) -> Named | None:
+        """The network by name, for a file; None where only these settings make it."""
+        return None
 
     @property
     def _width(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor, units
 from jnn.layers.layer import Layer
 from jnn.models.mlp import mlp
+from jnn.models.named import Named
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -16,6 +17,12 @@ class _MLP(Network):
 
     def _net(self, outputs: int) -> Layer:
         return mlp([*units(self.hidden), outputs], activation=self.activation)
+
+    def _named(self) -> Named | None:
+        """The network by name, where its activation has one."""
+        if not isinstance(self.activation, str):
+            return None
+        return Named("mlp", self._shape_, self._width, units(self.hidden), self.activation)
 
 
 class MLPClassifier(_MLP, NetworkClassifier):

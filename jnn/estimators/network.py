@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +29,6 @@ from jnn.train.program.stopping import patience
 from jnn.value import value
 
 Loss = Callable[[Any, Any], jax.Array]
-
-
-class Trained(NamedTuple):
-    """What a network has learned: its parameters, and the scales of its inputs and targets."""
-
-    net: Any
-    inputs: data.Scale
-    outputs: data.Scale
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -71,7 +63,7 @@ class Network(Estimator):
         return given
 
     def _train(
-        self, x: np.ndarray, t: np.ndarray, scale: data.Scale, loss: Loss, weights: Any
+        self, x: np.ndarray, t: np.ndarray, scale: data.Scale | None, loss: Loss, weights: Any
     ) -> Self:
         """Learns; `t` are scaled targets, or class indices."""
         inputs, net, key = self._scale(x), self._net(self._width), jax.random.key(self.key)
@@ -85,7 +77,8 @@ class Network(Estimator):
             shares = np.ones(len(x)) if weights is None else weights / weights.mean()
             targets = (t, shares.astype(np.float32)) if full else t
             params = self._descend(net, solver, params, (samples, targets), loss, full)
-        self.params_ = Trained(jax.tree.map(np.asarray, params), inputs, scale)
+        self.params_, self.scale_ = jax.tree.map(np.asarray, params), inputs
+        self.target_scale_ = scale
         return self
 
     def _descend(
@@ -150,13 +143,8 @@ class Network(Estimator):
         """What the network says; of classes, their probabilities."""
         params = self._fitted()
         x = reading.samples(type(self).__name__, x, self.n_features_in_, images=self._images)
-        samples = params.inputs(x.reshape(len(x), *self._shape_))
-        return _apply(self._net(self._width), params.net, samples, self._kind == "classifier")
-
-    def _like(self) -> Any:
-        scale = np.zeros(self._shape_, np.float32)
-        level = np.zeros(self._width if self._kind == "regressor" else 0, np.float32)
-        return Trained(super()._like(), data.Scale(scale, scale), data.Scale(level, level))
+        samples = self.scale_(x.reshape(len(x), *self._shape_))
+        return _apply(self._net(self._width), params, samples, self._kind == "classifier")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -169,9 +157,7 @@ class NetworkClassifier(Network, Classifier):
         """Learns from samples and their classes (m,); returns itself."""
         x = self._begin(X)
         numbers, weights = self._classes(y, sample_weight, len(x))
-        nothing = np.zeros(0, np.float32)
-        scale = data.Scale(nothing, nothing)
-        return self._train(x, numbers.astype(np.int32), scale, softmax_cross_entropy, weights)
+        return self._train(x, numbers.astype(np.int32), None, softmax_cross_entropy, weights)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (m, classes), in the order of `classes_`."""
@@ -195,7 +181,7 @@ class NetworkRegressor(Network, Regressor):
     def predict(self, X: Any) -> np.ndarray:
         """The value, or values, of each sample."""
         y = np.asarray(self._outputs(X))
-        y = self.params_.outputs.undo(y).astype(np.float64)
+        y = self.target_scale_.undo(y).astype(np.float64)
         return y if self._outputs_ else y[:, 0]
 
 

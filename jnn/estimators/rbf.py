@@ -10,6 +10,7 @@ import numpy as np
 
 from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor
 from jnn.layers.layer import Layer
+from jnn.models.named import Named
 from jnn.models.radial import centred, rbf_network
 from jnn.solve.methods.lbfgs import lbfgs
 from jnn.store.safetensors import load
@@ -24,6 +25,10 @@ class _RBF(Network):
     def _net(self, outputs: int) -> Layer:
         return rbf_network(self._units_, outputs, kernel=self.kernel)
 
+    def _named(self) -> Named | None:
+        """The network by name."""
+        return Named("rbf", self._shape_, self._width, (self._units_,), kernel=self.kernel)
+
     def _begin(self, x: Any) -> np.ndarray:
         x = super()._begin(x)
         self._units_ = min(self.units, len(x))
@@ -34,7 +39,8 @@ class _RBF(Network):
 
     def load(self, path: str | os.PathLike[str]) -> Self:
         """Takes what another of the same settings has saved, and returns itself."""
-        self._units_ = len(load(path).get("params/net/0/beta", ()))
+        found = load(path)
+        self._units_ = len(found.get("params/0/beta", found.get("params/net/0/beta", ())))
         return super().load(path)
 
     def _default(self) -> Any:

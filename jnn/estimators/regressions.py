@@ -42,8 +42,6 @@ class _Linear(Estimator):
     tol: float = 1e-11
     max_steps: int = 1000
 
-    _float = np.float64
-
     def _net(self, outputs: int) -> Layer:
         return dense(outputs, bias=self.fit_intercept)
 

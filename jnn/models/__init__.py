@@ -1,5 +1,6 @@
 """Networks made of layers and ways to take them apart; regressions, and features for them."""
 
+from jnn.models.images import cnn as cnn
 from jnn.models.images import lenet5 as lenet5
 from jnn.models.images import modern_lenet as modern_lenet
 from jnn.models.images import resnet as resnet

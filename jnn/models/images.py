@@ -59,6 +59,27 @@ def modern_lenet(
     return serial(*layers, dense(classes))
 
 
+def cnn(maps: Sequence[int], size: int, hidden: Sequence[int], classes: int) -> Layer:
+    """Rectified convolutions, each pooled by maxima, then dense layers.
+
+    >>> jnn.models.cnn((8,), 3, (), 10)
+    serial(conv(8, 3, padding='same', weights=he_normal), relu(), max_pool(2), flatten(), dense(10))
+
+    Args:
+      maps: of each convolution, how many maps it makes.
+      size: of the filters, in pixels.
+      hidden: the units of the dense layers before the output.
+      classes: the number of outputs.
+    """
+    layers = []
+    for count in maps:
+        layers += [conv(count, size, padding="same", weights=he_normal), relu(), max_pool(2)]
+    layers.append(flatten())
+    for count in hidden:
+        layers += [dense(count, weights=he_normal), relu()]
+    return serial(*layers, dense(classes))
+
+
 def vgg(
     classes: int = 10,
     *,

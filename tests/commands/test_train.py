@@ -15,9 +15,10 @@ import pytest
 import jnn
 from jnn.__main__ import main
 from jnn.commands import predict, train
-from jnn.commands.reading.networks import NETWORKS, OF_IMAGES, Recipe, network
-from jnn.commands.trained import Trained
+from jnn.commands.reading.networks import network
+from jnn.models.named import NETWORKS, OF_IMAGES, Named
 from jnn.store import safetensors as files
+from jnn.store.trained import Trained
 
 
 def run(capsys, *words):
@@ -177,7 +178,7 @@ def test_ctrl_c_keeps_what_was_reached(capsys, tmp_path, monkeypatch):
     told = json.loads(out)
     assert (status, told["status"]) == (130, "interrupted")
     assert 3 <= told["epochs"] < 10
-    assert Trained.load(saved).recipe.hidden == (4,)
+    assert Trained.load(saved).named == Named("mlp", (2,), 2, (4,))
 
 
 def test_a_run_that_diverges(capsys, tmp_path, random):
@@ -253,9 +254,9 @@ def test_files_that_are_no_networks(capsys, tmp_path):
     jnn.save(path, {"w": jnp.ones(3)})
     assert "names no network" in said()
 
-    net, x = network(Recipe("mlp", (2,), 2)), jnp.ones((1, 2))
+    net, x = network(Named("mlp", (2,), 2)), jnp.ones((1, 2))
     params, _ = net.init(jax.random.key(0), x)
-    Trained(Recipe("mlp", (2,), 2), net, params, (), ("0", "1")).save(path)
+    Trained(net, params, (), (2,), 2, Named("mlp", (2,), 2), ("0", "1")).save(path)
     assert main(["predict", str(path), "xor", "--out", os.devnull]) == 0
     capsys.readouterr()
     arrays, metadata = files.read(path)
@@ -300,8 +301,8 @@ def test_samples_that_do_not_fit_the_network(capsys, tmp_path, flowers):
 
 def test_every_model_is_built_for_what_it_reads():
     for name in NETWORKS:
-        recipe = Recipe(name, (28, 28, 1) if name in OF_IMAGES else (5,), 3, hidden=(4,))
-        assert network(recipe).spec.name == "serial"
+        named = Named(name, (28, 28, 1) if name in OF_IMAGES else (5,), 3, hidden=(4,))
+        assert network(named).spec.name == "serial"
 
 
 @pytest.mark.parametrize("command", [train, predict])

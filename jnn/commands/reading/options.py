@@ -7,9 +7,9 @@ from typing import Any
 
 from jnn import errors, optim
 from jnn.commands.reading.names import count, positive
-from jnn.commands.reading.networks import NETWORKS
 from jnn.commands.reading.sources import Reading
 from jnn.commands.reading.targets import TASKS
+from jnn.models.named import NETWORKS
 from jnn.rules.pointwise.activation import ACTIVATIONS
 from jnn.solve.methods.marquardt import levenberg_marquardt
 from jnn.solve.minimize import METHODS

@@ -19,19 +19,12 @@ import numpy as np
 
 from jnn import data, errors
 from jnn.data.tables import is_number
+from jnn.store.trained import Columns
 
 MADE = {"two_moons": data.two_moons, "circles": data.circles, "spirals": data.spirals,
         "xor": data.xor}  # fmt: skip
 X_NAMES = ("x", "X", "data", "images", "features")
 Y_NAMES = ("y", "Y", "target", "targets", "label", "labels")
-
-
-class Columns(NamedTuple):
-    """How a table splits: names, which may be empty, and the places of the target's columns."""
-
-    features: tuple[str, ...] = ()
-    target: tuple[str, ...] = ()
-    places: tuple[int, ...] = ()
 
 
 class Samples(NamedTuple):
