@@ -26,19 +26,21 @@ def dot(a: Any, b: Any) -> jax.Array:
 def norm(a: Any) -> jax.Array:
     """The Euclidean length of a tree, without overflow for large or tiny entries.
 
+    It looks twice at each entry; `jnn.optim.global_norm` of all gradients does so once.
+
     >>> jnn.tree.norm((jnp.asarray(3e30), jnp.asarray(4e30))).item() > 4.9e30
     True
     """
-    size = largest(a)
+    size = largest_entry(a)
     scale = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
     scaled = jax.tree.map(lambda x: x / scale, a)
     return scale * jnp.sqrt(dot(scaled, scaled))
 
 
-def largest(a: Any) -> jax.Array:
+def largest_entry(a: Any) -> jax.Array:
     """The largest absolute entry of a tree: its infinity norm; NaN if any entry is.
 
-    >>> jnn.tree.largest([jnp.asarray([1.0, -3.0]), jnp.zeros(0)]).item()
+    >>> jnn.tree.largest_entry([jnp.asarray([1.0, -3.0]), jnp.zeros(0)]).item()
     3.0
     """
     sizes = jax.tree.map(lambda x: jnp.max(jnp.abs(x)) if x.size else jnp.zeros((), x.dtype), a)
@@ -65,14 +67,14 @@ def ravel(
     >>> x.shape, unravel(x)["w"].shape
     ((5,), (2, 2))
     """
-    floating(function, params, argument)
+    floating_dtype(function, params, argument)
     return ravel_pytree(jax.tree.map(jnp.asarray, params))
 
 
-def floating(function: str, params: Any, argument: str = "params") -> Any:
+def floating_dtype(function: str, params: Any, argument: str = "params") -> Any:
     """The dtype of a tree of real numbers, of which there must be one at least.
 
-    >>> jnn.tree.floating("example", {"b": 1.0, "w": jnp.zeros((2, 2))})
+    >>> jnn.tree.floating_dtype("example", {"b": 1.0, "w": jnp.zeros((2, 2))})
     dtype('float32')
     """
     leaves = jax.tree.leaves(params)

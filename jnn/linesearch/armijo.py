@@ -37,7 +37,7 @@ def armijo(
 
     def turn(state):
         alpha, _, _, evaluations, _ = state
-        now = s.finite(s.sample(phi, alpha))._replace(alpha=alpha)
+        now = s.or_infinite(s.sample(phi, alpha))._replace(alpha=alpha)
         holds = jnp.isfinite(now.value) & (now.value <= origin.value + c1 * alpha * origin.slope)
         # The parabola with the value and the slope at 0 and the value here.
         rise = now.value - origin.value - alpha * origin.slope

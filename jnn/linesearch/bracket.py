@@ -46,7 +46,7 @@ def bracket(phi: Phi, a: Any = 0.0, b: Any = 1.0, *, max_evaluations: int = 60) 
             evaluations == 2, new.alpha + GOLDEN * (new.alpha - middle.alpha), following
         )
         following = jnp.where(evaluations > 2, trial(old, middle, new), following)
-        now = s.finite(s.sample(phi, following))
+        now = s.or_infinite(s.sample(phi, following))
         old, middle, new = middle, new, now
         uphill = (evaluations == 1) & (new.value > middle.value)
         middle, new = s.choose(uphill, new, middle), s.choose(uphill, middle, new)

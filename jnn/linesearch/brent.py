@@ -84,7 +84,7 @@ def guarded(
         jump = jnp.where(jnp.isfinite(x.value), jump, (low - x.alpha) / 2)
         jump = jnp.where(jnp.abs(jump) >= least, jump, jnp.where(jump < 0, -least, least))
         trial = jnp.clip(x.alpha + jump, low, high)
-        now = s.finite(s.sample(phi, jnp.where(initial, first, trial)))
+        now = s.or_infinite(s.sample(phi, jnp.where(initial, first, trial)))
         better = now.value <= x.value
         # The worse of the two points becomes an end.
         end, right = jnp.where(better, x.alpha, now.alpha), now.alpha >= x.alpha

@@ -34,7 +34,7 @@ def golden_section(
         # The point that is missing: left on the first turn and after a step to the left.
         missing_left = jnp.isinf(left.alpha)
         width = (high - low) / GOLDEN
-        now = s.finite(s.sample(phi, jnp.where(missing_left, high - width, low + width)))
+        now = s.or_infinite(s.sample(phi, jnp.where(missing_left, high - width, low + width)))
         left = s.choose(missing_left, now, left)
         right = s.choose(missing_left, right, now)
         full = jnp.isfinite(left.alpha) & jnp.isfinite(right.alpha)

@@ -114,7 +114,7 @@ def choose(condition: jax.Array, one: Any, other: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
-def finite(s: Sample) -> Sample:
+def or_infinite(s: Sample) -> Sample:
     """The sample with an infinite value where phi is not a number, so that comparisons see it."""
     return s._replace(value=jnp.where(jnp.isfinite(s.value), s.value, jnp.inf))
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, adapt
-from jnn.optim.rates import Rate, advance, at, check, zero
+from jnn.optim.rates import Rate, advance, at, check_numbers, zero
 from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
@@ -43,7 +43,7 @@ def adjustable(constructor: Callable[..., Any], **settings: Rate) -> Optimizer:
         errors.fail("adjustable", "settings", "named numbers or schedules", "none", kind=TypeError)
     for name, number in settings.items():
         if not callable(number):
-            check("adjustable", -math.inf, math.inf, **{name: number})
+            check_numbers("adjustable", -math.inf, math.inf, **{name: number})
     scheduled = {name for name, number in settings.items() if callable(number)}
 
     def current(step: jax.Array, known: dict[str, jax.Array] | None = None) -> dict[str, jax.Array]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jnn.optim.rates import Number, advance, check, like, zero, zeros
+from jnn.optim.rates import Number, advance, check_numbers, like, zero, zeros
 from jnn.value import value, written
 
 
@@ -92,7 +92,7 @@ def exponential(beta: Number) -> Average:
     Args:
       beta: what is kept of the past, in [0, 1).
     """
-    check("exponential", beta=beta, below=1)
+    check_numbers("exponential", beta=beta, below=1)
     return weighted(lambda n: 1 - beta)
 
 
@@ -110,7 +110,7 @@ def unbiased(beta: Number) -> Average:
     Args:
       beta: what is kept of the past, in [0, 1).
     """
-    check("unbiased", beta=beta, below=1)
+    check_numbers("unbiased", beta=beta, below=1)
     return weighted(lambda n: unbiased_weight(beta, n))
 
 
@@ -187,7 +187,7 @@ def deviation(beta: Number) -> Average:
     Args:
       beta: what is kept of the past, in [0, 1).
     """
-    check("deviation", beta=beta, below=1)
+    check_numbers("deviation", beta=beta, below=1)
 
     def update(x: Any, state: Any) -> Any:
         def spread(s: jax.Array, m: jax.Array, x: jax.Array) -> jax.Array:
@@ -219,7 +219,7 @@ def fading_maximum(beta: Number) -> Average:
     Args:
       beta: what is kept of the past, in [0, 1).
     """
-    check("fading_maximum", beta=beta, below=1)
+    check_numbers("fading_maximum", beta=beta, below=1)
 
     def update(x: Any, state: Any) -> Any:
         def larger(u: jax.Array, x: jax.Array) -> jax.Array:

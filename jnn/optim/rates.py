@@ -36,7 +36,9 @@ def zeros(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), jnp.result_type(x)), tree)
 
 
-def check(function: str, low: float = 0, below: float = float("inf"), **values: Any) -> None:
+def check_numbers(
+    function: str, low: float = 0, below: float = float("inf"), **values: Any
+) -> None:
     """Each value is a number with `low <= value < below`; traced ones only have to be scalars."""
     for argument, value in values.items():
         scalar = isinstance(value, int | float) or (hasattr(value, "item") and jnp.ndim(value) == 0)
@@ -53,7 +55,7 @@ def check(function: str, low: float = 0, below: float = float("inf"), **values: 
 def check_rate(function: str, rate: Any) -> None:
     """`rate` is a number of at least zero, or a schedule."""
     if not callable(rate):
-        check(function, rate=rate)
+        check_numbers(function, rate=rate)
 
 
 def at(rate: Rate, step: jax.Array) -> Number:

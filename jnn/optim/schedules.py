@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.optim.rates import Rate, Schedule, at, check, check_rate
+from jnn.optim.rates import Rate, Schedule, at, check_numbers, check_rate
 from jnn.value import value
 
 
@@ -31,7 +31,7 @@ def constant(rate: float) -> Schedule:
     >>> float(jnn.schedules.constant(0.5)(7))
     0.5
     """
-    check("constant", rate=rate)
+    check_numbers("constant", rate=rate)
     return lambda step: jnp.asarray(rate, float)
 
 
@@ -43,7 +43,7 @@ def step(rate: float, factor: float, every: int) -> Schedule:
     >>> [float(schedule(n)) for n in (0, 9, 10, 20)]
     [1.0, 1.0, 0.5, 0.25]
     """
-    check("step", rate=rate, factor=factor)
+    check_numbers("step", rate=rate, factor=factor)
     errors.positive_integer("step", "every", every)
     return lambda step: rate * factor ** _float(jnp.asarray(step) // every)
 
@@ -57,7 +57,7 @@ def piecewise(rates: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     [1.0, 1.0, 0.1, 0.01]
     """
     for rate in rates:
-        check("piecewise", rates=rate)
+        check_numbers("piecewise", rates=rate)
     return join([constant(rate) for rate in rates], boundaries)
 
 
@@ -69,8 +69,8 @@ def exponential(rate: float, factor: float, every: float = 1) -> Schedule:
     >>> [float(schedule(n)) for n in (0, 5, 10)]
     [1.0, 0.5, 0.25]
     """
-    check("exponential", rate=rate, factor=factor)
-    check("exponential", every=every, low=math.ulp(0))
+    check_numbers("exponential", rate=rate, factor=factor)
+    check_numbers("exponential", every=every, low=math.ulp(0))
     return lambda step: rate * factor ** (_float(step) / every)
 
 
@@ -85,8 +85,8 @@ def inverse_time(rate: float, every: float = 1, *, power: float = 1) -> Schedule
     >>> [float(schedule(n)) for n in (0, 10, 30)]
     [1.0, 0.5, 0.25]
     """
-    check("inverse_time", rate=rate, power=power)
-    check("inverse_time", every=every, low=math.ulp(0))
+    check_numbers("inverse_time", rate=rate, power=power)
+    check_numbers("inverse_time", every=every, low=math.ulp(0))
     return lambda step: rate / (1 + _float(step) / every) ** power
 
 
@@ -98,7 +98,7 @@ def polynomial(start: float, end: float, steps: int, *, power: float = 1) -> Sch
     >>> [float(schedule(n)) for n in (0, 5, 10, 11)]
     [1.0, 0.25, 0.0, 0.0]
     """
-    check("polynomial", start=start, end=end, power=power)
+    check_numbers("polynomial", start=start, end=end, power=power)
     errors.positive_integer("polynomial", "steps", steps)
     return lambda step: end + (start - end) * (1 - _fraction(step, steps)) ** power
 
@@ -126,7 +126,7 @@ def cosine(rate: float, steps: int, *, end: float = 0.0) -> Schedule:
     >>> [round(float(schedule(n)), 4) for n in (0, 5, 10, 11)]
     [1.0, 0.5, 0.0, 0.0]
     """
-    check("cosine", rate=rate, end=end)
+    check_numbers("cosine", rate=rate, end=end)
     errors.positive_integer("cosine", "steps", steps)
     return lambda step: _half_wave(_fraction(step, steps), rate, end)
 
@@ -143,7 +143,7 @@ def cosine_restarts(
     >>> [round(float(schedule(n)), 4) for n in (0, 5, 10, 20, 30)]
     [1.0, 0.5, 0.5, 0.25, 0.25]
     """
-    check("cosine_restarts", rate=rate, end=end, factor=factor)
+    check_numbers("cosine_restarts", rate=rate, end=end, factor=factor)
     errors.positive_integer("cosine_restarts", "steps", steps)
     errors.positive_integer("cosine_restarts", "growth", growth)
     starts = [0]  # Of every wave that begins below 2^31: integers, so that corners are exact.
@@ -175,7 +175,7 @@ def warm_up(rate: Rate, steps: int, *, start: float = 0.0) -> Schedule:
     [0.0, 0.25, 1.0, 0.5, 0.0]
     """
     check_rate("warm_up", rate)
-    check("warm_up", start=start)
+    check_numbers("warm_up", start=start)
     errors.positive_integer("warm_up", "steps", steps)
 
     def rise(n: Any) -> jax.Array:
@@ -202,9 +202,9 @@ def one_cycle(
       start: the first rate, as a part of `peak`.
       end: the last rate, as a part of `peak`.
     """
-    check("one_cycle", peak=peak, start=start, end=end)
+    check_numbers("one_cycle", peak=peak, start=start, end=end)
     errors.positive_integer("one_cycle", "steps", steps)
-    check("one_cycle", rise=rise, low=math.ulp(0), below=1)
+    check_numbers("one_cycle", rise=rise, low=math.ulp(0), below=1)
     up = rise * steps
 
     def schedule(n: Any) -> jax.Array:

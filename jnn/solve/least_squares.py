@@ -19,9 +19,9 @@ from jnn.solve.solution import (
     checked_args,
     checked_box,
     chosen_solver,
-    solve,
-    split,
+    solution,
     step_limit,
+    value_and_aux,
 )
 
 METHODS = {
@@ -88,7 +88,7 @@ def least_squares(
         errors.choice("least_squares", "loss", loss, tuple(LOSSES))
         if not isinstance(scale, Tracer) and not scale > 0:
             errors.fail("least_squares", "scale", "above 0", scale)
-    tree.floating("least_squares", x0, "x0")
+    tree.floating_dtype("least_squares", x0, "x0")
     most = step_limit("least_squares", max_steps)
     chosen = chosen_solver(Squares, solver, method, METHODS, "levenberg_marquardt")
     tolerances, watched = tolerance(tol, 0.0)
@@ -100,12 +100,12 @@ def least_squares(
     problem = Problem(
         residual, read_residuals, chosen, has_aux, watched, callback, progress, room, loss
     )
-    return solve(problem, Given(x0, args, box, tolerances, most, scale), implicit)
+    return solution(problem, Given(x0, args, box, tolerances, most, scale), implicit)
 
 
 def read_residuals(out: Any, has_aux: bool, dtype: Any) -> tuple[jax.Array, Any]:
     """What a function returned as one vector of residuals, and its aux."""
-    residuals, aux = split("least_squares", "residual", "residuals", out, has_aux)
+    residuals, aux = value_and_aux("least_squares", "residual", "residuals", out, has_aux)
     leaves = jax.tree.leaves(residuals)
     return jnp.concatenate([jnp.ravel(jnp.asarray(leaf, dtype)) for leaf in leaves]), aux
 

@@ -22,9 +22,9 @@ from jnn.solve.solution import (
     checked_args,
     checked_box,
     chosen_solver,
-    solve,
-    split,
+    solution,
     step_limit,
+    value_and_aux,
 )
 
 METHODS = {
@@ -88,18 +88,18 @@ def minimize(
     >>> bool(jnp.allclose(found.params, 1, atol=1e-2)), bool(found.value < 1e-5)
     (True, True)
     """
-    dtype, most = tree.floating("minimize", x0, "x0"), step_limit("minimize", max_steps)
+    dtype, most = tree.floating_dtype("minimize", x0, "x0"), step_limit("minimize", max_steps)
     chosen = chosen_solver(Smooth, solver, method, METHODS, "lbfgs")
     tolerances, watched = tolerance(tol, float(jnp.finfo(dtype).eps) ** 0.5)
     args, box = checked_args("minimize", args), checked_box("minimize", chosen, bounds, x0)
     room = max_steps if history else None
     problem = Problem(f, read_value, chosen, has_aux, watched, callback, progress, room)
-    return solve(problem, Given(x0, args, box, tolerances, most), implicit)
+    return solution(problem, Given(x0, args, box, tolerances, most), implicit)
 
 
 def read_value(out: Any, has_aux: bool, dtype: Any) -> tuple[jax.Array, Any]:
     """What a function returned as a value, checked to be one, and its aux."""
-    value, aux = split("minimize", "f", "a scalar", out, has_aux)
+    value, aux = value_and_aux("minimize", "f", "a scalar", out, has_aux)
     if jax.tree.structure(value) != jax.tree.structure(0.0) or jnp.shape(value) != ():
         errors.fail(
             "minimize", "f", "a function that returns a scalar", errors.describe(value),

@@ -44,7 +44,7 @@ class Objective:
 
     def size(self, x: jax.Array, gradient: jax.Array) -> jax.Array:
         """The largest entry of the gradient, or of the projected gradient `x - P(x - g)`."""
-        return tree.largest(gradient if self.box is None else x - self.project(x - gradient))
+        return tree.largest_entry(gradient if self.box is None else x - self.project(x - gradient))
 
 
 # What is asked is inside `jit`, so that each is traced once however often a solver asks.

@@ -73,11 +73,11 @@ class Given(NamedTuple):
     scale: Any = 1.0
 
 
-def solve(problem: Problem, given: Given, implicit: bool) -> Result:
+def solution(problem: Problem, given: Given, implicit: bool) -> Result:
     """The best point; with derivatives by the implicit function theorem, if asked for."""
     forget_programs()
     if not implicit:
-        run, params = program(problem, given)
+        run, params = compiled_search(problem, given)
         return finished(problem, run, params)
     # What `f` closes over becomes arguments: the solution has derivatives in it, the loop none.
     example = jax.tree.map(as_array, (given.x0, *given.args))
@@ -85,7 +85,7 @@ def solve(problem: Problem, given: Given, implicit: bool) -> Result:
     if hoisted:
         problem = dataclasses.replace(problem, f=f)
         given = given._replace(args=(*given.args, *hoisted))
-    return finished(problem, *implicit_program(problem, given))
+    return finished(problem, *compiled_implicit(problem, given))
 
 
 def as_array(x: Any) -> jax.Array:
@@ -94,10 +94,10 @@ def as_array(x: Any) -> jax.Array:
 
 
 @partial(jax.jit, static_argnames="problem")
-def implicit_program(problem: Problem, given: Given) -> tuple[Run, Any]:
-    """As `program`, with derivatives of the solution, its value and its aux in the arguments."""
+def compiled_implicit(problem: Problem, given: Given) -> tuple[Run, Any]:
+    """As `compiled_search`, with derivatives of solution, value and aux in the arguments."""
     _, unravel = tree.ravel(problem.function, given.x0, "x0")
-    run, _ = program(problem, lax.stop_gradient(given))
+    run, _ = compiled_search(problem, lax.stop_gradient(given))
     objective = problem.objective(given, unravel)
     x = attach(lambda x: jax.grad(objective.value, has_aux=True)(x)[0], run.state.x, given.box)
     value, aux = objective.value(x)
@@ -105,7 +105,7 @@ def implicit_program(problem: Problem, given: Given) -> tuple[Run, Any]:
 
 
 @partial(jax.jit, static_argnames="problem")
-def program(problem: Problem, given: Given) -> tuple[Run, Any]:
+def compiled_search(problem: Problem, given: Given) -> tuple[Run, Any]:
     """The compiled loop, and the parameters that it found, laid out as the start is.
 
     A vector of all parameters has no layout of its own: on a mesh with explicit axes the program is
@@ -214,7 +214,9 @@ def checked_box(function: str, solver: Solver, bounds: Any, x0: Any) -> Box | No
     return flat_box(function, bounds, x0)
 
 
-def split(function: str, argument: str, what: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
+def value_and_aux(
+    function: str, argument: str, what: str, out: Any, has_aux: bool
+) -> tuple[Any, Any]:
     """What a function returned, and its aux."""
     if not has_aux:
         return out, ()

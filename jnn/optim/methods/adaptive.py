@@ -25,7 +25,7 @@ from jnn.optim.averages import (
 from jnn.optim.methods.descent import decay, descend
 from jnn.optim.methods.momentum import follow, trace
 from jnn.optim.optimizer import Optimizer, chain, stateless
-from jnn.optim.rates import Number, Rate, advance, check, check_rate, like
+from jnn.optim.rates import Number, Rate, advance, check_numbers, check_rate, like
 from jnn.optim.selection import Where
 from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
@@ -57,7 +57,7 @@ def over_size(
       direction: a transform that gives the numerator; the gradient itself by default.
       epsilon: added to the size, outside any root.
     """
-    check("over_size", epsilon=epsilon)
+    check_numbers("over_size", epsilon=epsilon)
     follower = stateless(lambda grads, _: grads) if direction is None else direction
 
     def init(params: Params) -> State:
@@ -107,7 +107,7 @@ def adagrad(rate: Rate, *, average: str = "mean", epsilon: Number = 1e-8) -> Opt
       epsilon: added outside the root.
     """
     check_rate("adagrad", rate)
-    check("adagrad", epsilon=epsilon)
+    check_numbers("adagrad", epsilon=epsilon)
     errors.choice("adagrad", "average", average, ("mean", "sum"))
     size = rms(mean() if average == "mean" else total())
     return chain(over_size(size, epsilon=epsilon), descend(rate))
@@ -142,8 +142,8 @@ def rmsprop(
       momentum: what is kept of the last quotients, in [0, 1): `t_n = momentum t_{n-1} + quotient`.
     """
     check_rate("rmsprop", rate)
-    check("rmsprop", beta=beta, momentum=momentum, below=1)
-    check("rmsprop", epsilon=epsilon)
+    check_numbers("rmsprop", beta=beta, momentum=momentum, below=1)
+    check_numbers("rmsprop", epsilon=epsilon)
     size = deviation(beta) if centred else rms(exponential(beta))
     still = isinstance(momentum, int | float) and momentum == 0
     rolling = [] if still else [trace(momentum)]
@@ -153,8 +153,8 @@ def rmsprop(
 def check_adam(name: str, rate: Any, beta1: Any, beta2: Any, epsilon: Any) -> None:
     """The settings that all of Adam's kin have."""
     check_rate(name, rate)
-    check(name, beta1=beta1, beta2=beta2, below=1)
-    check(name, epsilon=epsilon)
+    check_numbers(name, beta1=beta1, beta2=beta2, below=1)
+    check_numbers(name, epsilon=epsilon)
 
 
 @value
@@ -227,7 +227,7 @@ def adamw(
       where: which parameters decay, as in `only`: e.g. `lambda path, x: x.ndim > 1`, no biases.
     """
     check_adam("adamw", rate, beta1, beta2, epsilon)
-    check("adamw", decay=decay)
+    check_numbers("adamw", decay=decay)
     return chain(adam_direction(beta1, beta2, epsilon), pull(decay, where=where), descend(rate))
 
 

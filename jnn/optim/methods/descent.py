@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jnn.optim.optimizer import Optimizer, need, stateless
-from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, zero
+from jnn.optim.rates import Number, Rate, advance, at, check_numbers, check_rate, like, zero
 from jnn.optim.selection import Where, only
 from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
@@ -90,7 +90,7 @@ def decay(strength: Number, centre: Any = None, *, where: Where | None = None) -
       where: which parameters are pulled, as in `only`; all by default. D-4 pulls every parameter,
         and so does X-63, whose bias is a row of the weights.
     """
-    check("decay", strength=strength)
+    check_numbers("decay", strength=strength)
 
     def pull(grads: Any, params: Any) -> Any:
         need("decay", "params", params)

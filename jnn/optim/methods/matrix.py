@@ -13,7 +13,7 @@ from jnn.arithmetic import wide
 from jnn.optim.averages import Average, exponential, mean, total
 from jnn.optim.methods.descent import descend
 from jnn.optim.optimizer import Optimizer, chain
-from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, zero
+from jnn.optim.rates import Number, Rate, advance, check_numbers, check_rate, like, zero
 from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
@@ -34,7 +34,7 @@ def whiten(average: Average, epsilon: Number = 1e-3) -> Optimizer:
     >>> print(direction.update(j, state)[0].round(1))  # M is 12.5 times the identity.
     [0.8 1.1]
     """
-    check("whiten", epsilon=epsilon)
+    check_numbers("whiten", epsilon=epsilon)
 
     def init(params: Params) -> State:
         flat, _ = _ravel(params)
@@ -84,9 +84,9 @@ def whiten_last(rank: int, keep: Number | None, epsilon: Number = 1e-3) -> Optim
       epsilon: added to the roots.
     """
     errors.positive_integer("whiten_last", "rank", rank)
-    check("whiten_last", epsilon=epsilon)
+    check_numbers("whiten_last", epsilon=epsilon)
     if keep is not None:
-        check("whiten_last", keep=keep, below=1)
+        check_numbers("whiten_last", keep=keep, below=1)
 
     def init(params: Params) -> State:
         flat, _ = _ravel(params)
@@ -139,7 +139,7 @@ def full_adagrad(
       rank: None for all of M by eigendecomposition; else how many gradients stand for it.
     """
     check_rate("full_adagrad", rate)
-    check("full_adagrad", epsilon=epsilon)
+    check_numbers("full_adagrad", epsilon=epsilon)
     errors.choice("full_adagrad", "average", average, ("mean", "sum"))
     if rank is None:
         return chain(whiten(mean() if average == "mean" else total(), epsilon), descend(rate))
@@ -169,8 +169,8 @@ def full_rmsprop(
       rank: None for all of M by eigendecomposition; else how many gradients stand for it.
     """
     check_rate("full_rmsprop", rate)
-    check("full_rmsprop", beta=beta, below=1)
-    check("full_rmsprop", epsilon=epsilon)
+    check_numbers("full_rmsprop", beta=beta, below=1)
+    check_numbers("full_rmsprop", epsilon=epsilon)
     if rank is None:
         return chain(whiten(exponential(beta), epsilon), descend(rate))
     return chain(whiten_last(rank, beta, epsilon), descend(rate))

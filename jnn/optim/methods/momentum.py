@@ -8,7 +8,7 @@ from jnn import errors
 from jnn.optim.averages import Average, exponential
 from jnn.optim.methods.descent import descend
 from jnn.optim.optimizer import Optimizer, chain
-from jnn.optim.rates import Number, Rate, advance, at, check, check_rate, like, zero, zeros
+from jnn.optim.rates import Number, Rate, advance, at, check_numbers, check_rate, like, zero, zeros
 from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
 
@@ -54,7 +54,7 @@ def trace(beta: Number, *, ahead: bool = False) -> Optimizer:
     >>> t.item()
     3.0
     """
-    check("trace", beta=beta, below=1)
+    check_numbers("trace", beta=beta, below=1)
 
     def init(params: Params) -> State:
         return TraceState(zeros(params))
@@ -98,7 +98,7 @@ def momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
       beta: what is kept of the sum, in [0, 1).
     """
     check_rate("momentum", rate)
-    check("momentum", beta=beta, below=1)
+    check_numbers("momentum", beta=beta, below=1)
     return chain(trace(beta), descend(rate))
 
 
@@ -123,7 +123,7 @@ def heavy_ball(rate: Rate, beta: Number = 0.9) -> Optimizer:
       beta: p, what is kept of the last step, in [0, 1).
     """
     check_rate("heavy_ball", rate)
-    check("heavy_ball", beta=beta, below=1)
+    check_numbers("heavy_ball", beta=beta, below=1)
     return chain(descend(rate), trace(beta))
 
 
@@ -147,7 +147,7 @@ def nesterov(rate: Rate, beta: Number = 0.9) -> Optimizer:
       beta: what is kept of the last step, in [0, 1).
     """
     check_rate("nesterov", rate)
-    check("nesterov", beta=beta, below=1)
+    check_numbers("nesterov", beta=beta, below=1)
     return chain(descend(rate), trace(beta, ahead=True))
 
 
@@ -173,7 +173,7 @@ def averaged_momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
       beta: what is kept of the average, in [0, 1).
     """
     check_rate("averaged_momentum", rate)
-    check("averaged_momentum", beta=beta, below=1)
+    check_numbers("averaged_momentum", beta=beta, below=1)
     return chain(follow(exponential(beta)), descend(rate))
 
 
@@ -203,7 +203,7 @@ def damped_particle(rate: Rate, friction: Number) -> Optimizer:
       friction: gamma, at least 0, and `gamma alpha` at most 1: else the velocity turns each step.
     """
     check_rate("damped_particle", rate)
-    check("damped_particle", friction=friction)
+    check_numbers("damped_particle", friction=friction)
     if isinstance(rate, int | float) and isinstance(friction, int | float) and friction * rate > 1:
         bound = f"at most 1 / rate = {1 / rate:g}"
         errors.fail("damped_particle", "friction", bound, f"{friction:g}", "Lower the rate.")
@@ -259,13 +259,13 @@ def momentum_forms(**form: tuple[float, float]) -> MomentumForms:
         expected = f"one of {', '.join(MomentumForms._fields)}"
         errors.fail("momentum_forms", "form", expected, ", ".join(form) or "none", kind=TypeError)
     ((name, (rate, other)),) = form.items()
-    check("momentum_forms", rate=rate)
+    check_numbers("momentum_forms", rate=rate)
     if name == "damped_particle":
         mu, beta = rate**2, 1 - rate * other
     elif name == "heavy_ball":
         mu, beta = rate, other
     else:
         mu, beta = rate * (1 - other), other
-    check("momentum_forms", beta=beta, below=1)
+    check_numbers("momentum_forms", beta=beta, below=1)
     alpha = mu**0.5
     return MomentumForms((alpha, (1 - beta) / alpha), (mu, beta), (mu / (1 - beta), beta))

@@ -11,7 +11,7 @@ from jnn.optim.methods.adaptive import adamw
 from jnn.optim.methods.descent import descend, pulling
 from jnn.optim.methods.momentum import trace
 from jnn.optim.optimizer import Optimizer, chain, stateless
-from jnn.optim.rates import Number, Rate, check, check_rate, like
+from jnn.optim.rates import Number, Rate, check_numbers, check_rate, like
 from jnn.optim.selection import Where, matching, only
 from jnn.value import value
 
@@ -107,8 +107,8 @@ def muon(
       other: the optimizer of the others; `adamw` at a rate of 3e-4 by default.
     """
     check_rate("muon", rate)
-    check("muon", beta=beta, below=1)
-    check("muon", decay=decay)
+    check_numbers("muon", beta=beta, below=1)
+    check_numbers("muon", decay=decay)
 
     def widen(u: jax.Array) -> jax.Array:
         rows, columns = u.size // max(u.shape[-1], 1), u.shape[-1]

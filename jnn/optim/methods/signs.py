@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jnn.optim.averages import exponential
 from jnn.optim.methods.descent import descend, pulling
 from jnn.optim.optimizer import Optimizer, chain
-from jnn.optim.rates import Number, Rate, check, check_rate, like
+from jnn.optim.rates import Number, Rate, check_numbers, check_rate, like
 from jnn.optim.selection import Where
 from jnn.types import Grads, Params, State, Updates
 from jnn.value import value
@@ -43,8 +43,8 @@ def lion(
       where: which parameters decay, as in `only`.
     """
     check_rate("lion", rate)
-    check("lion", beta1=beta1, beta2=beta2, below=1)
-    check("lion", decay=decay)
+    check_numbers("lion", beta1=beta1, beta2=beta2, below=1)
+    check_numbers("lion", decay=decay)
     average = exponential(beta2)
 
     def update(

@@ -9,7 +9,7 @@ from jnn.optim.averages import rms, unbiased, unbiased_weight
 from jnn.optim.methods.adaptive import adam_direction, check_adam, divide
 from jnn.optim.methods.descent import descend, pulling
 from jnn.optim.optimizer import Optimizer, chain, need, stateless
-from jnn.optim.rates import Number, Rate, advance, check, check_rate, like, zero
+from jnn.optim.rates import Number, Rate, advance, check_numbers, check_rate, like, zero
 from jnn.optim.selection import Where
 from jnn.optim.transforms import squares
 from jnn.types import Grads, Params, State, Updates
@@ -125,7 +125,7 @@ def lamb(
       where: which parameters decay, as in `only`.
     """
     check_rate("lamb", rate)
-    check("lamb", beta1=beta1, beta2=beta2, below=1)
-    check("lamb", epsilon=epsilon, decay=decay)
+    check_numbers("lamb", beta1=beta1, beta2=beta2, below=1)
+    check_numbers("lamb", epsilon=epsilon, decay=decay)
     direction = adam_direction(beta1, beta2, epsilon)
     return chain(direction, *pulling(decay, where), trust_ratio(), descend(rate))

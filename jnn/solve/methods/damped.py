@@ -134,7 +134,7 @@ def damped(linear: str) -> Solver:
             return model(objective, x, residual, root)
 
         gradient, normal = cond(accept, renew, lambda: (state.gradient, known.normal))
-        usable = accept & jnp.isfinite(tree.largest(gradient))
+        usable = accept & jnp.isfinite(tree.largest_entry(gradient))
         limit = min(LIMIT, float(jnp.finfo(strength.dtype).max))
         status = jnp.where(strength > limit, SolverStatus.STALLED, state.status)
         status = jnp.where(ended, SolverStatus.SMALL_CHANGE, status)

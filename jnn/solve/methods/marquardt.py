@@ -10,14 +10,12 @@ from jnn import errors, tree
 from jnn.arithmetic import nonzero
 from jnn.solve.drive import Solver, State
 from jnn.solve.linear import decomposed
-from jnn.solve.methods.damped import damped
+from jnn.solve.methods.damped import PATIENCE, STEP, damped
 from jnn.solve.problem import Squares
 from jnn.solve.result import SolverStatus
 from jnn.value import value
 from jnn.xla.control import cond, while_loop
 
-PATIENCE = 8  # Steps in a row whose gain cannot be seen.
-STEP = 1e3  # In units of epsilon: the relative length of the step that is the last.
 svd = partial(jnp.linalg.svd, full_matrices=False)
 
 
@@ -261,7 +259,7 @@ def make(radius: float, geodesic: bool, cutoff: float | None, name: str) -> Solv
 
         jacobian = cond(accept, objective.jacobian, lambda _: linear.jacobian, x)
         jacobian = jnp.where(accept, root, 1)[:, None] * jacobian
-        usable = accept & jnp.isfinite(tree.largest(jacobian))
+        usable = accept & jnp.isfinite(tree.largest_entry(jacobian))
         gradient = jnp.dot(residual, jacobian, precision=tree.HIGHEST)
         fresh = decompose(residual, jacobian, free(objective, x, gradient), linear.scale)
         status = jnp.where(done, SolverStatus.SMALL_CHANGE, state.status)

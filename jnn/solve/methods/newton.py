@@ -134,7 +134,7 @@ def lanczos(
         i, row = known.count, known.following
         v, w = known.v.at[i].set(row), product(row)
         alpha = tree.dot(row, w)
-        sane = jnp.isfinite(alpha) & jnp.isfinite(tree.largest(w))
+        sane = jnp.isfinite(alpha) & jnp.isfinite(tree.largest_entry(w))
         diagonal = known.diagonal.at[i].set(jnp.where(sane, alpha, 0))
         beside = known.beside.at[i - 1].set(jnp.where(sane, known.beta, 0))  # The first is 0.
 
@@ -150,7 +150,7 @@ def lanczos(
         beta = tree.norm(w)
         ratio = beta / curvature
         rest = -ratio * known.rest
-        least = 10 * eps * tree.largest((diagonal, beside))
+        least = 10 * eps * tree.largest_entry((diagonal, beside))
         more = sane & (jnp.abs(rest) > goal * size) & (beta > least) & (i + 1 < most)
         w /= nonzero(beta)
         return Krylov(v, diagonal, beside, w, beta, p, hp, ratio, rest, d, convex, i + 1, more)
