@@ -27,6 +27,7 @@ from jnn.train.fit import fit
 from jnn.train.plan import accuracy
 from jnn.train.program.stopping import patience
 from jnn.value import value
+from jnn.xla.cache import kept
 
 Loss = Callable[[Any, Any], jax.Array]
 
@@ -62,6 +63,7 @@ class Network(Estimator):
         """The shape in which the network reads a sample, from that in which it is given."""
         return given
 
+    @kept()
     def _train(
         self, x: np.ndarray, t: np.ndarray, scale: data.Scale | None, loss: Loss, weights: Any
     ) -> Self:
@@ -139,6 +141,7 @@ class Network(Estimator):
         """The solver, where none is named."""
         return optim.adam(1e-3)
 
+    @kept()
     def _outputs(self, x: Any) -> jax.Array:
         """What the network says; of classes, their probabilities."""
         params = self._fitted()

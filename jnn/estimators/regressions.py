@@ -23,6 +23,7 @@ from jnn.solve.methods.marquardt import svd_solve
 from jnn.solve.methods.newton import newton_cg
 from jnn.solve.minimize import minimize
 from jnn.value import value
+from jnn.xla.cache import kept
 
 
 class Scaled(NamedTuple):
@@ -122,7 +123,7 @@ class LinearRegression(_Linear, Regressor):
         y = reading.values(type(self).__name__, y, len(x))
         weights = reading.weights(sample_weight, len(x))
         self._outputs_ = y.shape[1] if y.ndim == 2 else None
-        with jax.enable_x64(True):
+        with kept(), jax.enable_x64(True):
             phi, t = self._mapped(x), jnp.asarray(y.reshape(len(x), -1))
             shares = _shares(weights, len(x))
             if self.solver is not None:
@@ -134,7 +135,7 @@ class LinearRegression(_Linear, Regressor):
     def predict(self, X: Any) -> np.ndarray:
         """The value, or values, of each sample."""
         params = self._fitted()
-        with jax.enable_x64(True):
+        with kept(), jax.enable_x64(True):
             y = np.asarray(_predict(regression.linear, params, self._mapped(self._read(X))))
         return y if self._outputs_ else y[:, 0]
 
@@ -182,7 +183,7 @@ class LogisticRegression(_Linear, Classifier):
         """Learns from samples (m, n) and their classes (m,); returns itself."""
         x = self._begin(X)
         numbers, weights = self._classes(y, sample_weight, len(x))
-        with jax.enable_x64(True):
+        with kept(), jax.enable_x64(True):
             phi, shares = self._mapped(x), _shares(weights, len(x))
             t = jnp.asarray(numbers)
             return self._keep(self._minimise(self._regression, phi, t, shares, self._width))
@@ -190,14 +191,14 @@ class LogisticRegression(_Linear, Classifier):
     def decision_function(self, X: Any) -> np.ndarray:
         """The scores x w + b: (m,) of two classes, else (m, classes)."""
         params = self._fitted()
-        with jax.enable_x64(True):
+        with kept(), jax.enable_x64(True):
             z = np.asarray(_scores(self._regression, params, self._mapped(self._read(X))))
         return z[:, 0] if len(self.classes_) == 2 else z
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (m, classes), in the order of `classes_`."""
         params = self._fitted()
-        with jax.enable_x64(True):
+        with kept(), jax.enable_x64(True):
             p = np.asarray(_predict(self._regression, params, self._mapped(self._read(X))))
         return np.hstack([1 - p, p]) if len(self.classes_) == 2 else p
 

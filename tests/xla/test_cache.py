@@ -121,3 +121,21 @@ def test_the_command_line_keeps_what_it_compiles(tmp_path):
     kept = len(programs(tmp_path / "jnn"))
     said(code, tmp_path)
     assert len(programs(tmp_path / "jnn")) == kept
+
+
+def test_estimators_keep_what_they_compile(tmp_path):
+    code = """
+import jnn, numpy as np
+from jnn.estimators import LinearRegression, LogisticRegression, MLPClassifier
+x, y = jnn.data.xor(32)
+for model in LinearRegression(), LogisticRegression(), MLPClassifier(hidden=(2,), epochs=1):
+    model.fit(x, y).predict(x)
+import jax
+assert jax.config.jax_compilation_cache_dir is None
+"""
+    said(code, tmp_path)
+    names = "".join(path.name for path in programs(tmp_path / "jnn"))
+    kept = len(programs(tmp_path / "jnn"))
+    assert all(f"jit_{name}" in names for name in ("_least_squares", "_scaled", "_apply"))
+    said(code, tmp_path)
+    assert len(programs(tmp_path / "jnn")) == kept
