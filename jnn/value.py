@@ -209,12 +209,23 @@ def called(constructor: Callable[..., Any], settings: tuple[tuple[str, Any], ...
     return constructor(*bound.args, **bound.kwargs)
 
 
+def recipe_of(made: Any) -> Recipe | None:
+    """How a function, or a named tuple of some, was made; None where no single call made it.
+
+    >>> from jnn.value import recipe_of
+    >>> recipe_of(jnn.adam(0.1)), recipe_of(jnn.optim.Optimizer(len, max))
+    (adam(0.1), None)
+    """
+    fields: Any = made if isinstance(made, tuple) else (made,)
+    recipes = {getattr(field, "recipe", None) for field in fields if _is_function(field)}
+    return recipes.pop() if len(recipes) == 1 else None
+
+
 def written(made: Any) -> str:
     """The call that made a named tuple of functions; its fields where no single call did."""
-    recipes = {field.recipe for field in made if isinstance(field, Part)}
-    loose = any(_is_function(field) and not isinstance(field, Part) for field in made)
-    if len(recipes) == 1 and not loose:
-        return repr(recipes.pop())
+    recipe = recipe_of(made)
+    if recipe is not None:
+        return repr(recipe)
     fields = ", ".join(f"{name}={show(field)}" for name, field in made._asdict().items())
     return f"{type(made).__name__}({fields})"
 

@@ -4,7 +4,10 @@ import contextlib
 import copy
 import functools
 import inspect
+import os
 import pickle
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +92,7 @@ OPTIM = {
     "adam_direction": ("adam_direction()", "adam_direction(0.8)"),
     "adamax": ("adamax(0.1)", "adamax(0.2)"),
     "adams_bashforth": ("adams_bashforth(0.1)", "adams_bashforth(0.2)"),
-    "adamw": ("adamw(0.1)", "adamw(0.1, decay=0.0)", "adamw(0.1, where='*/w')"),
+    "adamw": ("adamw(0.1)", "adamw(0.1, decay=0.0)", "adamw(0.1, where='w')"),
     "adjustable": (
         "adjustable(adam, rate=0.1)",
         "adjustable(gd, rate=0.1)",
@@ -104,7 +107,7 @@ OPTIM = {
     "clip_global_norm": ("clip_global_norm(1.0)", "clip_norm(1.0)"),
     "clip_norm": ("clip_norm(1.0)", "clip_norm(1)"),
     "damped_particle": ("damped_particle(0.1, 0.2)", "damped_particle(0.1, 0.3)"),
-    "decay": ("decay(0.1)", "decay(0.1, where='*/w')"),
+    "decay": ("decay(0.1)", "decay(0.1, where='w')"),
     "descend": ("descend(0.1)", "gd(0.1)"),
     "deviation": ("deviation(0.9)", "deviation(0.8)"),
     "exponential": ("exponential(0.9)", "unbiased(0.9)"),
@@ -437,3 +440,86 @@ def test_a_second_call_with_equal_objects_compiles_nothing(call):
     with compiling() as programs:
         call()
     assert not programs
+
+
+def test_a_search_over_rates_compiles_once():
+    def run(rate, decay):
+        schedule = jnn.schedules.warm_up(rate, 4)
+        rates = jnn.chain(jnn.optim.decay(decay), jnn.adamw(schedule, decay=decay), jnn.gd(rate))
+        return fitted(rates).history["loss"][-1]
+
+    run(0.5, 0.1)
+    with compiling() as programs:
+        reached = {run(float(rate), 0.2) for rate in np.logspace(-4, -1, 10)}
+    assert not programs
+    assert len(reached) == 10
+
+
+RATES = sorted({call for calls in OPTIM.values() for call in calls if "0.1" in call})
+
+
+@pytest.mark.parametrize("call", RATES)
+def test_a_rate_as_an_argument_counts_as_a_constant(call):
+    optimizer = made("optim", call)
+    template, rates = jnn.optim.split(optimizer)
+    if not rates or "groups" in call:
+        return
+    params = {"w": jnp.asarray(X), "b": jnp.asarray(X[0])}
+
+    def gradient(q):
+        return jax.tree.map(jnp.sin, q)
+
+    def run(optimizer):
+        def step(carry, _):
+            q, state = carry
+            grads, given = gradient(q), {"value": jnp.float32(1), "gradient": gradient}
+            updates, state = optimizer.update(grads, state, q, **given)
+            return (jnn.apply_updates(q, updates), state), None
+
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=4)[0][0]
+
+    constant = jax.jit(lambda: run(optimizer))()
+    argument = jax.jit(lambda rates: run(jnn.optim.fill(template, rates)))(rates)
+    for a, b in zip(jax.tree.leaves(constant), jax.tree.leaves(argument), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    other = jax.jit(lambda rates: run(jnn.optim.fill(template, rates)))((0.05,) * len(rates))
+    assert any((constant[name] != other[name]).any() for name in params)
+
+
+PROCESS = """
+import jax, numpy as np
+import jnn
+from jax import monitoring
+missed = []
+monitoring.register_event_listener(
+    lambda event, **_: missed.append(event) if event.endswith("/cache_misses") else None
+)
+x = np.ones((8, 3), np.float32)
+jnn.fit(jnn.dense(1), jnn.squared_error, jnn.adam(0.1), (x, x[:, :1]), epochs=2, progress=None)
+jnn.minimize(lambda x: ((x - 1) ** 2).sum(), np.zeros(2, np.float32))
+print(len(missed))
+"""
+
+
+def test_the_persistent_cache_serves_a_second_process(tmp_path):
+    file = tmp_path / "run.py"
+    file.write_text(PROCESS, encoding="utf-8")
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    first, second = (
+        int(
+            subprocess.run(
+                [sys.executable, file],
+                env=os.environ | settings,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for _ in range(2)
+    )
+    assert first > 2
+    assert second == 0

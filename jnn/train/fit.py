@@ -107,8 +107,9 @@ def fit(
     order there, and pass through a scan whose body is forward, backward and update; validation,
     history and the rules of `stop` are in the same program. The last batch of an epoch may be
     shorter. The same key gives the same result, bit for bit; a second run with an equal network,
-    loss and optimizer compiles nothing. Data that do not fit on the device are a stream: some
-    batches are one call, and a thread reads the next ones meanwhile.
+    loss and optimizer compiles nothing, even at another learning rate or decay. Data that do not
+    fit on the device are a stream: some batches are one call, and a thread reads the next ones
+    meanwhile.
 
     Args:
       net: a layer.

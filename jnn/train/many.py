@@ -236,7 +236,7 @@ def _settings(settings: Any, members: int | None) -> tuple[Any, int]:
     return settings, sizes.pop()
 
 
-@functools.partial(jax.jit, static_argnames="plan")
+@jax.jit
 def _initial(plan: Plan, keys: jax.Array, settings: Any, data: Any) -> Carry:
     def member(key: jax.Array, setting: Any) -> Carry:
         return initial(with_setting(plan, setting), key, data, (None, None, None))
@@ -244,7 +244,7 @@ def _initial(plan: Plan, keys: jax.Array, settings: Any, data: Any) -> Carry:
     return jax.vmap(member)(keys, settings)
 
 
-@functools.partial(jax.jit, static_argnames="plan", donate_argnames="carry")
+@functools.partial(jax.jit, donate_argnames="carry")
 def _epoch(
     plan: Plan, carry: Carry, settings: Any, data: Any, validation: Any
 ) -> tuple[Carry, Row]:

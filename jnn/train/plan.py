@@ -1,7 +1,7 @@
 """What a run is: all that its compiled program depends on, and the state that the program carries.
 
-A plan is a value and goes into `jit` as a static argument, so that a second run with an equal
-network, loss and optimizer compiles nothing.
+A plan is a value, and an argument of compiled programs: a pytree whose arrays are the optimizer's
+rates. A second run with an equal network, loss and optimizer compiles nothing, whatever its rates.
 """
 
 import dataclasses
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.layers.layer import Layer
+from jnn.optim.optimizer import Optimizer, adapt
+from jnn.optim.template import fill, split
 from jnn.solve.drive import Solver
 from jnn.status import Status
 from jnn.train.program.precision import Precision, Scaling
@@ -47,6 +49,8 @@ class Plan:
 
     Attributes:
       batch_size: samples a step; of a solver, samples that are computed at a time.
+      optimizer: without its rates, see `optim.split`; a solver as it is.
+      rates: those of the optimizer, which are no part of a program.
       limit: how many steps of an epoch are run, None for all: the last epoch of a run by steps.
     """
 
@@ -62,12 +66,22 @@ class Plan:
     precision: Precision | None = None
     mesh: jax.sharding.Mesh | None = None
     limit: int | None = None
+    rates: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         measures = tuple((name, as_value(measure)) for name, measure in self.metrics)
         settled = {"loss": as_value(self.loss), "augment": as_value(self.augment)}
         for name, given in {**settled, "metrics": measures}.items():
             object.__setattr__(self, name, given)
+        if isinstance(self.optimizer, Optimizer):
+            template, rates = split(self.optimizer)
+            object.__setattr__(self, "optimizer", template)
+            object.__setattr__(self, "rates", rates)
+
+    @property
+    def made(self) -> Optimizer:
+        """The optimizer, with its rates."""
+        return adapt(fill(self.optimizer, self.rates), "fit")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,6 +127,15 @@ class Plan:
         """The means of the loss and the metrics over a batch."""
         measures = (("loss", self.loss), *self.metrics)
         return {name: mean(name, f(y, t), t, weights) for name, f in measures}
+
+
+def _flat(plan: Plan) -> tuple[tuple[Any, ...], Plan]:
+    return plan.rates, dataclasses.replace(plan, rates=())
+
+
+jax.tree_util.register_pytree_node(
+    Plan, _flat, lambda plan, rates: dataclasses.replace(plan, rates=tuple(rates))
+)
 
 
 class Carry(NamedTuple):

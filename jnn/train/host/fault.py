@@ -72,7 +72,7 @@ def _replay(
     return None, carry
 
 
-@functools.partial(jax.jit, static_argnames="plan")
+@jax.jit
 def _step(
     plan: Plan, setting: Any, moving: Moving, batch: Any, key: jax.Array
 ) -> tuple[Moving, jax.Array]:

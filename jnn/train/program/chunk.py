@@ -54,7 +54,7 @@ def nothing(plan: Plan) -> Sums:
     return Sums({name: jnp.zeros((), jnp.float32) for name in plan.names}, jnp.float32(0))
 
 
-@functools.partial(jax.jit, static_argnames="plan", donate_argnames="part")
+@functools.partial(jax.jit, donate_argnames="part")
 def advance(plan: Plan, part: Part, batches: Any) -> tuple[Part, Row]:
     """Steps on stacked batches; the row so far, which outlives the part.
 
@@ -104,7 +104,7 @@ def advance(plan: Plan, part: Part, batches: Any) -> tuple[Part, Row]:
     return part, Row(part.sums.means, part.carry.status)
 
 
-@functools.partial(jax.jit, static_argnames="plan", donate_argnames="carry")
+@functools.partial(jax.jit, donate_argnames="carry")
 def close(
     plan: Plan, carry: Carry, running: Any, means: Values, validation: Any
 ) -> tuple[Carry, Row]:
@@ -121,7 +121,7 @@ def close(
     return conclude(plan, carry, moving, values, 0)
 
 
-@functools.partial(jax.jit, static_argnames="plan")
+@jax.jit
 def tally(plan: Plan, carry: Carry, sums: Sums, batches: Any) -> Sums:
     """The sums with those of a chunk of validation data."""
     size = jax.tree.leaves(batches)[0].shape[1]

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.optim.optimizer import adapt
 from jnn.optim.transforms import global_norm
 from jnn.train.layout import spread
 from jnn.train.plan import Carry, Plan, Row, RunStatus
@@ -38,7 +37,7 @@ def initial(plan: Plan, key: jax.Array, data: Any, given: Any) -> Carry:
         if plan.solves:
             opt_state = full.initial(plan, params, state, key, data)
         else:
-            opt_state = adapt(plan.optimizer, "fit").init(params)
+            opt_state = plan.made.init(params)
     watched = tuple(stopping.initial(rule, params, state) for rule in plan.patient)
     # The carry is donated: it shares no array with what the caller holds.
     state, opt_state = jax.tree.map(jnp.copy, (state, opt_state))
@@ -58,8 +57,8 @@ def run_epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Car
     return lax.cond(carry.status == RunStatus.RUNNING, run, skip, carry)
 
 
-begin = jax.jit(initial, static_argnames="plan")
-epoch = jax.jit(run_epoch, static_argnames="plan", donate_argnames="carry")
+begin = jax.jit(initial)
+epoch = jax.jit(run_epoch, donate_argnames="carry")
 
 
 def _run_epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, Row]:

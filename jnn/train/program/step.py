@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.optim.optimizer import adapt, apply_updates
+from jnn.optim.optimizer import apply_updates
 from jnn.optim.transforms import global_norm
 from jnn.train.plan import Carry, Plan
 from jnn.train.program import precision
@@ -72,7 +72,7 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
 
     grads, (state, values) = gradient(moving.params)
     # The only place where a step's optimizer is called.
-    updates, opt_state = adapt(plan.optimizer).update(
+    updates, opt_state = plan.made.update(
         grads, moving.opt_state, moving.params, value=values["loss"],
         gradient=lambda p: gradient(p)[0],
     )  # fmt: skip
