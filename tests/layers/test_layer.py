@@ -58,13 +58,13 @@ def test_init_reads_shape_and_dtype_only(net):
 def test_transformations_change_nothing(net):
     params = drawn(net)
     y = net(params, X)
-    close(jax.jit(net)(params, X), y)
+    close(jax.jit(net)(params, X), y, 1e-5)
     assert jax.eval_shape(net, params, X).shape == y.shape
     twice = jax.jit(jax.vmap(net, (None, 0)))(params, np.stack([X, 2 * X]))
-    close(twice, np.stack([y, net(params, 2 * X)]))
+    close(twice, np.stack([y, net(params, 2 * X)]), 1e-5)
     many = jax.tree.map(lambda p: np.stack([p, 3 * p]), params)
     ensemble = jax.jit(jax.vmap(net, (0, None), axis_size=2))(many, X)
-    close(ensemble[1], net(jax.tree.map(lambda p: 3 * p, params), X))
+    close(ensemble[1], net(jax.tree.map(lambda p: 3 * p, params), X), 1e-5)
 
 
 @EVERY

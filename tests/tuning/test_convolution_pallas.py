@@ -35,6 +35,7 @@ def test_half_precision_is_summed_in_float32():
     np.testing.assert_allclose(np.asarray(z, np.float32), 5.76, rtol=2e-3)
 
 
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_it_compiles_for_a_gpu_as_far_as_a_machine_without_one_can_tell(dtype):
     x, w = jnp.ones((4, 16, 16, 16), dtype), jnp.ones((3, 3, 16, 32), dtype)

@@ -214,4 +214,6 @@ def multistep_roots(
     for i, b in enumerate(gradients):
         companion[..., 0, i] -= b * curvature
     roots = np.linalg.eigvals(companion)
+    if not (np.iscomplexobj(companion) or roots.imag.any()):
+        roots = roots.real  # Newer NumPy's are complex always.
     return np.take_along_axis(roots, np.argsort(-abs(roots), axis=-1), axis=-1)
