@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
 KEEP := JAX_COMPILATION_CACHE_DIR=.pytest_cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types docs bench format clean
+.PHONY: help install demo test quick compiler check lint types docs bench format clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,12 @@ demo: $(INSTALLED)  ## train LeNet on handwritten digits; pictures and a compari
 
 test: $(INSTALLED)  ## run all tests
 	$(PYTEST) --durations=20
+
+quick: $(INSTALLED)  ## the fast tests of rules, layers and solvers: for another Python and JAX
+	$(PYTEST) -m "not slow" $(addprefix tests/,xla rules layers linesearch optim solve train)
+
+compiler: $(INSTALLED)  ## tests of what the compiler decides, as it is where nobody hurries it
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m compiler
 
 check: lint types  ## format, lint, types and the fast tests
 	$(KEEP) $(PYTEST) -m "not slow"

@@ -87,6 +87,7 @@ def in_chunks(monkeypatch):
         yield
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_implementation_computes_the_same(name, setting):
@@ -115,6 +116,7 @@ def test_short_convolutions_are_convolutions(m, r):
     np.testing.assert_allclose(y, np.correlate(x, w, "valid"), rtol=1e-13)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("name", "bound"), [("winograd", 2e-6), ("winograd4", 4e-6)])
 @pytest.mark.parametrize("product", ["conv.value", "conv.filter"])
 def test_what_short_convolutions_lose_in_float32(product, name, bound):

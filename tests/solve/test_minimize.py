@@ -27,6 +27,7 @@ def bowl(p):
 START = {"a": np.float64(3), "b": np.zeros(2)}
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_finds_the_minimum_of_a_tree(method):
     with jax.enable_x64(True):

@@ -62,6 +62,7 @@ def plain(params, batches):
 STARTS = list(range(0, 70, 16))
 
 
+@pytest.mark.compiler
 def test_it_takes_the_steps_of_a_plain_loop_the_last_short_batch_included():
     params, _ = NET.init(jax.random.key(5), X)
     fit = run(params=params, shuffle=False, validation=HELD, metrics="accuracy")
@@ -85,6 +86,7 @@ def test_it_takes_the_steps_of_a_plain_loop_the_last_short_batch_included():
     }  # fmt: skip
 
 
+@pytest.mark.compiler
 def test_the_same_key_gives_the_same_bits_and_nothing_is_compiled_again():
     first = run(key=3)
     compiled = EPOCH._cache_size()

@@ -15,7 +15,10 @@ from jnn.xla.programs import equations
 from jnn.xla.rows import row_by_row
 from tests.xla.test_kernel import MARK, cube, text, twice
 
-pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="for XLA's CPU")
+pytestmark = [
+    pytest.mark.compiler,
+    pytest.mark.skipif(jax.default_backend() != "cpu", reason="for XLA's CPU"),
+]
 KINDS = ("set", "add", "subtract", "multiply", "min", "max")
 PLACES = {
     "rows": np.s_[jnp.array([3, 0])],
