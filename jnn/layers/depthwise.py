@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from jnn import errors, rules
 from jnn.layers.combinators import serial
@@ -13,7 +14,6 @@ from jnn.layers.convolution import ConvParams, conv, convolving, expect, grouped
 from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
 from jnn.layers.layer import (
     Apply,
-    DTypeLike,
     Init,
     Layer,
     check_dtype,

@@ -12,7 +12,6 @@ from typing import Any, ParamSpec, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike as DTypeLike
 
 from jnn import errors, rules
 from jnn.types import Batch, Key, Params, State
@@ -145,7 +144,7 @@ def abstract(x: Any) -> Any:
     return jax.eval_shape(lambda x: x, x)
 
 
-def fed_by(function: str, x: Any, dtype: Any = None) -> tuple[int, Any]:
+def fed_by(function: str, x: Batch, dtype: Any = None) -> tuple[int, Any]:
     """The number of features in the example `x`, and the dtype that the parameters take.
 
     That is the layer's own, where it was given one; else that of a floating example, and float32
@@ -164,7 +163,7 @@ def fed_by(function: str, x: Any, dtype: Any = None) -> tuple[int, Any]:
     return x.shape[-1], jnp.dtype(dtype)
 
 
-def fed(x: Any, weights: Any, dtype: Any) -> Any:
+def fed(x: Batch, weights: jax.Array, dtype: Any) -> Batch:
     """The input of a layer in the dtype of its weights: integers, and all where it has a dtype."""
     own = dtype is not None and errors.is_floating(x)
     return jnp.asarray(x, weights.dtype) if own or _is_whole(x) else x
