@@ -18,6 +18,7 @@ from jnn.measure import Clock, Program, Race, program, race
 from jnn.rules import conv_transpose
 from jnn.rules.convolution.spatial import output_size, pairs, reach
 from jnn.rules.core.product import Call, products
+from jnn.xla.platform import platforms
 
 
 class Shape(NamedTuple):
@@ -57,7 +58,7 @@ class Shape(NamedTuple):
         shapes = {"conv.value": (x, w), "conv.input": (delta, w), "conv.filter": (x, delta)}[name]
         size = {"conv.input": {"size": image}, "conv.filter": {"size": window}}.get(name, {})
         return Call(name, tuple((s, "float32") for s in shapes),
-                    tuple(sorted((settings | size).items())))  # fmt: skip
+                    tuple(sorted((settings | size).items())), platforms()[0])  # fmt: skip
 
 
 GROUPS = {

@@ -17,6 +17,7 @@ from jnn import errors
 from jnn.files import whole
 from jnn.rules.core.product import Call, Product, choices, products
 from jnn.text import seconds_text, table
+from jnn.xla.platform import platforms
 
 FORMAT = "jnn choices 1"
 
@@ -46,6 +47,7 @@ class Choice(NamedTuple):
       settings: its settings, by name, as JSON.
       name: the chosen implementation.
       trials: all candidates.
+      platform: what it was chosen for.
     """
 
     product: str
@@ -53,11 +55,12 @@ class Choice(NamedTuple):
     settings: str
     name: str
     trials: tuple[Trial, ...] = ()
+    platform: str = "cpu"
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What a call is recognised by."""
-        return self.product, self.arrays, self.settings
+        return self.product, self.arrays, self.settings, self.platform
 
     def __str__(self) -> str:
         arrays = " ".join(f"{dtype}[{','.join(map(str, shape))}]" for shape, dtype in self.arrays)
@@ -110,7 +113,7 @@ class Choices(contextlib.ContextDecorator):
     def choose(self, product: Product, call: Call) -> str | None:
         """The chosen implementation, or None for a call that is not in the table."""
         del product
-        return self.names.get((call.product, call.arrays, settings_text(call)))
+        return self.names.get((call.product, call.arrays, settings_text(call), call.platform))
 
     def __enter__(self) -> Self:
         context = choices(self)
@@ -212,4 +215,8 @@ def _plain(call: Call, name: str, value: Any) -> Any:
 def _row(row: dict[str, Any]) -> Choice:
     arrays = tuple((tuple(map(int, shape)), str(dtype)) for shape, dtype in row["arrays"])
     trials = tuple(Trial(**trial) for trial in row["trials"])
-    return Choice(row["product"], arrays, json.dumps(row["settings"]), row["name"], trials)
+    settings, name = json.dumps(row["settings"]), row["name"]
+    # Files of before do not say it; but they are of this device.
+    return Choice(
+        row["product"], arrays, settings, name, trials, row.get("platform", platforms()[0])
+    )

@@ -57,7 +57,7 @@ def tried(
     if default in fast and times.ratio(chosen, default) > PAYS:
         chosen = default
     rows = tuple(trial._replace(seconds=seconds.get(name)) for name, trial in trials.items())
-    return Choice(call.product, call.arrays, settings_text(call), chosen, rows)
+    return Choice(call.product, call.arrays, settings_text(call), chosen, rows, call.platform)
 
 
 def arguments(product: Product, call: Call) -> tuple[jax.Array, ...]:

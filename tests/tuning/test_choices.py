@@ -121,6 +121,24 @@ def test_settings_of_any_kind_come_back_from_a_file(toy, x, tmp_path):
         settings_text(toy.product.call(x, scale=object()))
 
 
+def test_what_was_chosen_for_one_platform_holds_for_no_other(toy, x):
+    with table(VALUE):
+        for name in ("gpu", "cpu"):
+            with jnn.platform(name):
+                toy.rule(x)
+    assert toy.ran == ["value plain", "value times"]
+
+
+def test_rows_of_before_are_for_the_platform_of_their_device(toy, tmp_path):
+    path = tmp_path / "choices.json"
+    table(VALUE).save(path)
+    path.write_text(path.read_text().replace('"platform": "cpu"', '"platform": "tpu"'))
+    assert Choices.load(path).rows[0].platform == "tpu"
+    path.write_text(path.read_text().replace(',\n   "platform": "tpu"', ""))
+    assert "platform" not in path.read_text()
+    assert Choices.load(path).rows[0].platform == "cpu"
+
+
 def test_a_failed_save_leaves_the_old_file(toy, x, tmp_path, monkeypatch):
     path = tmp_path / "choices.json"
     table(VALUE).save(path)

@@ -25,7 +25,7 @@ class Call(NamedTuple):
     product: str
     arrays: tuple[tuple[tuple[int, ...], str], ...]  # Shape and dtype of each.
     settings: tuple[tuple[str, Hashable], ...]
-    platform: str = "cpu"  # What the program is for, one.
+    platform: str  # What the program is for, one.
 
     def shape(self, i: int) -> tuple[int, ...]:
         """The shape of the i-th array."""
