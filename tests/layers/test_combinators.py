@@ -138,7 +138,7 @@ def test_a_rule_of_one_argument_stands_for_its_layer(make):
         TypeError, match=r"`layers\[0\]` must be a layer, or a rule of one argument"
     ):
         make(jnn.rules.affine)
-    with pytest.raises(TypeError, match=r"max_pool: missing a required argument: 'window'"):
+    with pytest.raises(TypeError, match=r"max_pool: missing a required .*argument: 'window'"):
         make(jnn.rules.max_pool)
 
 
