@@ -1,7 +1,5 @@
 """Train a network on data, say how good it is, and save it.
 
-{sources}
-
 Targets of text, or of at most 100 different whole numbers, are classes; others are numbers to be
 predicted. Columns of a table are standardised. Where the data hold back nothing to test on, a fifth
 of the samples is held back here. Ctrl-C ends the run after the epoch, and keeps what was reached.
@@ -30,7 +28,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import data, errors, models, rules, train
-from jnn.commands.reading import sources
 from jnn.commands.reading.networks import network
 from jnn.commands.reading.options import OPTIMIZERS, chosen, how_of
 from jnn.commands.reading.options import configure as configure
@@ -47,8 +44,6 @@ from jnn.commands.writing.scores import (
 )
 from jnn.models.named import Named
 from jnn.store.trained import Trained
-
-__doc__ = __doc__.format(sources=sources.__doc__.partition("\n\n")[2].strip())  # pyright: ignore[reportOptionalMemberAccess]
 
 
 class Part(NamedTuple):
@@ -169,7 +164,8 @@ def begun(
     target_scale = None if classes else data.standardise(part.y)[-1]
     x = part.x if scale is None else scale(part.x)
     draw, centre = jax.random.split(jax.random.key(options.seed))
-    params, state = net.init(draw, jax.ShapeDtypeStruct(x.shape, x.dtype))
+    example = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    params, state = jax.jit(lambda key: net.init(key, example))(draw)  # One program, not many.
     if options.model == "rbf":
         if len(x) < options.hidden[0]:
             expected = f"at most the number of samples, {len(x)}"

@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -89,9 +90,8 @@ class Trained(NamedTuple):
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """Logits, or numbers in the target's own units."""
         x = self.prepared(x)
-        apply = jax.jit(lambda params, state, x: self.net(params, x, state))
         parts = [
-            np.asarray(apply(self.params, self.state, x[i : i + CHUNK]))
+            np.asarray(_apply(self.net, self.params, self.state, x[i : i + CHUNK]))
             for i in range(0, len(x), CHUNK)
         ]
         y = np.concatenate(parts)
@@ -148,6 +148,11 @@ class Trained(NamedTuple):
             arrays = renumbered(arrays, like, "params/")
         tree = fill(path, typed(like, arrays), arrays, metadata)
         return found._replace(net=net, **tree)
+
+
+@partial(jax.jit, static_argnames="net")
+def _apply(net: Any, params: Any, state: Any, x: Any) -> jax.Array:
+    return net(params, x, state)
 
 
 def typed(like: Any, arrays: Mapping[str, np.ndarray]) -> Any:

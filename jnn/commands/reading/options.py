@@ -7,7 +7,7 @@ from typing import Any
 
 from jnn import errors, optim
 from jnn.commands.reading.names import count, positive
-from jnn.commands.reading.sources import Reading
+from jnn.commands.reading.sources import FORMS, Reading
 from jnn.commands.reading.targets import TASKS
 from jnn.models.named import NETWORKS
 from jnn.rules.pointwise.activation import ACTIVATIONS
@@ -41,7 +41,8 @@ SOLVERS["levenberg_marquardt"] = levenberg_marquardt  # For numbers.
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("data", metavar="DATA", help="digits, a folder or a file, see above")
+    parser.epilog = FORMS
+    parser.add_argument("data", metavar="DATA", help="digits, a folder or a file, see below")
     parser.add_argument("--model", default="mlp", choices=NETWORKS, help="the network (mlp)")
     parser.add_argument("--hidden", type=sizes, default=(128,), metavar="N,N",
                         help="units of mlp's hidden layers, centres of rbf (128)")  # fmt: skip

@@ -1,15 +1,4 @@
-"""What DATA names on the command line: samples and their targets, out of files that are read only.
-
-DATA is one of
-
-  digits           scikit-learn's handwritten digits, 8 x 8 pixels
-  two_moons, circles, spirals, xor
-                   made points in the plane
-  FOLDER           IDX files laid out as MNIST's: train-images-idx3-ubyte and so on, plain or .gz
-  FILE             IDX images; the labels lie beside them, or in --labels FILE
-  FILE.csv, .tsv   a row a sample; the target is the last column, or --target COLUMN
-  FILE.npz         arrays x and y; also x_train, y_train, x_test and y_test
-"""
+"""What DATA names on the command line: samples and their targets, out of files only read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +10,16 @@ from jnn import data, errors
 from jnn.data.tables import is_number
 from jnn.store.trained import Columns
 
+FORMS = """\
+DATA is one of
+
+  digits           scikit-learn's handwritten digits, 8 x 8 pixels
+  two_moons, circles, spirals, xor
+                   made points in the plane
+  FOLDER           IDX files laid out as MNIST's: train-images-idx3-ubyte and so on, plain or .gz
+  FILE             IDX images; the labels lie beside them, or in --labels FILE
+  FILE.csv, .tsv   a row a sample; the target is the last column, or --target COLUMN
+  FILE.npz         arrays x and y; also x_train, y_train, x_test and y_test"""
 MADE = {"two_moons": data.two_moons, "circles": data.circles, "spirals": data.spirals,
         "xor": data.xor}  # fmt: skip
 X_NAMES = ("x", "X", "data", "images", "features")
