@@ -5,6 +5,7 @@
 The defaults on a CPU, in jnn/rules/convolution/defaults.py, are taken from this table.
 """
 
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from jax import lax
 from benchmarks.report import agree, command, destination, markdown, options, publish
 from jnn.measure import Clock, Program, Race, program, race
 from jnn.rules import conv_transpose
-from jnn.rules.convolution.spatial import output_size, pairs, reach
+from jnn.rules.convolution.geometry import Geometry, pairs
 from jnn.rules.core.product import Call, products
 from jnn.xla.platform import platforms
 
@@ -41,24 +42,20 @@ class Shape(NamedTuple):
                 f"{self.window} to {self.maps[1]}{kind}{extra}")  # fmt: skip
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Those of the products."""
-        window, stride = (self.window,) * 2, (self.stride,) * 2
-        padding = pairs("conv", self.padding, (self.size,) * 2, window, stride)
-        return {"stride": stride, "padding": padding, "dilation": (1, 1), "groups": self.groups}
+    def geometry(self) -> Geometry:
+        """That of the products."""
+        image, window, stride = ((n,) * 2 for n in (self.size, self.window, self.stride))
+        padding = pairs("conv", self.padding, image, window, stride)
+        return Geometry(image, window, stride, padding, (1, 1), self.groups)
 
     def call(self, name: str) -> Call:
         """The call of that product."""
-        image, window = (self.size,) * 2, (self.window,) * 2
-        settings: dict[str, Any] = self.settings
-        places = output_size(image, reach(window, (1, 1)), settings["stride"], settings["padding"])
-        x = (self.batch, *image, self.maps[0])
-        w = (*window, self.maps[0] // self.groups, self.maps[1])
-        delta = (self.batch, *places, self.maps[1])
+        g = self.geometry
+        x = (self.batch, *g.image, self.maps[0])
+        w = (*g.window, self.maps[0] // self.groups, self.maps[1])
+        delta = (self.batch, *g.places, self.maps[1])
         shapes = {"conv.value": (x, w), "conv.input": (delta, w), "conv.filter": (x, delta)}[name]
-        size = {"conv.input": {"size": image}, "conv.filter": {"size": window}}.get(name, {})
-        return Call(name, tuple((s, "float32") for s in shapes),
-                    tuple(sorted((settings | size).items())), platforms()[0])  # fmt: skip
+        return Call(name, tuple((s, "float32") for s in shapes), g, platforms()[0])
 
 
 GROUPS = {
@@ -113,7 +110,9 @@ HEAD = ("convolution", "product", "autodiff, ms", "default, ms", "times faster",
 
 def autodiff(shape: Shape, name: str) -> Any:
     """What JAX makes of the same product."""
-    settings = shape.settings
+    g = shape.geometry
+    settings: dict[str, Any] = {"stride": g.stride, "padding": g.padding,
+                                "dilation": g.dilation, "groups": g.groups}  # fmt: skip
     image, kernel = (np.zeros(s, np.float32) for s, _ in shape.call("conv.value").arrays)
     if shape.transposed:  # Its value is "conv.input", its images are the other's deltas.
 
@@ -147,15 +146,12 @@ def measure(shape: Shape, name: str, seconds: float, clock: Clock) -> Row:
     args = [random.standard_normal(s, np.float32) for s, _ in call.arrays]
     programs = {"autodiff": program(autodiff(shape, name), *args)}
     for candidate in product.candidates(call):
-        function = product.implementations[candidate].function
-        programs[candidate] = program(_with(function, dict(call.settings)), *args)
+        programs[candidate] = program(
+            functools.partial(product.compute, candidate, setting=call.setting), *args
+        )
     agree(f"{name} of {shape}", programs)
     times = race(programs, budget=seconds, clock=clock)
     return Row(shape, name, programs, times, product.default(call))
-
-
-def _with(function: Any, settings: dict[str, Any]) -> Any:
-    return lambda *arrays: function(*arrays, **settings)
 
 
 NOTES = """\

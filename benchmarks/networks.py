@@ -145,7 +145,7 @@ def _layer(step: Any) -> jnn.Layer:
         return jnn.serial(jnn.parallel(main, shortcut, combine="sum"), jnn.relu())
     if isinstance(step, Conv):
         return jnn.conv(step.channels, step.window, stride=step.stride, padding=step.padding,
-                        fit="floor")  # fmt: skip
+                        rest="drop")  # fmt: skip
     if isinstance(step, Dense):
         return jnn.dense(step.units)
     plain = {RELU: jnn.relu, FLATTEN: jnn.flatten, MEAN: jnn.global_mean_pool}

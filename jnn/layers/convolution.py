@@ -20,7 +20,8 @@ from jnn.layers.layer import (
     pure,
 )
 from jnn.rules.convolution.connections import Connections, canonical
-from jnn.rules.convolution.spatial import per_axis
+from jnn.rules.convolution.conv import FIT
+from jnn.rules.convolution.geometry import RESTS, per_axis
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
 from jnn.types import Batch, Key, Padding, Setting, Shape
@@ -36,14 +37,16 @@ class ConvParams(NamedTuple):
 
 
 @layer
-@errors.gone(pool="Write serial(conv(...), relu(), max_pool(2)), which is one rule all the same.")
+@errors.gone(
+    pool="Write serial(conv(...), relu(), max_pool(2)), which is one rule all the same.", **FIT
+)
 def conv(
     n: int,
     size: Setting,
     *,
     stride: Setting = 1,
     padding: Padding = "valid",
-    fit: str = "exact",
+    rest: str = "error",
     dilation: Setting = 1,
     groups: int = 1,
     connections: Table | None = None,
@@ -70,7 +73,8 @@ def conv(
       size: pixels of a filter along each axis, one number or one an axis.
       stride: pixels from a place to the next, one number or one an axis.
       padding: "valid", "same", or pixels, as `jnn.rules.conv` takes them.
-      fit: "exact" refuses a filter whose steps do not end at the edge, "floor" leaves the rest out.
+      rest: "error" refuses a filter whose steps do not end at the edge, "drop" leaves out what is
+        behind the last. (Pooling drops by default; each has its document's rule.)
       dilation: pixels from an entry of the filter to the next.
       groups: into how many parts, which do not mix, channels are split.
       connections: a table, (input maps, n) booleans; filters are then one a link.
@@ -90,7 +94,7 @@ def conv(
     """
     errors.positive_integer("conv", "n", n)
     errors.positive_integer("conv", "groups", groups)
-    errors.choice("conv", "fit", fit, ("exact", "floor"))
+    errors.choice("conv", "rest", rest, RESTS)
     check("conv", weights=weights, biases=biases)
     check_dtype("conv", dtype)
     step = chosen("conv", "identity" if activation is None else activation)
@@ -101,7 +105,7 @@ def conv(
         if connections.table.shape[1] != n:
             errors.fail("conv", "connections", f"a table to {n} maps", repr(connections))
 
-    window: dict[str, Any] = {"stride": stride, "padding": padding, "fit": fit,
+    window: dict[str, Any] = {"stride": stride, "padding": padding, "rest": rest,
                               "dilation": dilation}  # fmt: skip
 
     def draw(key: Key, window: Shape, maps: int, dtype: Any) -> jax.Array:

@@ -22,19 +22,21 @@ from jnn.layers.layer import (
     pure,
     without_parameters,
 )
+from jnn.rules.convolution.conv import FIT
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
 from jnn.types import Batch, Key, Padding, Params, Setting, Shape
 
 
 @layer
+@errors.gone(**FIT)
 def depthwise_conv(
     size: Setting,
     *,
     multiplier: int = 1,
     stride: Setting = 1,
     padding: Padding = "valid",
-    fit: str = "exact",
+    rest: str = "error",
     dilation: Setting = 1,
     activation: str | Rule | None = None,
     bias: bool = True,
@@ -61,7 +63,7 @@ def depthwise_conv(
     def apply(params: ConvParams, x: jax.Array) -> jax.Array:
         expect("depthwise_conv", params)
         x = fed(x, params.w, dtype)
-        return step(rules.conv(x, *params, stride=stride, padding=padding, fit=fit,
+        return step(rules.conv(x, *params, stride=stride, padding=padding, rest=rest,
                                dilation=dilation, groups=x.shape[-1]))  # fmt: skip
 
     return convolving("depthwise_conv", size, draw, biases if bias else None, None, dtype), pure(

@@ -88,4 +88,5 @@ def _tiles(pool: Spec) -> bool:
     """Whether windows lie side by side, the first of equal pixels wins, and nothing is padded."""
     window, stride = pool["window"], pool["stride"]
     tiled = stride is None or window == stride or len({*np.ravel(window), *np.ravel(stride)}) == 1
-    return tiled and pool["padding"] in ("valid", 0) and pool["ties"] == "first"
+    alone = pool["padding"] in ("valid", 0) and pool["rest"] == "drop"
+    return tiled and alone and pool["ties"] == "first"

@@ -22,7 +22,7 @@ from jnn.layers.layer import (
     without_parameters,
 )
 from jnn.rules.convolution.connections import Connections, canonical
-from jnn.rules.convolution.spatial import per_axis
+from jnn.rules.convolution.geometry import RESTS, per_axis
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
 from jnn.rules.pooling.max import TIES
@@ -35,6 +35,7 @@ def max_pool(
     *,
     stride: Setting | None = None,
     padding: Padding = "valid",
+    rest: str = "drop",
     ties: str = "first",
 ) -> tuple[Init, Apply]:
     """The largest pixel of each window (H-98, X-141); settings as in `jnn.rules.max_pool`.
@@ -43,24 +44,32 @@ def max_pool(
     (8, 14, 14, 6)
     """
     errors.choice("max_pool", "ties", ties, TIES)
+    errors.choice("max_pool", "rest", rest, RESTS)
     return without_parameters, pure(
         lambda params, x: rules.max_pool(
-            x, window=window, stride=stride, padding=padding, ties=ties
+            x, window=window, stride=stride, padding=padding, rest=rest, ties=ties
         )
     )
 
 
 @layer
 def mean_pool(
-    window: Setting, *, stride: Setting | None = None, padding: Padding = "valid"
+    window: Setting,
+    *,
+    stride: Setting | None = None,
+    padding: Padding = "valid",
+    rest: str = "drop",
 ) -> tuple[Init, Apply]:
     """The mean of each window; settings as in `jnn.rules.mean_pool`.
 
     >>> jnn.mean_pool(2)((), jnp.zeros((8, 28, 28, 6))).shape
     (8, 14, 14, 6)
     """
+    errors.choice("mean_pool", "rest", rest, RESTS)
     return without_parameters, pure(
-        lambda params, x: rules.mean_pool(x, window=window, stride=stride, padding=padding)
+        lambda params, x: rules.mean_pool(
+            x, window=window, stride=stride, padding=padding, rest=rest
+        )
     )
 
 

@@ -19,7 +19,8 @@ from jnn.rules.core.product import Call, Product, choices, products
 from jnn.text import seconds_text, table
 from jnn.xla.platform import platforms
 
-FORMAT = "jnn choices 1"
+FORMAT = "jnn choices 2"
+OLDER = "jnn choices 1"  # Settings by name, where a record is now.
 
 
 class Trial(NamedTuple):
@@ -157,6 +158,7 @@ class Choices(contextlib.ContextDecorator):
         A table of another device or version of JAX is refused: its times mean nothing here. So is
         one that names a product or an implementation that does not exist.
         """
+        remedy = "Measure again, with jnn.tune or `python -m jnn tune`."
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
@@ -164,9 +166,10 @@ class Choices(contextlib.ContextDecorator):
             rows = tuple(map(_row, content["rows"]))
             loaded = cls(rows, str(content["device"]), str(content["jax"]))
         except (ValueError, KeyError, TypeError) as error:
+            older = str(error) == OLDER
+            got = "of an older form" if older else f"{type(error).__name__}: {error}"
             errors.fail("Choices.load", "path", f"a table of jnn.tune ('{FORMAT}')",
-                        f"{path} ({type(error).__name__}: {error})")  # fmt: skip
-        remedy = "Measure again, with jnn.tune or `python -m jnn tune`."
+                        f"{path} ({got})", remedy if older else "")  # fmt: skip
         for what, theirs, ours in (("version of jax", loaded.jax, jax.__version__),
                                    ("device", loaded.device, device())):  # fmt: skip
             if theirs != ours:
@@ -196,8 +199,13 @@ def device() -> str:
 
 
 def settings_text(call: Call) -> str:
-    """The settings of a call as JSON, in one form, so that a table in a file knows them again."""
-    return json.dumps({name: _plain(call, name, value) for name, value in call.settings})
+    """The setting of a call as JSON, in one form, so that a table in a file knows it again."""
+    setting = call.setting
+    if dataclasses.is_dataclass(setting):
+        named = [(f.name, getattr(setting, f.name)) for f in dataclasses.fields(setting)]
+    else:
+        named = [] if setting is None else [("setting", setting)]
+    return json.dumps({name: _plain(call, name, value) for name, value in named})
 
 
 def _plain(call: Call, name: str, value: Any) -> Any:
@@ -208,7 +216,7 @@ def _plain(call: Call, name: str, value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(call, name, v) for v in value]
     if type(value).__repr__ is object.__repr__:
-        errors.fail(call.product, name, "a setting whose repr says what it is", repr(value))
+        errors.fail(call.product, name, "one whose repr says what it is", repr(value))
     return repr(value)
 
 

@@ -26,13 +26,12 @@ def tried(
 ) -> Choice:
     """Checks and times all that can compute the call, and chooses."""
     args = arguments(product, call)
-    settings = dict(call.settings)
-    expected = _expected(product, args, settings)
+    expected = _expected(product, call, args)
     programs: dict[str, Program] = {}
     trials: dict[str, Trial] = {}
     for name in product.candidates(call):
         try:
-            programs[name] = program(_with(product, name, settings), *args)
+            programs[name] = program(_with(product, call, name), *args)
             found = jax.device_get(programs[name]())
         except Exception as error:  # Whatever it is, this candidate is out, and the rest are not.
             if name == product.reference:
@@ -101,9 +100,9 @@ def difference(found: Any, expected: Any, tolerance: float | None) -> tuple[floa
     return worst, fault
 
 
-def _expected(product: Product, args: Any, settings: dict[str, Any]) -> Any:
+def _expected(product: Product, call: Call, args: Any) -> Any:
     """What the reference returns; in half precision, what it returns in float32, rounded."""
-    function = _with(product, product.reference, settings)
+    function = _with(product, call, product.reference)
     types = jax.eval_shape(function, *args)
     half = any(jnp.issubdtype(x.dtype, jnp.inexact) and x.dtype.itemsize < 4 for x in args)
     with jax.default_matmul_precision("highest"):
@@ -111,9 +110,8 @@ def _expected(product: Product, args: Any, settings: dict[str, Any]) -> Any:
     return jax.device_get(jax.tree.map(lambda y, t: y.astype(t.dtype), values, types))
 
 
-def _with(product: Product, name: str, settings: dict[str, Any]) -> Callable[..., Any]:
-    function = product.implementations[name].function
-    return lambda *arrays: function(*arrays, **settings)
+def _with(product: Product, call: Call, name: str) -> Callable[..., Any]:
+    return lambda *arrays: product.compute(name, *arrays, setting=call.setting)
 
 
 def _once(run: Program, clock: Clock) -> float:

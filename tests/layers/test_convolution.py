@@ -19,7 +19,7 @@ TABLE = Connections.of([[0, 1], [1, 2, 3], [3]], maps=4)
     [
         (jnn.conv(6, 3), [(3, 3, 4, 6), (6,)], (2, 10, 10, 6)),
         (jnn.conv(6, (1, 3), padding="same", bias=False), [(1, 3, 4, 6)], (2, 12, 12, 6)),
-        (jnn.conv(6, 3, groups=2, stride=3, fit="floor"), [(3, 3, 2, 6), (6,)], (2, 4, 4, 6)),
+        (jnn.conv(6, 3, groups=2, stride=3, rest="drop"), [(3, 3, 2, 6), (6,)], (2, 4, 4, 6)),
         (jnn.conv(3, 3, connections=TABLE), [(3, 3, 6), (3,)], (2, 10, 10, 3)),
         (jnn.conv(3, 3, connections=TABLE, shared=True), [(3, 3, 1, 3), (3,)], (2, 10, 10, 3)),
         (jnn.depthwise_conv(3, multiplier=2), [(3, 3, 1, 8), (8,)], (2, 10, 10, 8)),

@@ -47,7 +47,7 @@ FUSED = {
     "conv with relu, max_pool": [jnn.conv(5, 3, activation="relu"), jnn.max_pool(2)],
     "the rule as activation": [jnn.conv(5, 3, activation=jnn.rules.relu), jnn.max_pool(3)],
     "settings": [
-        jnn.conv(4, (3, 2), stride=2, padding=1, fit="floor", groups=2, bias=False),
+        jnn.conv(4, (3, 2), stride=2, padding=1, rest="drop", groups=2, bias=False),
         jnn.relu(),
         jnn.max_pool((2, 1)),
     ],

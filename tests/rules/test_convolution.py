@@ -55,7 +55,7 @@ def test_golden_connection_tables(kind, case):
 
     w = ours(inputs["W"])
     w = w[..., None, :] if kind == "single" else w
-    settings = {"stride": tuple(inputs["stride"].tolist()), "fit": "floor", "connections": table}
+    settings = {"stride": tuple(inputs["stride"].tolist()), "rest": "drop", "connections": table}
     z, pull = jax.vjp(lambda *args: conv(*args, **settings), image(inputs["Y"]), w, inputs["b"])
     dy, dw, db = pull(image(inputs["g"]))
     close(maps(z), outputs["Z"])
@@ -89,7 +89,7 @@ def test_a_stride_is_the_convolution_sub_sampled():
     k = int(inputs["k"])
 
     def strided(*args):
-        return conv(*args, stride=k, fit="floor")
+        return conv(*args, stride=k, rest="drop")
 
     def composed(*args):
         return conv(*args)[:, ::k, ::k]
@@ -183,7 +183,7 @@ SETTINGS = {
     "groups": ((4, 5), (3, 2), {"groups": 2, "padding": "same", "stride": 2}),
     "depthwise": ((4, 4), (3, 3), {"groups": 4, "padding": 1}),
     "a volume": ((3, 4, 3), (2, 2, 1), {"stride": (1, 2, 1)}),
-    "pixels left over": ((6, 6), (3, 2), {"stride": (2, 3), "fit": "floor"}),
+    "pixels left over": ((6, 6), (3, 2), {"stride": (2, 3), "rest": "drop"}),
 }
 
 
@@ -205,7 +205,7 @@ def test_a_convolution_is_a_dense_layer_with_tied_weights(name, random):
         pull(jnp.asarray(delta)), pull_dense(delta.reshape(2, -1)), strict=True
     ):
         close(ours, theirs)
-    if settings.pop("fit", "exact") == "floor" or settings.get("padding") == "same":
+    if settings.pop("rest", "error") == "drop" or settings.get("padding") == "same":
         return
     matrix = np.asarray(convolution_matrix(w, size, **settings))
     back = conv_transpose(delta, w, **settings)
@@ -332,7 +332,7 @@ BAD = {
                 "conv: `x` must be at least 3 pixels long on axis 1, as the window is, got 2"),
     "does not fit": ((X, W), {"stride": 2}, ValueError,
                      "conv: `stride` must be a divisor of the 5 pixels that the window of 3 can "
-                     'move along axis 1, got 2. Pad 1 more, or leave 1 out by fit="floor".'),
+                     'move along axis 1, got 2. Pad 1 more, or leave 1 out by rest="drop".'),
     "channels": ((X, ONES((3, 3, 3, 6))), {}, ValueError,
                  "conv: `w` must be of shape (3, 3, 4, 6), got float32[3,3,3,6]. Filters are "),
     "no channels": ((ONES((8, 8)), W), {}, ValueError, "`x` must be an array of rank 3 or 4 or 5"),
@@ -342,7 +342,7 @@ BAD = {
     "padding": ((X, W), {"padding": "full"}, ValueError, '`padding` must be "valid", "same", or'),
     "stride": ((X, W), {"stride": 0}, ValueError, "`stride` must be a positive integer, got 0"),
     "strides": ((X, W), {"stride": (1, 1, 1)}, ValueError, "`stride` must be an integer or 2 of"),
-    "fit": ((X, W), {"fit": "ceil"}, ValueError, "`fit` must be one of 'exact', 'floor'"),
+    "rest": ((X, W), {"rest": "ceil"}, ValueError, "`rest` must be one of 'error', 'drop'"),
     "integers": ((X.astype(int), W), {}, TypeError, "`x` must be a floating array"),
     "table": ((X, W), {"connections": np.eye(3, dtype=bool)}, ValueError, "of 4 input maps"),
     "a traced table": ((X, W), {"connections": ONES((4, 6))}, TypeError, "a boolean NumPy array"),

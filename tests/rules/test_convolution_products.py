@@ -18,8 +18,8 @@ from jnn.rules import (
     rectified_conv,
     weighted_subsample,
 )
-from jnn.rules.convolution import views
-from jnn.rules.convolution.spatial import output_size, reach
+from jnn.rules.convolution import chunks
+from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.convolution.ways.winograd import short
 from jnn.rules.core.product import choices, products
 from jnn.verify import check
@@ -44,19 +44,12 @@ class Setting:
 
     def call(self, name, dtype=jnp.float64):
         random = np.random.default_rng(0)
-        spans = reach(self.window, self.dilation)
-        places = output_size(self.size, spans, self.stride, self.padding)
+        g = Geometry(self.size, self.window, self.stride, self.padding, self.dilation, self.groups)
         x = random.normal(size=(self.batch, *self.size, self.maps[0]))
         w = random.normal(size=(*self.window, self.maps[0] // self.groups, self.maps[1]))
-        delta = random.normal(size=(self.batch, *places, self.maps[1]))
-        settings = {
-            "stride": self.stride, "padding": self.padding, "dilation": self.dilation,
-            "groups": self.groups,
-        }  # fmt: skip
-        sizes = {"conv.input": {"size": self.size}, "conv.filter": {"size": self.window}}
+        delta = random.normal(size=(self.batch, *g.places, self.maps[1]))
         arrays = {"conv.value": (x, w), "conv.input": (delta, w), "conv.filter": (x, delta)}
-        cast = [jnp.asarray(a, dtype) for a in arrays[name]]
-        return cast, settings | sizes.get(name, {})
+        return [jnp.asarray(a, dtype) for a in arrays[name]], g
 
 
 SETTINGS = {
@@ -82,7 +75,7 @@ SETTINGS = {
 @pytest.fixture(autouse=True)
 def in_chunks(monkeypatch):
     """Few samples at a time, so that these small arrays are taken in parts."""
-    monkeypatch.setattr(views, "CACHE", 2**13)
+    monkeypatch.setattr(chunks, "CACHE", 2**13)
     with jax.enable_x64(True):
         yield
 
@@ -92,14 +85,11 @@ def in_chunks(monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_implementation_computes_the_same(name, setting):
     product = products[name]
-    arrays, settings = SETTINGS[setting].call(name)
-    call = product.call(*arrays, **settings)
+    arrays, g = SETTINGS[setting].call(name)
+    call = product.call(*arrays, setting=g)
 
     def computed(*arrays):
-        return {
-            n: product.implementations[n].function(*arrays, **settings)
-            for n in product.candidates(call)
-        }
+        return {n: product.compute(n, *arrays, setting=g) for n in product.candidates(call)}
 
     results = jax.jit(computed)(*arrays)
     expected = results.pop("lax")
@@ -121,9 +111,9 @@ def test_short_convolutions_are_convolutions(m, r):
 @pytest.mark.parametrize("product", ["conv.value", "conv.filter"])
 def test_what_short_convolutions_lose_in_float32(product, name, bound):
     """Over the largest entry, as wide as networks are; the bounds stand in the module's text."""
-    arrays, settings = Setting((8, 8), (3, 3), (128, 32), padding=1, batch=8).call(product)
-    exact = products[product].implementations["lax"].function(*arrays, **settings)
-    function = functools.partial(products[product].implementations[name].function, **settings)
+    arrays, g = Setting((8, 8), (3, 3), (128, 32), padding=1, batch=8).call(product)
+    exact = products[product].compute("lax", *arrays, setting=g)
+    function = functools.partial(products[product].compute, name, setting=g)
     found = jax.jit(function)(*(a.astype(jnp.float32) for a in arrays))
     error = np.abs(found.astype(exact.dtype) - exact).max() / np.abs(exact).max()
     assert error <= bound
@@ -133,8 +123,8 @@ def test_every_implementation_is_tried():
     tried = {
         (name, candidate)
         for name, setting in itertools.product(NAMES, SETTINGS.values())
-        for arrays, settings in [setting.call(name)]
-        for candidate in products[name].candidates(products[name].call(*arrays, **settings))
+        for arrays, g in [setting.call(name)]
+        for candidate in products[name].candidates(products[name].call(*arrays, setting=g))
     }
     ours = {
         (name, n)
@@ -154,11 +144,11 @@ def scatters(function, *args):
 def test_no_implementation_scatters(name):
     """So training is deterministic on a GPU."""
     for setting in ("3x3 same", "5x5 stride", "depthwise"):
-        arrays, settings = SETTINGS[setting].call(name, jnp.float32)
-        call = products[name].call(*arrays, **settings)
+        arrays, g = SETTINGS[setting].call(name, jnp.float32)
+        call = products[name].call(*arrays, setting=g)
         for candidate in products[name].candidates(call):
-            function = products[name].implementations[candidate].function
-            assert not scatters(functools.partial(function, **settings), *arrays), candidate
+            function = functools.partial(products[name].compute, candidate, setting=g)
+            assert not scatters(function, *arrays), candidate
 
 
 RULES = {
@@ -216,9 +206,9 @@ def test_a_rule_passes_its_check_however_it_is_computed(name):
 
 def test_the_default_is_a_candidate_and_xla_off_the_cpu():
     for name, setting in itertools.product(NAMES, SETTINGS.values()):
-        arrays, settings = setting.call(name, jnp.float32)
+        arrays, g = setting.call(name, jnp.float32)
         product = products[name]
-        call = product.call(*arrays, **settings)
+        call = product.call(*arrays, setting=g)
         assert product.default(call) in product.candidates(call)
         many = {0, 1} if name == "conv.filter" else {0}
         large = call._replace(

@@ -12,6 +12,7 @@ import pytest
 import jnn
 from jnn.rules import Connections, max_pool, mean_pool, subsample, weighted_subsample
 from jnn.rules.core.product import products
+from jnn.rules.pooling.windows import windows
 from tests.golden import CASES, golden
 
 
@@ -139,10 +140,11 @@ def test_pooling_equals_loops_over_windows(random, size, window, stride, padding
 def test_all_implementations_find_the_same_winner(random, size, window, stride, padding):
     x = jnp.asarray(np.round(random.normal(size=(2, *size, 2)), 1))
     product = products["max_pool.value"]
-    call = product.call(x, shape=x.shape, window=window, stride=stride, padding=padding)
+    seen = windows("max_pool", size, window, stride, padding)
+    call = product.call(x, setting=seen)
     names = product.candidates(call)
     assert len(names) == (3 if window == stride else 2)
-    results = [product.implementations[name].function(x, **dict(call.settings)) for name in names]
+    results = [product.compute(name, x, setting=seen) for name in names]
     for result in results[1:]:
         jax.tree.map(np.testing.assert_array_equal, results[0], result)
 

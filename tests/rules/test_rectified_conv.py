@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jnn.rules import conv, max_pool, rectified_conv, relu
-from jnn.rules.convolution import views as views
+from jnn.rules.convolution import chunks as chunks
 from jnn.verify import check
 
 
@@ -20,7 +20,7 @@ def apart(x, w, b, *, pool=1, **settings):
 @pytest.fixture
 def few(monkeypatch):
     """Two samples at a time, so that loops run, and one sample remains."""
-    monkeypatch.setattr(views, "CACHE", 2**12)
+    monkeypatch.setattr(chunks, "CACHE", 2**12)
 
 
 CASES = {

@@ -26,30 +26,30 @@ def toy() -> Iterator[Toy]:
     slope = Product("toy.slope", lambda call: "plain")
 
     @value.implementation("plain")
-    def value_plain(x, *, scale):
+    def value_plain(x, scale):
         ran.append("value plain")
         return scale * x**2
 
     @value.implementation("times")
-    def value_times(x, *, scale):
+    def value_times(x, scale):
         ran.append("value times")
         return scale * x * x
 
     @value.implementation("cubed")
-    def value_cubed(x, *, scale):
+    def value_cubed(x, scale):
         return scale * x**3
 
     @value.implementation("vector", suits=lambda call: len(call.shape(0)) == 1)
-    def value_vector(x, *, scale):
+    def value_vector(x, scale):
         raise NotImplementedError("no vectors yet")
 
     @slope.implementation("plain")
-    def slope_plain(x, delta, *, scale):
+    def slope_plain(x, delta, scale):
         ran.append("slope plain")
         return 2 * scale * x * delta
 
     @slope.implementation("sum")
-    def slope_sum(x, delta, *, scale):
+    def slope_sum(x, delta, scale):
         ran.append("slope sum")
         return scale * (x + x) * delta
 
@@ -59,11 +59,11 @@ def toy() -> Iterator[Toy]:
 
     @power.forward
     def forward(x, *, scale):
-        return value(x, scale=scale), x
+        return value(x, setting=scale), x
 
     @power.backward
-    def backward(x, delta, *, scale):
-        return (slope(x, delta, scale=scale),)
+    def backward(x, delta, scale):
+        return (slope(x, delta, setting=scale),)
 
     yield Toy(value, power, ran)
     del products["toy.value"], products["toy.slope"]

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import threading
+from typing import Any
 
 import jax
 import pytest
@@ -22,8 +23,8 @@ def table(*rows, **changes):
 
 
 F = ((2, 3), "float32")
-VALUE = ("toy.value", (F,), '{"scale": 1.0}', "times")
-SLOPE = ("toy.slope", (F, F), '{"scale": 1.0}', "sum")
+VALUE = ("toy.value", (F,), '{"setting": 1.0}', "times")
+SLOPE = ("toy.slope", (F, F), '{"setting": 1.0}', "sum")
 
 
 def test_one_compiled_function_in_and_out_of_the_context(toy, x):
@@ -112,13 +113,26 @@ def test_settings_of_any_kind_come_back_from_a_file(toy, x, tmp_path):
     class Rows:
         mask: tuple[bool, ...]
 
-    settings = {"stride": (2, (1, 0)), "fit": "exact", "none": None, "rows": Rows((True, False))}
-    call = toy.product.call(x, **settings)
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        stride: Any = (2, (1, 0))
+        rest: str = "error"
+        none: None = None
+        rows: Rows = Rows((True, False))
+
+    call = toy.product.call(x, setting=Settings())
     row = Choice("toy.value", call.arrays, settings_text(call), "times")
     Choices((row,), device(), jax.__version__).save(tmp_path / "a")
     assert Choices.load(tmp_path / "a").choose(toy.product, call) == "times"
-    with pytest.raises(ValueError, match=r"toy.value: `scale` must be a setting whose repr"):
-        settings_text(toy.product.call(x, scale=object()))
+    with pytest.raises(ValueError, match=r"toy.value: `setting` must be one whose repr"):
+        settings_text(toy.product.call(x, setting=object()))
+
+
+def test_a_table_of_an_older_form_says_so(tmp_path):
+    path = tmp_path / "choices.json"
+    path.write_text('{"format": "jnn choices 1", "device": "cpu", "jax": "0.10.2", "rows": []}')
+    with pytest.raises(ValueError, match=r"of an older form\)\. Measure again, with jnn.tune"):
+        Choices.load(path)
 
 
 def test_what_was_chosen_for_one_platform_holds_for_no_other(toy, x):
@@ -182,7 +196,7 @@ def test_what_is_not_a_table_is_refused(content, tmp_path):
 
 def test_a_choice_that_does_not_suit_its_call_is_refused(toy, x):
     with (
-        table(("toy.value", (F,), '{"scale": 1.0}', "vector")),
+        table(("toy.value", (F,), '{"setting": 1.0}', "vector")),
         pytest.raises(ValueError, match="must be one of 'plain', 'times', 'cubed', got 'vector'"),
     ):
         toy.rule(x)

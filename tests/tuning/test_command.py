@@ -30,14 +30,14 @@ def test_a_model_of_ones_own(model, toy, tmp_path, capsys):
     path = tmp_path / "found.json"
     assert run(model, "--batch", 2, "--seconds", 0.01, "--out", path) == 0
     out = capsys.readouterr().out
-    assert "toy.value float32[2,3] scale=1.0" in out
+    assert "toy.value float32[2,3] setting=1.0" in out
     assert "wrong" in out
     assert "by default" in out.splitlines()[-2]
     assert out.splitlines()[-1] == f"saved: {path}"
     assert run(model, "--batch", 2, "--seconds", 0.01, "--out", path, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert len(told["choices"]) == 2
-    assert told["choices"][0]["call"] == "toy.value float32[2,3] scale=1.0"
+    assert told["choices"][0]["call"] == "toy.value float32[2,3] setting=1.0"
     loaded = jnn.Choices.load(path)
     assert [row.product for row in loaded.rows] == ["toy.value", "toy.slope"]
 

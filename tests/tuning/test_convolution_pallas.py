@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import jnn
+from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.convolution.products import value
 from jnn.rules.convolution.ways.pallas import convolve, suits_gpu
 
-PLAIN = {"stride": (1, 1), "dilation": (1, 1), "groups": 1, "padding": ((1, 1), (1, 1))}
+PADDING = ((1, 1), (1, 1))
 
 
 @pytest.mark.parametrize(
@@ -39,14 +40,15 @@ def test_half_precision_is_summed_in_float32():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_it_compiles_for_a_gpu_as_far_as_a_machine_without_one_can_tell(dtype):
     x, w = jnp.ones((4, 16, 16, 16), dtype), jnp.ones((3, 3, 16, 32), dtype)
-    traced = jax.jit(lambda x, w: convolve(x, w, padding=PLAIN["padding"])).trace(x, w)
+    traced = jax.jit(lambda x, w: convolve(x, w, padding=PADDING)).trace(x, w)
     assert "triton" in traced.lower(lowering_platforms=("cuda",)).as_text()
 
 
 def test_a_candidate_on_gpus_alone():
     def call(x=(8, 16, 16, 16), w=(3, 3, 16, 32), **settings):
-        shapes = (jnp.zeros(s) for s in (x, w))
-        return value.call(*shapes, **(PLAIN | settings))
+        axes = len(x) - 2
+        g = Geometry(x[1:-1], w[:axes], (1,) * axes, PADDING[:axes], (1,) * axes)
+        return value.call(*map(jnp.zeros, (x, w)), setting=g.replaced(**settings))
 
     assert "pallas" in value.implementations
     assert not suits_gpu(call())
@@ -55,5 +57,4 @@ def test_a_candidate_on_gpus_alone():
         assert not suits_gpu(call(x=(8, 16, 16, 3), w=(3, 3, 3, 32)))
         assert not suits_gpu(call(stride=(2, 2)))
         assert not suits_gpu(call(groups=2))
-        line = {"stride": (1,), "dilation": (1,), "padding": ((0, 0),)}
-        assert not suits_gpu(call(x=(8, 16, 16), w=(3, 16, 32), **line))
+        assert not suits_gpu(call(x=(8, 16, 16), w=(3, 16, 32)))

@@ -115,7 +115,7 @@ def test_a_product_may_draw_its_own_arguments(race):
 
 
 def test_a_reference_that_fails_or_stands_alone(toy, x):
-    def broken(x, *, scale):
+    def broken(x, scale):
         raise ValueError("broken")
 
     toy.product.implementation("plain")(broken)
@@ -128,11 +128,11 @@ def test_progress_and_the_table(toy, x, race, capsys):
     race(times=0.5)
     chosen = jnn.tune(lambda x: toy.rule(x, scale=3.0), x, whole=False)
     assert capsys.readouterr().err.splitlines() == [
-        "[1/2] toy.value float32[2,3] scale=3.0: times",
-        "[2/2] toy.slope float32[2,3] float32[2,3] scale=3.0: plain",
+        "[1/2] toy.value float32[2,3] setting=3.0: times",
+        "[2/2] toy.slope float32[2,3] float32[2,3] setting=3.0: plain",
     ]
     lines = str(chosen).splitlines()
-    assert lines[2] == "toy.value float32[2,3] scale=3.0"
+    assert lines[2] == "toy.value float32[2,3] setting=3.0"
     assert [line.split()[0] for line in lines[3:6]] == ["plain", "times", "cubed"]
     assert [line.split()[-1] for line in lines[4:6]] == ["chosen", "wrong"]
 

@@ -10,6 +10,7 @@ import pytest
 from jax.export import export
 
 import jnn
+from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.convolution.products import value
 from jnn.xla.platform import NAMES, for_each, is_for, platforms
 
@@ -122,10 +123,10 @@ def test_without_compiling_several_are_the_one_that_runs():
 
 
 def test_a_call_says_what_it_is_for():
-    settings = {"stride": (1,), "padding": ((0, 0),), "dilation": (1,), "groups": 1}
+    g = Geometry((8,), (3,), (1,), ((0, 0),), (1,))
     x, w = jnp.ones((2, 8, 3)), jnp.ones((3, 3, 4))
     with jnn.platform("tpu"):
-        assert value.call(x, w, **settings).platform == "tpu"
+        assert value.call(x, w, setting=g).platform == "tpu"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -16,13 +16,17 @@ from jnn import errors
 from jnn.arithmetic import widen
 from jnn.rules.convolution import linked
 from jnn.rules.convolution.connections import Connections, canonical
+from jnn.rules.convolution.geometry import Geometry, fitted, per_axis, reach
 from jnn.rules.convolution.products import filter_delta, filters, images, input_delta, value
-from jnn.rules.convolution.spatial import fitted, per_axis, reach
 from jnn.rules.core.rule import Example, rule
 from jnn.types import Padding, Setting
 
+# What a setting was called before.
+FIT = {"fit": 'It is called rest: "error" where it was "exact", "drop" where it was "floor".'}
+
 
 @rule
+@errors.gone(**FIT)
 def conv(
     x: jax.Array,
     w: jax.Array,
@@ -30,7 +34,7 @@ def conv(
     *,
     stride: Setting = 1,
     padding: Padding = "valid",
-    fit: str = "exact",
+    rest: str = "error",
     dilation: Setting = 1,
     groups: int = 1,
     connections: Connections | np.ndarray | None = None,
@@ -64,8 +68,9 @@ def conv(
       stride: pixels from a place to the next, one number or one an axis.
       padding: "valid" for none, "same" for as many outputs as inputs (over the stride, rounded up),
         or pixels of zeros: one number, one an axis, or a pair (before, after) an axis.
-      fit: "exact" refuses a filter whose steps do not end at the edge, as Delmas does (D-35);
-        "floor" leaves out the pixels behind the last one.
+      rest: of pixels behind the last place: "error" refuses a filter whose steps do not end at the
+        edge, which is Delmas' rule (D-35), "drop" leaves them out. (Pooling drops by default, which
+        is Hedberg's.)
       dilation: pixels from an entry of the filter to the next.
       groups: into how many parts, which do not mix, channels are split; as many as channels makes
         the convolution depthwise.
@@ -96,32 +101,38 @@ def correlation(
     ).astype(x.dtype)
 
 
+def geometry(x: jax.Array, w: jax.Array, *, rest: str, **settings: Any) -> Geometry:
+    """Where the filters of `w` lie on `x`, by settings that `conv_check` has seen."""
+    del rest  # Done with: the padding is one that fits.
+    return Geometry(tuple(x.shape[1:-1]), tuple(w.shape[: x.ndim - 2]), **settings)
+
+
 @conv.forward
-def conv_forward(x, w, b, *, fit, connections, **window):
-    z = value(x, w, **window) if connections is None else linked.value(x, w, connections, **window)
-    return with_bias(z, b), (x, w)
+def conv_forward(x, w, b, *, connections, **settings):
+    g = geometry(x, w, **settings)
+    z = value(x, w, setting=g) if connections is None else linked.value(x, w, connections, g)
+    return with_bias(z, b), (x, w, g)
 
 
 @conv.backward
-def conv_backward(saved, delta, *, fit, connections, **window):
-    x, w = saved
+def conv_backward(saved, delta, *, connections, **settings):
+    x, w, g = saved
     db = sum_of_bias(delta)  # D-46, H-81: db_i = sum_p delta_i[p]
-    size, shape = x.shape[1:-1], w.shape[: x.ndim - 2]
     if connections is None:
-        dx = input_delta(delta, w, size=size, **window)  # H-72, D-45
-        dw = filter_delta(x, delta, size=shape, **window)  # H-78, D-47
+        dx = input_delta(delta, w, setting=g)  # H-72, D-45
+        dw = filter_delta(x, delta, setting=g)  # H-78, D-47
     else:
-        dx = linked.input_delta(delta, w, connections, size=size, **window)  # H-72, over C_j
-        dw = linked.filter_delta(x, delta, w.shape, connections, **window)  # H-78, H-80
+        dx = linked.input_delta(delta, w, connections, g)  # H-72, over C_j
+        dw = linked.filter_delta(x, delta, w.shape, connections, g)  # H-78, H-80
     return dx, dw, db
 
 
 @conv.tangent
-def conv_tangent(primals, tangents, *, fit, connections, **window):
+def conv_tangent(primals, tangents, **settings):
     (x, w, b), (dx, dw, db) = primals, tangents
 
     def product(x, w):
-        return conv_forward(x, w, None, fit=fit, connections=connections, **window)[0]
+        return conv_forward(x, w, None, **settings)[0]
 
     return with_bias(product(x, w), b), with_bias(product(dx, w) + product(x, dw), db)
 
@@ -137,7 +148,7 @@ def sum_of_bias(delta: jax.Array) -> jax.Array:
 
 
 @conv.check
-def conv_check(x, w, b, *, stride, padding, fit, dilation, groups, connections):
+def conv_check(x, w, b, *, stride, padding, rest, dilation, groups, connections):
     errors.floating("conv", x=x, w=w, **({} if b is None else {"b": b}))
     errors.rank("conv", "x", x, 3, 4, 5)
     axes, channels = x.ndim - 2, x.shape[-1]
@@ -170,8 +181,8 @@ def conv_check(x, w, b, *, stride, padding, fit, dilation, groups, connections):
     if b is not None:
         errors.shape("conv", "b", b, (outputs,), "One bias a map.")
     span = reach(w.shape[:axes], dilation)
-    padding = fitted("conv", padding, fit, x.shape[1:-1], span, stride)
-    # What depends on the image is settled here; from here on `fit` has done its part.
+    padding = fitted("conv", padding, rest, x.shape[1:-1], span, stride)
+    # What depends on the image is settled here; from here on `rest` has done its part.
     return {
         "stride": stride, "padding": padding, "dilation": dilation, "groups": int(groups),
         "connections": connections,
@@ -198,7 +209,7 @@ def conv_example(random: np.random.Generator) -> Example:
 @conv.example
 def conv_example_groups(random: np.random.Generator) -> Example:
     x, w = random.normal(size=(2, 7, 4)), random.normal(size=(3, 2, 6))
-    return Example(x, w, stride=3, fit="floor", groups=2, padding="valid")
+    return Example(x, w, stride=3, rest="drop", groups=2, padding="valid")
 
 
 @conv.example

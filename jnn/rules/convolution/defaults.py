@@ -1,79 +1,161 @@
-"""Which implementation of a convolution's products runs where nothing is chosen."""
+"""Which implementation of a convolution's products runs where nothing is chosen: a table.
+
+The first row that holds for a call says the way; where none does, it is XLA's own convolution. A
+gain is how many times faster than XLA's own it was on the page named beside it, of a machine with
+two cores, and stands here only where it came again on another day. `jnn.tune` measures anew.
+"""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
+from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.core.product import Call
 
 SMALL = 2**22  # Multiplications below which nothing is gained.
 
 
-def default(call: Call) -> str:
-    """Off the CPU, XLA's own convolution; on it, what `benchmarks.conv` measured best.
+class Case(NamedTuple):
+    """What a row may ask of a call.
 
-    The table is benchmarks/results/conv.md, of a machine with two cores; lines and volumes stand in
-    cnn.md beside it. `jnn.tune` measures anew.
+    Attributes:
+      g: the geometry.
+      inputs: input maps of a group.
+      outputs: output maps.
+      exact: whether its arrays are no half precisions.
+      multiplications: how many the definition takes, at most.
     """
+
+    g: Geometry
+    inputs: int
+    outputs: int
+    exact: bool
+    multiplications: int
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is much to do, by a filter without holes or groups."""
+        large = self.multiplications >= SMALL
+        return self.exact and large and self.g.dense and self.g.groups == 1
+
+    @property
+    def plane(self) -> bool:
+        """Whether it is plain, and of images."""
+        return self.plain and self.g.axes == 2
+
+    @property
+    def unit(self) -> bool:
+        """Whether it is plain, of images, and at each pixel."""
+        return self.plane and self.g.unit
+
+    @property
+    def padded(self) -> bool:
+        """Whether zeros lie before the image."""
+        return any(before > 0 for before, _ in self.g.padding)
+
+    @property
+    def narrow(self) -> int:
+        """The smaller number of maps."""
+        return min(self.inputs, self.outputs)
+
+
+class Row(NamedTuple):
+    """A default on a CPU.
+
+    Attributes:
+      product: of which product.
+      way: the implementation.
+      when: for which calls.
+      gain: how many times faster than XLA's own, from the least to the most that was measured.
+      page: where, in benchmarks/results.
+    """
+
+    product: str
+    way: str
+    when: Callable[[Case], bool]
+    gain: tuple[float, float]
+    page: str = "conv.md"
+
+
+VALUE, INPUT, FILTER = "conv.value", "conv.input", "conv.filter"
+
+ROWS = (
+    # Groups, which XLA's own takes one by one, far from any fast path.
+    *(
+        Row(product, "shifted", lambda c: c.g.groups > 1 and c.inputs == 1, (4.2, 29.6))
+        for product in (VALUE, INPUT, FILTER)
+    ),
+    *(
+        Row(product, "by_group",
+            lambda c: 1 < c.g.groups <= 16 and c.multiplications >= SMALL, (2.0, 156.0))
+        for product in (VALUE, INPUT, FILTER)
+    ),
+    # Large filters, whose transforms cost the same.
+    *(
+        Row(product, "fourier", lambda c: c.plane and math.prod(c.g.window) >= 81, (1.4, 7.1))
+        for product in (VALUE, INPUT, FILTER)
+    ),
+    # Images, by a filter that moves by one pixel.
+    Row(VALUE, "overrun",
+        lambda c: c.unit and c.padded and c.inputs > 1 and c.narrow < 128 and c.outputs >= 32,
+        (1.1, 1.8)),
+    Row(VALUE, "rows",
+        lambda c: c.unit and not c.padded and c.inputs > 1 and c.narrow < 128, (1.4, 1.8)),
+    Row(INPUT, "spread", lambda c: c.unit and c.inputs <= 4, (1.5, 3.6)),
+    Row(INPUT, "overrun", lambda c: c.unit and c.padded and 32 <= c.narrow < 128, (1.2, 1.6)),
+    Row(INPUT, "spread", lambda c: c.unit and not c.padded and c.narrow < 128, (1.1, 1.2)),
+    Row(FILTER, "rows", lambda c: c.plane and (c.inputs <= 4 or not c.g.unit), (0.9, 4.1)),
+    Row(FILTER, "winograd4",
+        lambda c: c.plane and c.g.window == (3, 3) and c.narrow >= 32
+        and max(c.inputs, c.outputs) >= 64 and min(c.g.places) >= 8, (1.3, 3.0)),
+    Row(FILTER, "winograd",
+        lambda c: c.plane and c.narrow >= 32 and (
+            c.g.window == (5, 5)
+            or (c.g.window == (3, 3) and max(c.inputs, c.outputs) >= 64)), (1.4, 3.1)),
+    Row(FILTER, "wide_delta",
+        lambda c: c.plane and c.g.window == (3, 3)
+        and (min(c.g.places) >= 16 or c.outputs <= 64), (1.3, 2.7)),
+    Row(FILTER, "im2col", lambda c: c.plane and c.g.unit, (1.1, 2.0)),
+    # Images, by a stride.
+    Row(INPUT, "phases",
+        lambda c: c.plane and not c.g.unit and max(c.g.window) > (1 if c.inputs <= 16 else 3),
+        (1.3, 2.9)),
+    # Lines and volumes.
+    Row(FILTER, "rows", lambda c: _beside(c) and c.g.axes == 1, (1.5, 1.5), "cnn.md"),
+    Row(FILTER, "wide_delta", lambda c: _beside(c) and c.g.axes == 3, (5.1, 5.5), "cnn.md"),
+    Row(VALUE, "shifted_rows", lambda c: _beside(c) and c.g.axes == 3, (5.1, 5.5), "cnn.md"),
+    Row(INPUT, "shifted_rows",
+        lambda c: _beside(c) and c.g.axes == 3 and any(map(any, c.g.padding)), (5.1, 5.5),
+        "cnn.md"),
+    Row(INPUT, "spread", lambda c: _beside(c) and c.g.axes == 3, (5.1, 5.5), "cnn.md"),
+)  # fmt: skip
+
+
+def row(call: Call) -> Row | None:
+    """The row that holds for the call, None where XLA's own convolution runs."""
     if call.platform != "cpu":
-        return "lax"
-    groups, stride = call.setting("groups"), call.setting("stride")
-    window, inputs, outputs = _filter(call)
-    if groups > 1:
-        if inputs == 1:
-            return "shifted"
-        return "by_group" if groups <= 16 and _multiplications(call) >= SMALL else "lax"
-    plain = set(call.setting("dilation")) == {1} and call.arrays[0][1] in ("float32", "float64")
-    unit = set(stride) == {1}
-    if not plain or _multiplications(call) < SMALL:
-        return "lax"
-    if len(stride) != 2:
-        return _not_in_the_plane(call) if unit and max(window) > 1 else "lax"
-    if math.prod(window) >= 81:
-        return "fourier"
-    if call.product == "conv.filter":
-        if inputs <= 4 or not unit:
-            return "rows"  # Where "lax" is as fast, it is not within a loop over samples.
-        least = min(call.shape(1)[1:-1])
-        many, wide = min(inputs, outputs) >= 32, max(inputs, outputs) >= 64
-        if many and window == (3, 3) and wide:
-            return "winograd4" if least >= 8 else "winograd"
-        if many and window == (5, 5):
-            return "winograd"
-        return "wide_delta" if window == (3, 3) and (least >= 16 or outputs <= 64) else "im2col"
-    fewer, forward = min(inputs, outputs), call.product == "conv.value"
-    if not unit:
-        if forward:
-            few = inputs < 32 and max(window) > 3
-            return "im2col" if few or math.prod(window) == 1 else "lax"
-        return "phases" if max(window) > (1 if inputs <= 16 else 3) else "lax"
-    if inputs <= 4 and not forward:
-        return "spread"
-    if fewer >= 128 or inputs == 1:
-        return "lax"
-    if any(before for before, _ in call.setting("padding")):
-        return "overrun" if outputs >= 32 or not forward else "lax"
-    return "im2col" if forward else "spread"
+        return None
+    case = _case(call)
+    return next((r for r in ROWS if r.product == call.product and r.when(case)), None)
 
 
-def _not_in_the_plane(call: Call) -> str:
-    line, padding = len(call.setting("stride")) == 1, any(map(any, call.setting("padding")))
-    if call.product == "conv.filter":
-        return "rows" if line else "wide_delta"
-    if line:
-        return "lax"
-    return "shifted_rows" if padding or call.product == "conv.value" else "spread"
+def default(call: Call) -> str:
+    """The way of that row."""
+    found = row(call)
+    return found.way if found else "lax"
 
 
-def _filter(call: Call) -> tuple[tuple[int, ...], int, int]:
-    """The filter's window, its input maps in a group and its output maps."""
-    if call.product == "conv.filter":
-        inputs = call.shape(0)[-1] // call.setting("groups")
-        return call.setting("size"), inputs, call.shape(1)[-1]
-    *window, inputs, outputs = call.shape(1)
-    return tuple(window), inputs, outputs
+def _case(call: Call) -> Case:
+    g: Geometry = call.setting
+    if call.product == FILTER:
+        inputs, outputs = call.shape(0)[-1] // g.groups, call.shape(1)[-1]
+    else:
+        inputs, outputs = call.shape(1)[-2:]
+    places = call.shape(1 if call.product == FILTER else 0)[:-1]
+    multiplications = math.prod(places) * math.prod(g.window) * inputs * outputs
+    exact = call.arrays[0][1] in ("float32", "float64")
+    return Case(g, inputs, outputs, exact, multiplications)
 
 
-def _multiplications(call: Call) -> int:
-    """How many the definition takes, at most: at each place of the result one a filter entry."""
-    window, inputs, outputs = _filter(call)
-    places = call.shape(1 if call.product == "conv.filter" else 0)[:-1]
-    return math.prod(places) * math.prod(window) * inputs * outputs
+def _beside(c: Case) -> bool:
+    return c.plain and c.g.axes != 2 and c.g.unit and max(c.g.window) > 1

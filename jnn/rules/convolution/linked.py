@@ -18,8 +18,8 @@ import numpy as np
 
 from jnn.rules.convolution import products, sparse
 from jnn.rules.convolution.connections import Connections
+from jnn.rules.convolution.geometry import Geometry, Sizes
 from jnn.rules.convolution.sparse import pick
-from jnn.rules.convolution.spatial import Sizes
 
 
 class Block(NamedTuple):
@@ -110,16 +110,16 @@ def _merged(table: np.ndarray, found: list[Block], entries: int) -> list[Block]:
     ]
 
 
-def value(x: jax.Array, w: jax.Array, connections: Connections, **window: Any) -> jax.Array:
+def value(x: jax.Array, w: jax.Array, connections: Connections, g: Geometry) -> jax.Array:
     """H-60, H-61: block by block, maps then in their order."""
     kernels, _ = per_link(w, connections, x.ndim - 2)
     division = blocks(connections, math.prod(kernels.shape[:-1]))
     if not division:
-        return sparse.value(x, kernels, connections, **window)
+        return sparse.value(x, kernels, connections, g)
     parts = [
         products.value(
             pick(x, block.inputs), kernel(kernels, connections, block),
-            **window | {"groups": block.groups},
+            setting=g.replaced(groups=block.groups),
         )
         for block in division
     ]  # fmt: skip
@@ -127,48 +127,42 @@ def value(x: jax.Array, w: jax.Array, connections: Connections, **window: Any) -
     return pick(jnp.concatenate(parts, -1), np.argsort(order).tolist())
 
 
-def input_delta(
-    delta: jax.Array, w: jax.Array, connections: Connections, **window: Any
-) -> jax.Array:
+def input_delta(delta: jax.Array, w: jax.Array, connections: Connections, g: Geometry) -> jax.Array:
     """H-63..74: what each block hands back, added up where maps are shared, that is over C_j."""
     kernels, _ = per_link(w, connections, delta.ndim - 2)
     division, total = blocks(connections, math.prod(kernels.shape[:-1])), 0.0
     if not division:
-        return sparse.input_delta(delta, kernels, connections, **window)
+        return sparse.input_delta(delta, kernels, connections, g)
     for block in division:
         part = products.input_delta(
             pick(delta, block.outputs), kernel(kernels, connections, block),
-            **window | {"groups": block.groups},
+            setting=g.replaced(groups=block.groups),
         )  # fmt: skip
         total = total + spread(part, block.inputs, len(connections.table))
     return jnp.asarray(total, delta.dtype)
 
 
 def filter_delta(
-    x: jax.Array, delta: jax.Array, shape: Sizes, connections: Connections, **window: Any
+    x: jax.Array, delta: jax.Array, shape: Sizes, connections: Connections, g: Geometry
 ) -> jax.Array:
     """H-76..79, one filter a link; of one filter a map, their sum over D_i (H-80)."""
-    size = shape[: x.ndim - 2]
-    division = blocks(connections, math.prod(size))
-    dw = (_by_blocks(division, x, delta, size, connections, **window) if division else
-          sparse.filter_delta(x, delta, size, connections, **window))  # fmt: skip
-    return dw if len(shape) == len(size) + 1 else sum_by_map(dw, connections)
+    division = blocks(connections, math.prod(g.window))
+    computed = _by_blocks if division else sparse.filter_delta
+    dw = computed(x, delta, connections, g)
+    return dw if len(shape) == g.axes + 1 else sum_by_map(dw, connections)
 
 
-def _by_blocks(
-    division: tuple[Block, ...], x: jax.Array, delta: jax.Array, size: Sizes,
-    connections: Connections, **window: Any,
-) -> jax.Array:  # fmt: skip
+def _by_blocks(x: jax.Array, delta: jax.Array, connections: Connections, g: Geometry) -> jax.Array:
     parts, places = [], {}
-    for block in division:
+    for block in blocks(connections, math.prod(g.window)):
         part = products.filter_delta(
-            pick(x, block.inputs), pick(delta, block.outputs), size=size,
-            **window | {"groups": block.groups},
+            pick(x, block.inputs), pick(delta, block.outputs),
+            setting=g.replaced(groups=block.groups),
         )  # fmt: skip
         start = sum(p.shape[-1] for p in parts)
         for place, link in enumerate(links(connections, block).ravel()):
             places[int(link)] = start + place  # That of no link is never asked for.
-        parts.append(part.reshape(*size, -1))
+        parts.append(part.reshape(*g.window, -1))
     return pick(jnp.concatenate(parts, -1), [places[link] for link in range(connections.links)])
 
 

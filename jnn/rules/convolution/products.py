@@ -4,10 +4,9 @@
     conv.input(delta, w)    the cotangent of x: the same sum read backwards
     conv.filter(x, delta)   the cotangent of w
 
-Images are (N, *size, C) and filters (*window, C / groups, O), in one, two or three dimensions.
-`stride`, `padding`, `dilation` have an entry a spatial axis, `size` is what the result has there:
-the image of "conv.input", the window of "conv.filter". Implementations of one product differ in
-cost only; `defaults` says which runs where.
+Images are (N, *size, C) and filters (*window, C / groups, O), in one, two or three dimensions. All
+else is in the `Geometry`, the setting of all three. Implementations of one product differ in cost
+only; `defaults` says which runs where.
 """
 
 from typing import Any
@@ -18,7 +17,7 @@ from jax import lax
 
 from jnn.arithmetic import widen
 from jnn.rules.convolution.defaults import default
-from jnn.rules.convolution.spatial import Pairs, Sizes, reach
+from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.core.product import Product
 from jnn.xla.platform import is_for
 
@@ -28,51 +27,36 @@ filter_delta = Product("conv.filter", default)
 
 
 @value.implementation("lax")
-def value_lax(
-    x: jax.Array, w: jax.Array, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
-) -> jax.Array:
+def value_lax(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     """XLA's convolution as it comes."""
-    axes = len(stride)
     return correlate(
-        x, w, (images(axes), filters(axes), images(axes)),
-        window_strides=stride, padding=padding, rhs_dilation=dilation, feature_group_count=groups,
+        x, w, (images(g.axes), filters(g.axes), images(g.axes)), window_strides=g.stride,
+        padding=g.padding, rhs_dilation=g.dilation, feature_group_count=g.groups,
     )  # fmt: skip
 
 
 @input_delta.implementation("lax")
-def input_lax(
-    delta: jax.Array, w: jax.Array, *,
-    size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
-) -> jax.Array:  # fmt: skip
+def input_lax(delta: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     """H-63..74: delta padded by M - 1, correlated with the filter rotated by 180 degrees.
 
     H-75: with a stride, after zeros are inserted between the deltas, which XLA does not store.
     """
-    axes = len(stride)
-    deltas, window = delta.shape[1:-1], w.shape[:axes]
     return correlate(
-        delta, rotated(w, groups), (images(axes), filters(axes), images(axes)),
-        window_strides=(1,) * axes, lhs_dilation=stride, rhs_dilation=dilation,
-        padding=padding_backwards(deltas, window, size, stride, padding, dilation),
-        feature_group_count=groups,
+        delta, rotated(w, g.groups), (images(g.axes), filters(g.axes), images(g.axes)),
+        window_strides=(1,) * g.axes, lhs_dilation=g.stride, rhs_dilation=g.dilation,
+        padding=g.backwards.padding, feature_group_count=g.groups,
     )  # fmt: skip
 
 
 @filter_delta.implementation("lax")
-def filter_lax(
-    x: jax.Array, delta: jax.Array, *,
-    size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
-) -> jax.Array:  # fmt: skip
+def filter_lax(x: jax.Array, delta: jax.Array, g: Geometry) -> jax.Array:
     """H-76..79: the image correlated with delta, whose entries lie a stride apart."""
-    axes = len(stride)
-    spatial = tuple(range(1, axes + 1))
-    samples_last = (axes + 1, 0, *spatial)  # What was a channel is a sample, and the reverse.
-    window = (axes, axes + 1, *range(axes))
-    places = delta.shape[1:-1]
+    spatial = tuple(range(1, g.axes + 1))
+    samples_last = (g.axes + 1, 0, *spatial)  # What was a channel is a sample, and the reverse.
+    window = (g.axes, g.axes + 1, *range(g.axes))
     return correlate(
-        x, delta, (samples_last, samples_last, window),
-        window_strides=dilation, rhs_dilation=stride, batch_group_count=groups,
-        padding=padding_of_filter(x.shape[1:-1], places, size, stride, padding, dilation),
+        x, delta, (samples_last, samples_last, window), window_strides=g.dilation,
+        rhs_dilation=g.stride, batch_group_count=g.groups, padding=g.room,
     )  # fmt: skip
 
 
@@ -107,31 +91,4 @@ def rotated(w: jax.Array, groups: int) -> jax.Array:
         jnp.moveaxis(w, -1, -3)
         .swapaxes(-1, -2)
         .reshape(*window, outputs // groups, groups * inputs)
-    )
-
-
-def padding_backwards(
-    deltas: Sizes, window: Sizes, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes
-) -> Pairs:
-    """How the deltas, spread by the stride, are padded so that an image of `size` results.
-
-    M - 1 on both sides without padding and stride (H-72); pixels that no window reached, after.
-    """
-    return tuple(
-        (r - 1 - before, n + before - (o - 1) * s - 1)
-        for o, r, n, s, (before, _) in zip(
-            deltas, reach(window, dilation), size, stride, padding, strict=True
-        )
-    )
-
-
-def padding_of_filter(
-    image: Sizes, deltas: Sizes, window: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes
-) -> Pairs:
-    """The padding of an image all of which is read: what no window reached is cut off (H-76)."""
-    return tuple(
-        (before, r - 1 + (o - 1) * s + 1 - n - before)
-        for r, o, s, n, (before, _) in zip(
-            reach(window, dilation), deltas, stride, image, padding, strict=True
-        )
     )

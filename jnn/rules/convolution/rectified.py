@@ -13,16 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnn import errors
+from jnn.rules.convolution.chunks import over_chunks, samples, sum_over_chunks
 from jnn.rules.convolution.conv import (
+    FIT,
     conv,
     conv_check,
     conv_tangent,
+    geometry,
     sum_of_bias,
     with_bias,
 )
+from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.convolution.products import filter_delta, input_delta, value
-from jnn.rules.convolution.spatial import output_size, reach
-from jnn.rules.convolution.views import over_chunks, samples, sum_over_chunks
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.pointwise.activation import relu
 from jnn.rules.pooling.max import largest, max_pool, max_pool_tangent, returned
@@ -32,6 +35,7 @@ from jnn.xla.platform import for_each, is_for
 
 
 @rule
+@errors.gone(**FIT)
 def rectified_conv(
     x: jax.Array,
     w: jax.Array,
@@ -40,7 +44,7 @@ def rectified_conv(
     pool: Setting = 1,
     stride: Setting = 1,
     padding: Padding = "valid",
-    fit: str = "exact",
+    rest: str = "error",
     dilation: Setting = 1,
     groups: int = 1,
 ) -> jax.Array:
@@ -66,7 +70,7 @@ def rectified_conv(
         none. Pixels behind the last whole window are left out.
       stride: as `conv` takes it; and so are the others.
       padding: see `conv`.
-      fit: see `conv`.
+      rest: see `conv`; what `pool` leaves is dropped.
       dilation: see `conv`.
       groups: see `conv`.
 
@@ -75,62 +79,61 @@ def rectified_conv(
     (8, 12, 12, 6)
     """
     settings: Any = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    z = conv.parts.definition(x, w, b, fit=fit, **settings)
+    z = conv.parts.definition(x, w, b, rest=rest, **settings)
     y = relu.parts.definition(z)
-    pools = _pools(_windows(x, w, pool, settings))
-    return max_pool.parts.definition(y, window=pool) if pools else y
+    return y if set(np.ravel(pool)) == {1} else max_pool.parts.definition(y, window=pool)
 
 
 @rectified_conv.forward
-def rectified_conv_forward(x, w, b, *, pool, fit, **window):
-    seen = _windows(x, w, pool, window)
+def rectified_conv_forward(x, w, b, *, pool, **settings):
+    g = geometry(x, w, **settings)
+    seen = _windows(g, pool)
 
     def of_samples(x):
-        z = with_bias(value(x, w, **window), b)
+        z = with_bias(value(x, w, setting=g), b)
         if not _pools(seen):
             return relu.parts.definition(z), None
-        y, winner = largest(z, **_of(seen, x).settings)
+        y, winner = largest(z, setting=seen)
         return relu.parts.definition(y), winner  # Rising, it may as well come last.
 
     def whole(x):
-        return over_chunks(of_samples, (x,), _at_a_time(seen, x))
+        return over_chunks(of_samples, (x,), _at_a_time(x, w, g))
 
     y, winner = for_each(whole, x)
-    return y, (x, w, y, winner)
+    return y, (g, seen, x, w, y, winner)
 
 
 @rectified_conv.backward
-def rectified_conv_backward(saved, delta, *, pool, fit, **window):
-    x, w, *rest = saved
-    seen = _windows(x, w, pool, window)
+def rectified_conv_backward(saved, delta, **settings):
+    g, seen, x, w, *rest = saved
     rest = (*(a for a in rest if a is not None), delta)
 
     def behind(y, *others):
         delta = _live(y, others[-1])
-        return returned(others[0], delta, _of(seen, delta)) if _pools(seen) else delta
+        return returned(others[0], delta, seen) if _pools(seen) else delta
 
     def to_input(*rest):
-        return input_delta(behind(*rest), w, size=x.shape[1:-1], **window)
+        return input_delta(behind(*rest), w, setting=g)
 
     def to_parameters(x, *rest):
-        dw = filter_delta(x, behind(*rest), size=w.shape[: x.ndim - 2], **window)  # H-78
+        dw = filter_delta(x, behind(*rest), setting=g)  # H-78
         return dw, sum_of_bias(_live(rest[0], rest[-1]))  # H-81, by what the windows hand back
 
     # Two loops, so that a first layer, whose dx nobody asks for, computes none.
-    dx = for_each(lambda *a: over_chunks(to_input, a, _at_a_time(seen, x)), *rest)  # H-72
-    return dx, *for_each(lambda *a: sum_over_chunks(to_parameters, a, _at_a_time(seen, x)),
+    dx = for_each(lambda *a: over_chunks(to_input, a, _at_a_time(x, w, g)), *rest)  # H-72
+    return dx, *for_each(lambda *a: sum_over_chunks(to_parameters, a, _at_a_time(x, w, g)),
                          x, *rest)  # fmt: skip
 
 
 @rectified_conv.tangent
-def rectified_conv_tangent(primals, tangents, *, pool, **window):
-    z, dz = conv_tangent(primals, tangents, connections=None, **window)
+def rectified_conv_tangent(primals, tangents, *, pool, **settings):
+    z, dz = conv_tangent(primals, tangents, connections=None, **settings)
     y, dy = relu.parts.definition(z), _live(z, dz)
-    seen = windows("rectified_conv", z, pool, None, "valid", names=("pool", "pool"))
+    seen = _windows(geometry(*primals[:2], **settings), pool)
     if not _pools(seen):
         return y, dy
     return max_pool_tangent((y,), (dy,), window=seen.window, stride=seen.stride,
-                            padding=seen.padding, ties="first")  # fmt: skip
+                            padding=seen.padding, rest="drop", ties="first")  # fmt: skip
 
 
 def _live(y: jax.Array, delta: jax.Array) -> jax.Array:
@@ -138,35 +141,28 @@ def _live(y: jax.Array, delta: jax.Array) -> jax.Array:
     return jnp.where(y > 0, delta, jnp.zeros_like(delta))
 
 
-def _windows(x: jax.Array, w: jax.Array, pool: Setting, window: dict[str, Any]) -> Windows:
+def _windows(g: Geometry, pool: Setting) -> Windows:
     """The windows on the convolution's value."""
-    span = reach(w.shape[: x.ndim - 2], window["dilation"])
-    places = output_size(x.shape[1:-1], span, window["stride"], window["padding"])
-    z: Any = jax.ShapeDtypeStruct((len(x), *places, w.shape[-1]), x.dtype)
-    return windows("rectified_conv", z, pool, None, "valid", names=("pool", "pool"))
-
-
-def _of(seen: Windows, x: jax.Array) -> Windows:
-    """The same on as many samples as `x` has."""
-    return Windows((len(x), *seen.shape[1:]), seen.window, seen.stride, seen.padding)
+    return windows("rectified_conv", g.places, pool, None, "valid", names=("pool", "pool"))
 
 
 def _pools(seen: Windows) -> bool:
     return math.prod(seen.window) > 1
 
 
-def _at_a_time(seen: Windows, x: jax.Array) -> int:
+def _at_a_time(x: jax.Array, w: jax.Array, g: Geometry) -> int:
     """Samples, all of them off the CPU, where a loop of small programs is slow."""
     if not is_for("cpu"):
         return max(1, len(x))
-    return samples(x, math.prod(seen.shape[1:]))
+    return samples(x, math.prod(g.places) * w.shape[-1])
 
 
 @rectified_conv.check
-def rectified_conv_check(x, w, b, *, pool, **window):
-    window = conv_check(x, w, b, connections=None, **window)
-    del window["connections"]
-    return window | {"pool": _windows(x, w, pool, window).window}
+def rectified_conv_check(x, w, b, *, pool, **settings):
+    found = conv_check(x, w, b, connections=None, **settings)
+    del found["connections"]
+    g = geometry(x, w, rest=settings["rest"], **found)
+    return found | {"pool": _windows(g, pool).window}
 
 
 def _example(x, w, biases: int, **settings):

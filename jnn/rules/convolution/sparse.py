@@ -20,9 +20,9 @@ import numpy as np
 from jax import lax
 
 from jnn.rules.convolution import products
+from jnn.rules.convolution.chunks import over_samples
 from jnn.rules.convolution.connections import Connections
-from jnn.rules.convolution.spatial import Sizes
-from jnn.rules.convolution.views import over_samples
+from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.core.product import Product
 
 
@@ -55,22 +55,22 @@ def cost(links: int, entries: int) -> int:
     return links * (300 + 70 * entries)
 
 
-def value(x: jax.Array, kernels: jax.Array, connections: Connections, **window: Any) -> jax.Array:
+def value(x: jax.Array, kernels: jax.Array, connections: Connections, g: Geometry) -> jax.Array:
     """H-60, H-61."""
-    return _through(products.value, x, kernels, connections.numbers(), layers(connections), window)
+    return _through(products.value, x, kernels, connections.numbers(), layers(connections), g)
 
 
 def input_delta(
-    delta: jax.Array, kernels: jax.Array, connections: Connections, **window: Any
+    delta: jax.Array, kernels: jax.Array, connections: Connections, g: Geometry
 ) -> jax.Array:
     """H-63..74, the sum over C_j."""
     found = layers(connections, backwards=True)
-    return _through(products.input_delta, delta, kernels, connections.numbers().T, found, window)
+    return _through(products.input_delta, delta, kernels, connections.numbers().T, found, g)
 
 
 def _through(
     product: Product, x: jax.Array, kernels: jax.Array, number: np.ndarray, found: Layers,
-    window: dict[str, Any],
+    g: Geometry,
 ) -> jax.Array:  # fmt: skip
     """The sum over the links, layer by layer, over a few samples at a time."""
 
@@ -78,7 +78,7 @@ def _through(
         parts = (
             product(
                 pick(x, read), kernels[..., None, number[read, fed]],
-                **window | {"groups": len(read)},
+                setting=g.replaced(groups=len(read)),
             )
             for read, fed in found.links()
         )  # fmt: skip
@@ -88,13 +88,13 @@ def _through(
 
 
 def filter_delta(
-    x: jax.Array, delta: jax.Array, size: Sizes, connections: Connections, **window: Any
+    x: jax.Array, delta: jax.Array, connections: Connections, g: Geometry
 ) -> jax.Array:
     """H-76..79, one filter a link."""
     number, found = connections.numbers(), layers(connections)
     parts = [
         products.filter_delta(
-            pick(x, read), pick(delta, fed), size=size, **window | {"groups": len(read)}
+            pick(x, read), pick(delta, fed), setting=g.replaced(groups=len(read))
         )[..., 0, :]
         for read, fed in found.links()
     ]

@@ -3,13 +3,14 @@
 They are large and mostly zero, for tests and for seeing; `jnn.rules.conv` computes.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.rules.convolution.conv import conv_check
-from jnn.rules.convolution.spatial import output_size, reach
+from jnn.rules.convolution.conv import conv_check, geometry
 from jnn.types import Padding, Setting
 
 
@@ -38,7 +39,7 @@ def convolution_matrix(
     *,
     stride: Setting = 1,
     padding: Padding = "valid",
-    fit: str = "exact",
+    rest: str = "error",
     dilation: Setting = 1,
     groups: int = 1,
 ) -> jax.Array:
@@ -53,7 +54,7 @@ def convolution_matrix(
       size: the image's pixels on each axis.
       stride: as for `conv`; so are the rest.
       padding: see there.
-      fit: see there.
+      rest: see there.
       dilation: see there.
       groups: see there.
 
@@ -66,17 +67,19 @@ def convolution_matrix(
     w = jnp.asarray(w)
     *window, inputs, outputs = w.shape
     axes = len(window)
-    x = jax.ShapeDtypeStruct((1, *size, inputs * groups), w.dtype)
+    x: Any = jax.ShapeDtypeStruct((1, *size, inputs * groups), w.dtype)
     settings = conv_check(
-        x, w, None, stride=stride, padding=padding, fit=fit, dilation=dilation, groups=groups,
+        x, w, None, stride=stride, padding=padding, rest=rest, dilation=dilation, groups=groups,
         connections=None,
     )  # fmt: skip
-    both, steps, apart = settings["padding"], settings["stride"], settings["dilation"]
-    places = output_size(size, reach(tuple(window), apart), steps, both)
+    del settings["connections"]
+    g = geometry(x, w, rest=rest, **settings)
     # Whether the u-th entry of the filter, laid on a place, lies on a pixel; an array an axis.
     hits = [
         np.arange(n)[:, None, None] == np.arange(o)[:, None] * s + np.arange(k) * d - before
-        for n, o, k, s, d, (before, _) in zip(size, places, window, steps, apart, both, strict=True)
+        for n, o, k, s, d, (before, _) in zip(
+            g.image, g.places, g.window, g.stride, g.dilation, g.padding, strict=True
+        )
     ]
     member = np.kron(np.eye(groups), np.ones((inputs, outputs // groups)))
     filters = jnp.tile(w, (1,) * axes + (groups, 1)) * jnp.asarray(

@@ -1,20 +1,12 @@
 """The transposed convolution: the sum of a convolution read backwards."""
 
-from typing import Any
-
 import jax
 import numpy as np
 
 from jnn import errors
 from jnn.rules.convolution.conv import correlation, sum_of_bias, with_bias
-from jnn.rules.convolution.products import (
-    filter_delta,
-    input_delta,
-    padding_backwards,
-    rotated,
-    value,
-)
-from jnn.rules.convolution.spatial import per_axis, reach, transposed_size
+from jnn.rules.convolution.geometry import Geometry, per_axis, reach, transposed_size
+from jnn.rules.convolution.products import filter_delta, input_delta, rotated, value
 from jnn.rules.core.rule import Example, rule
 from jnn.types import Padding, Setting
 
@@ -55,28 +47,22 @@ def conv_transpose(
     >>> jnn.rules.conv_transpose(x, w, stride=2).shape
     (8, 14, 14, 16)
     """
-    settings: Any = {"stride": stride, "dilation": dilation}
-    size, both = _image(x, w, padding, settings)
-    window = w.shape[: x.ndim - 2]
-    around = padding_backwards(x.shape[1:-1], window, size, padding=both, **settings)
-    return with_bias(correlation(x, rotated(w, groups), (1,) * len(size), around,
-                                 lhs_dilation=stride, rhs_dilation=dilation,
+    g = _geometry(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return with_bias(correlation(x, rotated(w, groups), (1,) * g.axes, g.backwards.padding,
+                                 lhs_dilation=g.stride, rhs_dilation=g.dilation,
                                  feature_group_count=groups), b)  # fmt: skip
 
 
 @conv_transpose.forward
-def conv_transpose_forward(x, w, b, *, padding, **window):
-    size, both = _image(x, w, padding, window)
-    return with_bias(input_delta(x, w, size=size, padding=both, **window), b), (x, w)
+def conv_transpose_forward(x, w, b, **settings):
+    g = _geometry(x, w, **settings)
+    return with_bias(input_delta(x, w, setting=g), b), (x, w, g)
 
 
 @conv_transpose.backward
-def conv_transpose_backward(saved, delta, *, padding, **window):
-    x, w = saved
-    _, both = _image(x, w, padding, window)
-    dx = value(delta, w, padding=both, **window)
-    dw = filter_delta(delta, x, size=w.shape[: x.ndim - 2], padding=both, **window)
-    return dx, dw, sum_of_bias(delta)
+def conv_transpose_backward(saved, delta, **settings):
+    x, w, g = saved
+    return value(delta, w, setting=g), filter_delta(delta, x, setting=g), sum_of_bias(delta)
 
 
 @conv_transpose.tangent
@@ -89,9 +75,12 @@ def conv_transpose_tangent(primals, tangents, **settings):
     return with_bias(product(x, w), b), with_bias(product(dx, w) + product(x, dw), db)
 
 
-def _image(x, w, padding, window):
-    span = reach(w.shape[: x.ndim - 2], window["dilation"])
-    return transposed_size(x.shape[1:-1], span, window["stride"], padding)
+def _geometry(x, w, *, stride, padding, dilation, groups) -> Geometry:
+    """That of the convolution whose transpose this is: its image is the result."""
+    axes = x.ndim - 2
+    window = tuple(w.shape[:axes])
+    image, both = transposed_size(x.shape[1:-1], reach(window, dilation), stride, padding)
+    return Geometry(image, window, stride, both, dilation, groups)
 
 
 @conv_transpose.check

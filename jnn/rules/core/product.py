@@ -24,16 +24,12 @@ class Call(NamedTuple):
 
     product: str
     arrays: tuple[tuple[tuple[int, ...], str], ...]  # Shape and dtype of each.
-    settings: tuple[tuple[str, Hashable], ...]
+    setting: Any  # The record behind the arrays: a convolution's geometry; or None.
     platform: str  # What the program is for, one.
 
     def shape(self, i: int) -> tuple[int, ...]:
         """The shape of the i-th array."""
         return self.arrays[i][0]
-
-    def setting(self, name: str) -> Any:
-        """The value of that setting."""
-        return dict(self.settings)[name]
 
 
 class Chooser(Protocol):
@@ -87,7 +83,7 @@ class Product:
     def implementation(
         self, name: str, suits: Callable[[Call], bool] = lambda call: True
     ) -> Callable[[Function], Function]:
-        """Adds an implementation, a function of the product's arrays and keyword settings.
+        """Adds an implementation, a function of the product's arrays and, if any, its setting.
 
         The first one added is the reference: it must suit every call, and `jnn.tune` holds the
         others to it.
@@ -104,26 +100,30 @@ class Product:
         """The name of the implementation that the others are held to."""
         return next(iter(self.implementations))
 
-    def call(self, *arrays: jax.Array, **settings: Hashable) -> Call:
+    def call(self, *arrays: jax.Array, setting: Hashable = None) -> Call:
         """The record of a call."""
         types = tuple((tuple(x.shape), str(x.dtype)) for x in arrays)
-        return Call(self.name, types, tuple(sorted(settings.items())), platforms()[0])
+        return Call(self.name, types, setting, platforms()[0])
 
     def candidates(self, call: Call) -> tuple[str, ...]:
         """The names of those that can compute the call."""
         return tuple(name for name, each in self.implementations.items() if each.suits(call))
 
-    def __call__(self, *arrays: jax.Array, **settings: Hashable) -> Any:
-        return for_each(partial(self._chosen, settings), *arrays)
+    def compute(self, name: str, *arrays: jax.Array, setting: Hashable = None) -> Any:
+        """The product by that implementation, whatever is chosen."""
+        behind = () if setting is None else (setting,)
+        return self.implementations[name].function(*arrays, *behind)
 
-    def _chosen(self, settings: dict[str, Hashable], *arrays: jax.Array) -> Any:
-        call = self.call(*arrays, **settings)
+    def __call__(self, *arrays: jax.Array, setting: Hashable = None) -> Any:
+        return for_each(partial(self._chosen, setting), *arrays)
+
+    def _chosen(self, setting: Hashable, *arrays: jax.Array) -> Any:
+        call = self.call(*arrays, setting=setting)
         name = choices.value.choose(self, call) or self.default(call)
         errors.choice(self.name, "implementation", name, self.implementations)
-        chosen = self.implementations[name]
-        if not chosen.suits(call):
+        if not self.implementations[name].suits(call):
             errors.choice(self.name, "implementation", name, self.candidates(call))
-        return chosen.function(*arrays, **settings)
+        return self.compute(name, *arrays, setting=setting)
 
 
 # Every product by its name.

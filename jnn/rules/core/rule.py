@@ -164,7 +164,8 @@ class Rule:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}{self._signature}: {error}.") from None
+            remedy = errors.instead(self.parts.definition, kwargs, "")
+            raise TypeError(f"{self.name}{self._signature}: {error}. {remedy}".rstrip()) from None
         bound.apply_defaults()
         arguments = {name: as_arrays(bound.arguments[name]) for name in self.arguments}
         settings = dict(bound.kwargs)

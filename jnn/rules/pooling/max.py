@@ -14,7 +14,7 @@ from jax import lax
 from jnn import errors
 from jnn.rules.core.product import Call, Product
 from jnn.rules.core.rule import Example, rule
-from jnn.rules.pooling.windows import Windows, image_example, windows
+from jnn.rules.pooling.windows import Windows, image_example, on
 from jnn.types import Padding, Setting
 
 TIES = ("first", "split", "all")
@@ -27,11 +27,12 @@ def max_pool(
     window: Setting,
     stride: Setting | None = None,
     padding: Padding = "valid",
+    rest: str = "drop",
     ties: str = "first",
 ) -> jax.Array:
     """The largest pixel of each window, channel by channel (H-98, X-141), in 1, 2 or 3 dimensions.
 
-    Pixels behind the last whole window are left out (Hedberg's floor). Padding never wins.
+    Padding never wins.
 
     On the way back delta goes to the pixel that won (H-99, H-100, Table 7). H-100's indicator marks
     every tie and so multiplies delta: among four equal pixels its total is 4 instead of 1, and
@@ -51,6 +52,8 @@ def max_pool(
       stride: from window to window, one number or one an axis; None for the window, which tiles.
       padding: "valid" for none, "same" for as many windows as pixels over the stride, rounded up,
         or pixels: one number, one an axis, or a pair (before, after) an axis.
+      rest: of pixels behind the last whole window: "drop" leaves them out, which is Hedberg's
+        floor, "error" refuses them. (A convolution refuses by default: Delmas' rule, D-35.)
       ties: "first", "split" or "all".
 
     >>> x = jnp.array([[1.0, 5.0], [5.0, 2.0]]).reshape(1, 2, 2, 1)
@@ -59,7 +62,7 @@ def max_pool(
     >>> jax.grad(lambda x: jnn.rules.max_pool(x, window=2).sum())(x).ravel().tolist()
     [0.0, 1.0, 0.0, 0.0]
     """
-    seen = windows("max_pool", x, window, stride, padding)
+    seen = on("max_pool", x, window, stride, padding, rest)
     if ties == "first":
         return lax.reduce_window(
             x, -jnp.inf, lax.max, (1, *seen.window, 1), (1, *seen.stride, 1),
@@ -75,14 +78,14 @@ def max_pool(
 
 
 @max_pool.forward
-def max_pool_forward(x, *, window, stride, padding, ties):
-    seen = windows("max_pool", x, window, stride, padding)
-    y, winner = largest(x, **seen.settings)
+def max_pool_forward(x, *, window, stride, padding, rest, ties):
+    seen = on("max_pool", x, window, stride, padding, rest)
+    y, winner = largest(x, setting=seen)
     return y, (seen, winner if ties == "first" else (x, y))
 
 
 @max_pool.backward
-def max_pool_backward(saved, delta, *, window, stride, padding, ties):
+def max_pool_backward(saved, delta, *, window, stride, padding, rest, ties):
     seen, saved = saved
     if ties == "first":
         return (returned(saved, delta, seen),)
@@ -109,9 +112,9 @@ def returned(winner: jax.Array, delta: jax.Array, seen: Windows) -> jax.Array:
 
 
 @max_pool.tangent
-def max_pool_tangent(primals, tangents, *, window, stride, padding, ties):
+def max_pool_tangent(primals, tangents, *, window, stride, padding, rest, ties):
     (x,), (dx,) = primals, tangents
-    seen = windows("max_pool", x, window, stride, padding)
+    seen = on("max_pool", x, window, stride, padding, rest)
     if ties == "first":
         y, _, dy = _largest(x, seen, _stages(seen), dx)
         return y, dy
@@ -123,10 +126,11 @@ def max_pool_tangent(primals, tangents, *, window, stride, padding, ties):
 
 
 @max_pool.check
-def max_pool_check(x, *, window, stride, padding, ties):
+def max_pool_check(x, *, window, stride, padding, rest, ties):
     errors.choice("max_pool", "ties", ties, TIES)
-    seen = windows("max_pool", x, window, stride, padding)
-    return {"window": seen.window, "stride": seen.stride, "padding": seen.padding}
+    seen = on("max_pool", x, window, stride, padding, rest)
+    # What depends on the image is settled here; from here on `rest` has done its part.
+    return {"window": seen.window, "stride": seen.stride, "padding": seen.padding, "rest": "drop"}
 
 
 # How the largest are found.
@@ -135,37 +139,34 @@ FEW = 16  # So many places in a window are compared at once.
 
 
 def _default(call: Call) -> str:
-    if math.prod(call.setting("window")) <= FEW:
+    if math.prod(call.setting.window) <= FEW:
         return "at_once"
     return "tiles" if _tile(call) else "by_axes"
 
 
 def _tile(call: Call) -> bool:
-    padded = any(map(any, call.setting("padding")))
-    return call.setting("window") == call.setting("stride") and not padded
+    seen: Windows = call.setting
+    return seen.window == seen.stride and not any(map(any, seen.padding))
 
 
 largest = Product("max_pool.value", _default)
 
 
 @largest.implementation("at_once")
-def at_once(x, **settings):
+def at_once(x: jax.Array, seen: Windows) -> Any:
     """All places in the window, in one pass."""
-    seen = Windows(**settings)
     return _largest(x, seen, [range(len(seen.window))])
 
 
 @largest.implementation("by_axes")
-def by_axes(x, **settings):
+def by_axes(x: jax.Array, seen: Windows) -> Any:
     """Axis by axis, from the last: a window of w x w takes 2 w comparisons."""
-    seen = Windows(**settings)
     return _largest(x, seen, _by_axis(seen))
 
 
 @largest.implementation("tiles", _tile)
-def tiles(x, **settings):
+def tiles(x: jax.Array, seen: Windows) -> Any:
     """Windows that tile as axes of their own: two reductions, of values and of winners' codes."""
-    seen = Windows(**settings)
     whole = [len(x), *(o * w for o, w in zip(seen.places, seen.window, strict=True)), x.shape[-1]]
     pairs = zip(seen.places, seen.window, strict=True)
     split = (len(x), *(n for pair in pairs for n in pair), x.shape[-1])

@@ -7,19 +7,23 @@ from jax import lax
 
 from jnn.arithmetic import widen
 from jnn.rules.core.rule import Example, rule
-from jnn.rules.pooling.windows import Windows, image_example, windows
+from jnn.rules.pooling.windows import Windows, image_example, on
 from jnn.types import Padding, Setting
 
 
 @rule
 def mean_pool(
-    x: jax.Array, *, window: Setting, stride: Setting | None = None, padding: Padding = "valid"
+    x: jax.Array,
+    *,
+    window: Setting,
+    stride: Setting | None = None,
+    padding: Padding = "valid",
+    rest: str = "drop",
 ) -> jax.Array:
     """The mean of each window, channel by channel, in 1, 2 or 3 dimensions.
 
-    Pixels behind the last whole window are left out. Padding is not counted: at the edge the mean
-    is that of the pixels that are there. (For zeros that count, pad the image first.) With the
-    whole image for a window it is global pooling.
+    Padding is not counted: at the edge the mean is that of the pixels that are there. (For zeros
+    that count, pad the image first.) With the whole image for a window it is global pooling.
 
     It is Hedberg's weighted sub-sampling (H-86) with a weight of one over the pixels, so delta
     comes back divided by them, the same to each (H-88..93).
@@ -32,6 +36,8 @@ def mean_pool(
       stride: from window to window, one number or one an axis; None for the window, which tiles.
       padding: "valid" for none, "same" for as many windows as pixels over the stride, rounded up,
         or pixels: one number, one an axis, or a pair (before, after) an axis.
+      rest: of pixels behind the last whole window: "drop" leaves them out, which is Hedberg's
+        floor, "error" refuses them. (A convolution refuses by default: Delmas' rule, D-35.)
 
     >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
     >>> jnn.rules.mean_pool(x, window=2).ravel().tolist()
@@ -39,7 +45,7 @@ def mean_pool(
     >>> jax.grad(lambda x: jnn.rules.mean_pool(x, window=2).sum())(x).ravel().tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    seen = windows("mean_pool", x, window, stride, padding)
+    seen = on("mean_pool", x, window, stride, padding, rest)
     total = lax.reduce_window(
         widen(x), 0.0, lax.add, (1, *seen.window, 1), (1, *seen.stride, 1),
         ((0, 0), *seen.padding, (0, 0)),
@@ -48,13 +54,13 @@ def mean_pool(
 
 
 @mean_pool.forward
-def mean_pool_forward(x, *, window, stride, padding):
-    seen = windows("mean_pool", x, window, stride, padding)
+def mean_pool_forward(x, *, window, stride, padding, rest):
+    seen = on("mean_pool", x, window, stride, padding, rest)
     return _over_counts(seen.sums(widen(x)), seen).astype(x.dtype), seen
 
 
 @mean_pool.backward
-def mean_pool_backward(seen, delta, *, window, stride, padding):
+def mean_pool_backward(seen, delta, *, window, stride, padding, rest):
     share = _over_counts(widen(delta), seen)
     return (spread(share, seen).astype(delta.dtype),)
 
@@ -67,9 +73,10 @@ def mean_pool_tangent(primals, tangents, **settings):
 
 
 @mean_pool.check
-def mean_pool_check(x, *, window, stride, padding):
-    seen = windows("mean_pool", x, window, stride, padding)
-    return {"window": seen.window, "stride": seen.stride, "padding": seen.padding}
+def mean_pool_check(x, *, window, stride, padding, rest):
+    seen = on("mean_pool", x, window, stride, padding, rest)
+    # What depends on the image is settled here; from here on `rest` has done its part.
+    return {"window": seen.window, "stride": seen.stride, "padding": seen.padding, "rest": "drop"}
 
 
 def spread(delta: jax.Array, seen: Windows) -> jax.Array:

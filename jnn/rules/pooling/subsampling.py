@@ -10,7 +10,7 @@ from jnn.arithmetic import dot, mixed, widen
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.pooling.mean import spread
-from jnn.rules.pooling.windows import Windows, image_example, windows
+from jnn.rules.pooling.windows import Windows, image_example, on
 from jnn.types import Setting
 
 
@@ -154,12 +154,12 @@ def subsample_check(x, *, factor):
 
 def _kept(x: jax.Array, factor: Setting) -> Windows:
     """Windows of one pixel, K pixels apart: ceil(n / K) of them."""
-    return windows("subsample", x, 1, factor, "valid", names=("factor", "factor"))
+    return on("subsample", x, 1, factor, "valid", names=("factor", "factor"))
 
 
 def _blocks(x: jax.Array, factor: Setting) -> Windows:
     """Blocks of K pixels."""
-    return windows("weighted_subsample", x, factor, None, "valid", names=("factor", "factor"))
+    return on("weighted_subsample", x, factor, None, "valid", names=("factor", "factor"))
 
 
 def _mixed_maps(

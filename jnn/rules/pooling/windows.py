@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from jnn import errors
-from jnn.rules.convolution.spatial import Pairs, Sizes, output_size, pairs, per_axis
+from jnn.rules.convolution.geometry import Geometry, Sizes, padded, pairs, per_axis, without_rest
 from jnn.rules.core.rule import Example, ExampleMaker
 from jnn.types import Padding, Setting
 
@@ -27,31 +27,11 @@ FEW = 4  # So many pixels of an axis are added up one by one; more are reduced.
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class Windows:
-    """Windows on images (N, *size, C), an entry a spatial axis; a constant of the program.
+class Windows(Geometry):
+    """Windows that are pooled, map by map: the geometry of a convolution without holes or groups.
 
     What remains behind the last whole window is left out.
     """
-
-    shape: Sizes
-    window: Sizes
-    stride: Sizes
-    padding: Pairs
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What makes them, as settings of a product."""
-        return dataclasses.asdict(self)
-
-    @property
-    def size(self) -> Sizes:
-        """Pixels of the image."""
-        return self.shape[1:-1]
-
-    @property
-    def places(self) -> Sizes:
-        """How many windows there are."""
-        return output_size(self.size, self.window, self.stride, self.padding)
 
     @property
     def depth(self) -> Sizes:
@@ -63,16 +43,16 @@ class Windows:
         """Blocks of s pixels that cover the image and the padding before it."""
         return tuple(
             -(-(n + before) // s)
-            for n, s, (before, _) in zip(self.size, self.stride, self.padding, strict=True)
+            for n, s, (before, _) in zip(self.image, self.stride, self.padding, strict=True)
         )
 
     @property
     def counts(self) -> np.ndarray:
         """How many pixels of the image each window sees, of shape (*places, 1)."""
         counts = np.ones(())
-        for axis in range(len(self.size)):
+        for axis in range(len(self.image)):
             pixels = self.starts(axis)[:, None] + np.arange(self.window[axis])
-            seen = ((pixels >= 0) & (pixels < self.size[axis])).sum(1)
+            seen = ((pixels >= 0) & (pixels < self.image[axis])).sum(1)
             counts = counts[..., None] * seen
         return counts[..., None]
 
@@ -80,26 +60,9 @@ class Windows:
         """The first pixel of each window along an axis; negative in the padding."""
         return self.stride[axis] * np.arange(self.places[axis]) - self.padding[axis][0]
 
-    def padded(self, x: jax.Array, value: float) -> jax.Array:
-        """The image in its padding, filled with `value`."""
-        return _pad(x, value, self.padding)
-
-    def views(self, x: jax.Array, axes: Any = None) -> Iterator[tuple[tuple[int, ...], jax.Array]]:
-        """Each place in the window, and the pixels that the windows see there.
-
-        `x` is padded; along axes that are not named it stays as it is.
-        """
-        axes = range(len(self.window)) if axes is None else axes
-        for place in np.ndindex(*(self.window[axis] for axis in axes)):
-            start, limit, stride = [0] * x.ndim, list(x.shape), [1] * x.ndim
-            for axis, u in zip(axes, place, strict=True):
-                start[axis + 1], stride[axis + 1] = u, self.stride[axis]
-                limit[axis + 1] = u + (self.places[axis] - 1) * self.stride[axis] + 1
-            yield place, lax.slice(x, start, limit, stride)
-
     def sums(self, x: jax.Array) -> jax.Array:
         """The sum of each window; pixels of the padding are zero."""
-        x = self.padded(x, 0.0)
+        x = self.padded(x)
         for axis, (w, s, o) in enumerate(
             zip(self.window, self.stride, self.places, strict=True), 1
         ):
@@ -132,10 +95,10 @@ class Windows:
         lying = tuple(
             (before, g * s - before - n)
             for g, s, n, (before, _) in zip(
-                self.blocks, self.stride, self.size, self.padding, strict=True
+                self.blocks, self.stride, self.image, self.padding, strict=True
             )
         )
-        x = _pad(x, 0.0, lying)
+        x = padded(x, lying)
         return x.reshape(self._split((x.shape[0], *self.blocks, x.shape[-1]), None))
 
     def _near(self, arrays: Any) -> Iterator[tuple[tuple[int, ...], list[jax.Array]]]:
@@ -143,7 +106,7 @@ class Windows:
         room = tuple(
             (a - 1, g - o) for a, g, o in zip(self.depth, self.blocks, self.places, strict=True)
         )
-        arrays = [_pad(x, 0, room) for x in arrays]
+        arrays = [padded(x, room) for x in arrays]
         for a in np.ndindex(*self.depth):
             start = [0, *(d - 1 - i for d, i in zip(self.depth, a, strict=True)), 0]
             sizes = (arrays[0].shape[0], *self.blocks, arrays[0].shape[-1])
@@ -168,41 +131,43 @@ class Windows:
         long = (g * s for g, s in zip(self.blocks, self.stride, strict=True))
         x = x.reshape(x.shape[0], *long, x.shape[-1])
         before = [0, *(pair[0] for pair in self.padding), 0]
-        return lax.slice(x, before, [i + n for i, n in zip(before, self.shape, strict=True)])
+        size = (x.shape[0], *self.image, x.shape[-1])
+        return lax.slice(x, before, [i + n for i, n in zip(before, size, strict=True)])
 
 
 def windows(
     function: str,
-    x: jax.Array,
+    image: Sizes,
     window: Setting,
     stride: Setting | None,
     padding: Padding,
+    rest: str = "drop",
     names: tuple[str, str] = ("window", "stride"),
 ) -> Windows:
-    """The windows on `x` that the settings of `function` mean, checked."""
-    errors.floating(function, x=x)
-    axes = x.ndim - 2
-    if axes < 1:
-        expected = "images (N, *size, C), with at least one spatial axis"
-        errors.fail(function, "x", expected, errors.describe(x), "Channels come last.")
+    """The windows on an image that the settings of `function` mean, checked."""
+    axes = len(image)
     sizes = per_axis(function, names[0], window, axes)
     steps = sizes if stride is None else per_axis(function, names[1], stride, axes)
-    around = pairs(function, padding, x.shape[1:-1], sizes, steps)
-    for n, w, (before, after) in zip(x.shape[1:-1], sizes, around, strict=True):
+    around = pairs(function, padding, image, sizes, steps)
+    for n, w, (before, after) in zip(image, sizes, around, strict=True):
         if n + before + after < w:
             expected = f"at most the image with its padding, {n + before + after} pixels"
             errors.fail(function, names[0], expected, w, "Take a smaller one, or pad.")
         if max(before, after) >= w:
             expected = f"less than the window of {w}, so that each sees a pixel of the image"
             errors.fail(function, "padding", expected, max(before, after))
-    return Windows(tuple(x.shape), sizes, steps, around)
+    rest = "drop" if padding == "same" else rest
+    without_rest(function, rest, image, sizes, steps, around)
+    return Windows(tuple(image), sizes, steps, around, (1,) * axes)
 
 
-def _pad(x: jax.Array, value: float, padding: Pairs) -> jax.Array:
-    if not any(map(any, padding)):
-        return x
-    config = [(0, 0, 0), *((before, after, 0) for before, after in padding), (0, 0, 0)]
-    return lax.pad(x, jnp.asarray(value, x.dtype), config)
+def on(function: str, x: jax.Array, *settings: Any, **others: Any) -> Windows:
+    """The windows on images (N, *size, C)."""
+    errors.floating(function, x=x)
+    if x.ndim < 3:
+        expected = "images (N, *size, C), with at least one spatial axis"
+        errors.fail(function, "x", expected, errors.describe(x), "Channels come last.")
+    return windows(function, x.shape[1:-1], *settings, **others)
 
 
 def image_example(size: Sizes, channels: int, **settings: Any) -> ExampleMaker:

@@ -10,17 +10,15 @@ import jax
 import jax.numpy as jnp
 
 from jnn.arithmetic import widen
-from jnn.rules.convolution.products import filter_delta, input_delta, padding_of_filter, value
-from jnn.rules.convolution.spatial import Pairs, Sizes, output_size
-from jnn.rules.convolution.views import padded
+from jnn.rules.convolution.geometry import Geometry, Sizes, padded
+from jnn.rules.convolution.products import filter_delta, input_delta, value
 from jnn.rules.core.product import Call
 
 
 def large(call: Call) -> bool:
     """Whether the filter is large, dense, and has no holes."""
-    window = call.setting("size") if call.product == "conv.filter" else call.shape(1)[:-2]
-    plain = call.setting("groups") == 1 and set(call.setting("dilation")) == {1}
-    return math.prod(window) >= 25 and plain and len(window) <= 3
+    g: Geometry = call.setting
+    return math.prod(g.window) >= 25 and g.groups == 1 and g.dense and g.axes <= 3
 
 
 def _transform(x: jax.Array, length: Sizes, first: int) -> jax.Array:
@@ -32,42 +30,32 @@ def _inverse(x: jax.Array, length: Sizes, first: int) -> jax.Array:
 
 
 @value.implementation("fourier", large)
-def value_fourier(
-    x: jax.Array, w: jax.Array, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
-) -> jax.Array:
+def value_fourier(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     """The image's transform times the filter's, conjugate; of the result, what the stride keeps."""
-    x = padded(x, padding)
+    x = g.padded(x)
     length = x.shape[1:-1]
     z = jnp.einsum("n...c,...co->n...o", _transform(x, length, 1),
                    jnp.conj(_transform(w, length, 0)))  # fmt: skip
-    places = output_size(length, w.shape[:-2], stride, ((0, 0),) * len(length))
-    kept = [slice(0, (o - 1) * s + 1, s) for o, s in zip(places, stride, strict=True)]
+    kept = [slice(0, (o - 1) * s + 1, s) for o, s in zip(g.places, g.stride, strict=True)]
     return _inverse(z, length, 1)[:, *kept].astype(x.dtype)
 
 
 @input_delta.implementation("fourier", large)
-def input_fourier(
-    delta: jax.Array, w: jax.Array, *,
-    size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
-) -> jax.Array:  # fmt: skip
+def input_fourier(delta: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     """Delta, spread by the stride, times the filter: the true convolution."""
-    length = tuple(n + sum(pair) for n, pair in zip(size, padding, strict=True))
-    spread = padded(delta, ((0, 0),) * len(size), stride)
+    length = tuple(n + sum(pair) for n, pair in zip(g.image, g.padding, strict=True))
+    spread = padded(delta, ((0, 0),) * g.axes, g.stride)
     z = jnp.einsum("n...o,...co->n...c", _transform(spread, length, 1), _transform(w, length, 0))
-    kept = [slice(before, before + n) for n, (before, _) in zip(size, padding, strict=True)]
+    kept = [slice(before, before + n) for n, (before, _) in zip(g.image, g.padding, strict=True)]
     return _inverse(z, length, 1)[:, *kept].astype(delta.dtype)
 
 
 @filter_delta.implementation("fourier", large)
-def filter_fourier(
-    x: jax.Array, delta: jax.Array, *,
-    size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
-) -> jax.Array:  # fmt: skip
+def filter_fourier(x: jax.Array, delta: jax.Array, g: Geometry) -> jax.Array:
     """The image's transform times that of delta, spread by the stride, conjugate."""
-    places = delta.shape[1:-1]
-    x = padded(x, padding_of_filter(x.shape[1:-1], places, size, stride, padding, dilation))
+    x = padded(x, g.room)
     length = x.shape[1:-1]
-    spread = padded(delta, ((0, 0),) * len(size), stride)
+    spread = padded(delta, ((0, 0),) * g.axes, g.stride)
     z = jnp.einsum("n...c,n...o->...co", _transform(x, length, 1),
                    jnp.conj(_transform(spread, length, 1)))  # fmt: skip
-    return _inverse(z, length, 0)[tuple(map(slice, size))].astype(x.dtype)
+    return _inverse(z, length, 0)[tuple(map(slice, g.window))].astype(x.dtype)

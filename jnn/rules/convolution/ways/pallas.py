@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jnn.rules.convolution.geometry import Geometry, Pairs
 from jnn.rules.convolution.products import value
-from jnn.rules.convolution.spatial import Pairs, Sizes
 from jnn.rules.convolution.work_size import work_size
 from jnn.rules.core.product import Call
 
@@ -21,22 +21,19 @@ MEMORY, GROUP = 2**16, 256
 
 def suits_gpu(call: Call) -> bool:
     """Whether it is a plain convolution of images that a GPU's tiles can hold."""
-    if call.platform != "gpu" or len(call.shape(0)) != 4:
+    g: Geometry = call.setting
+    if call.platform != "gpu" or g.axes != 2:
         return False
-    settings = dict(call.settings)
     channels = (call.shape(0)[-1], call.shape(1)[-1])
-    plain = settings["groups"] == 1 and settings["stride"] == settings["dilation"] == (1, 1)
+    plain = g.groups == 1 and g.unit and g.dense
     # The compiler multiplies blocks of 16 and more, of sizes that are powers of two.
     return plain and all(c >= 16 and c & (c - 1) == 0 for c in channels)
 
 
 @value.implementation("pallas", suits=suits_gpu)
-def value_pallas(
-    x: jax.Array, w: jax.Array, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int
-) -> jax.Array:
+def value_pallas(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     """H-60 over tiles of Algorithm 4."""
-    del stride, dilation, groups  # All one.
-    return convolve(x, w, padding=padding)
+    return convolve(x, w, padding=g.padding)
 
 
 def convolve(

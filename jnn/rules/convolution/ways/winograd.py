@@ -13,22 +13,15 @@ four have 0, 1 and -1; tiles of six 0 and the roots of 1/2 and 2. In float32, F(
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn.rules.convolution.products import (
-    filter_delta,
-    input_delta,
-    padding_backwards,
-    padding_of_filter,
-    rotated,
-    value,
-)
-from jnn.rules.convolution.spatial import Pairs, Sizes, output_size
-from jnn.rules.convolution.views import over_samples, padded, sum_over_samples
+from jnn.rules.convolution.chunks import over_samples, sum_over_samples
+from jnn.rules.convolution.geometry import Geometry, Pairs, Sizes, padded
+from jnn.rules.convolution.products import filter_delta, input_delta, rotated, value
 from jnn.rules.core.product import Call, Function
 
 
@@ -139,44 +132,31 @@ def _covering(room: Pairs, places: Sizes, m: int) -> tuple[Sizes, Pairs]:
     return tuple(-(-o // m) for o in places), both
 
 
-def value_winograd(
-    x: jax.Array, w: jax.Array, *,
-    m: int, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
-) -> jax.Array:  # fmt: skip
+def value_winograd(x: jax.Array, w: jax.Array, g: Geometry, *, m: int) -> jax.Array:
     """`A' [(G w G') (B' x B)] A`, over a few samples at a time."""
     image, weights, output = short(m, len(w))
-    places = output_size(x.shape[1:-1], w.shape[:2], stride, padding)
-    count, around = _covering(padding, places, m)
+    height, width = g.places
+    count, around = _covering(g.padding, g.places, m)
     kernels = both_axes(weights, w).reshape(-1, *w.shape[2:])
 
     def of_samples(x: jax.Array) -> jax.Array:
         seen = of_tiles(image, padded(x, around), count, m)
         products = jnp.einsum("ptc,pco->pto", seen, kernels)
-        return to_places(output, products, len(x), count)[:, : places[0], : places[1]]
+        return to_places(output, products, len(x), count)[:, :height, :width]
 
     return over_samples(of_samples, (x,), _numbers(count, image, x, w))
 
 
-def input_winograd(
-    delta: jax.Array, w: jax.Array, *,
-    m: int, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
-) -> jax.Array:  # fmt: skip
+def input_winograd(delta: jax.Array, w: jax.Array, g: Geometry, *, m: int) -> jax.Array:
     """The value of delta, padded, and the rotated filter (H-72)."""
-    around = padding_backwards(delta.shape[1:-1], w.shape[:2], size, stride, padding, dilation)
-    return value_winograd(delta, rotated(w, 1), m=m, stride=stride, padding=around,
-                          dilation=dilation, groups=groups)  # fmt: skip
+    return value_winograd(delta, rotated(w, 1), g.backwards, m=m)
 
 
-def filter_winograd(
-    x: jax.Array, delta: jax.Array, *,
-    m: int, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int,
-) -> jax.Array:  # fmt: skip
+def filter_winograd(x: jax.Array, delta: jax.Array, g: Geometry, *, m: int) -> jax.Array:
     """`G' [sum (B' x B) (A delta A')] G`, the transpose of the value in w."""
-    image, weights, output = short(m, size[0])
-    places = delta.shape[1:-1]
-    room = padding_of_filter(x.shape[1:-1], places, size, stride, padding, dilation)
-    count, around = _covering(room, places, m)
-    _, behind = _covering(((0, 0),) * 2, places, m)
+    image, weights, output = short(m, g.window[0])
+    count, around = _covering(g.room, g.places, m)
+    _, behind = _covering(((0, 0),) * 2, g.places, m)
 
     def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
         seen = of_tiles(image, padded(x, around), count, m)
@@ -197,19 +177,14 @@ def _numbers(count: Sizes, image: np.ndarray, x: jax.Array, y: jax.Array) -> int
 
 def _suits(call: Call, m: int) -> bool:
     """Whether the filter is square and dense, and moves by one pixel; not in half precision."""
-    window = call.setting("size") if call.product == "conv.filter" else call.shape(1)[:-2]
-    square = window in {(n + 1 - m,) * 2 for n in POINTS} and window[0] > 1
-    plain = call.setting("groups") == 1 and set(call.setting("dilation")) == {1}
+    g: Geometry = call.setting
+    square = g.window in {(n + 1 - m,) * 2 for n in POINTS} and g.window[0] > 1
     exact = call.arrays[0][1] in ("float32", "float64")
-    return square and plain and exact and call.setting("stride") == (1, 1)
+    return square and g.groups == 1 and g.dense and g.unit and exact
 
 
 def _with(function: Function, m: int) -> Function:
-    @functools.wraps(function)
-    def implementation(*arrays: jax.Array, **settings: Any) -> jax.Array:
-        return function(*arrays, m=m, **settings)
-
-    return implementation
+    return functools.update_wrapper(functools.partial(function, m=m), function)
 
 
 for _name, _m in (("winograd", 2), ("winograd4", 4)):

@@ -1,6 +1,5 @@
-"""What the implementations of a convolution share: shifted views of an image, chunks of samples."""
+"""What is computed of a few samples at a time, so that it stays in the cache."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,38 +8,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.arithmetic import mixed, widen
-from jnn.rules.convolution.spatial import Pairs, Sizes
-
-
-def padded(x: jax.Array, padding: Pairs, spread: Sizes | None = None) -> jax.Array:
-    """Zeros around the spatial axes, or cuts where negative; `spread - 1` zeros between pixels."""
-    between = spread or (1,) * len(padding)
-    inner = [(before, after, s - 1) for (before, after), s in zip(padding, between, strict=True)]
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inner, (0, 0, 0)])
-
-
-def views(
-    x: jax.Array, window: Sizes, places: Sizes, stride: Sizes, dilation: Sizes
-) -> list[jax.Array]:
-    """What each entry of the filter sees of a padded image: (N, *places, C), entries in C order."""
-    start = (0,) * len(window)
-    return [
-        lax.slice(
-            x,
-            (0, *(u * d for u, d in zip(entry, dilation, strict=True)), 0),
-            (
-                len(x),
-                *(
-                    u * d + (o - 1) * s + 1
-                    for u, d, o, s in zip(entry, dilation, places, stride, strict=True)
-                ),
-                x.shape[-1],
-            ),
-            (1, *stride, 1),
-        )
-        for entry in itertools.product(*map(range, start, window))
-    ]  # fmt: skip
-
 
 CACHE = 2**21  # Bytes of patches that are made at once: what the cores keep next to them.
 
