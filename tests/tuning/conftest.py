@@ -62,7 +62,7 @@ def toy() -> Iterator[Toy]:
         return value(x, setting=scale), x
 
     @power.backward
-    def backward(x, delta, scale):
+    def backward(x, delta, *, scale):
         return (slope(x, delta, setting=scale),)
 
     yield Toy(value, power, ran)
