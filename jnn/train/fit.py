@@ -25,7 +25,7 @@ from jnn.train.host.progress import progress_of
 from jnn.train.host.stream import Reader, Stream, stream_of
 from jnn.train.layout import mesh_of, place
 from jnn.train.plan import Plan, metrics_of
-from jnn.train.program.epoch import begin
+from jnn.train.program.epoch import initial, once
 from jnn.train.program.evaluate import EVALUATED
 from jnn.train.program.order import length
 from jnn.train.program.precision import Precision
@@ -176,7 +176,7 @@ def fit(
     names = plan.columns(held_out is not None)
     given = (params, state, opt_state)
     samples, key, given = place(mesh, (samples, key_of(key), given))
-    carry = begin(plan, key, samples, given)
+    carry = once(plan, initial)(key, samples, given)
     loop = Loop(plan, carry, names, progress_of(progress), _callbacks(callbacks),
                 checkpoints_of(checkpoint))  # fmt: skip
     if reader is None:

@@ -28,8 +28,10 @@ def mesh_of(sharding: Any) -> Mesh | None:
 
 def place(mesh: Mesh | None, tree: Any) -> Any:
     """Arrays on the device, or a copy on each device of the mesh."""
-    if mesh is None:
-        return jax.tree.map(jnp.asarray, tree)
+    if mesh is None:  # What NumPy holds is sent: `asarray` compiles a program for each shape.
+        return jax.tree.map(
+            lambda x: jax.device_put(x) if isinstance(x, np.ndarray) else jnp.asarray(x), tree
+        )
     everywhere = NamedSharding(mesh, PartitionSpec())
 
     def copy(x: Any) -> jax.Array:

@@ -19,7 +19,7 @@ from jnn.train.host.loop import interruptible, read
 from jnn.train.host.progress import Progress, progress_of
 from jnn.train.layout import place
 from jnn.train.plan import Carry, Plan, Row, RunStatus, metrics_of, with_setting
-from jnn.train.program.epoch import initial, run_epoch
+from jnn.train.program.epoch import initial, once, run_epoch
 from jnn.train.program.precision import Precision
 from jnn.train.program.stopping import Rule, rules_of
 from jnn.xla.memory import forget_programs
@@ -141,7 +141,7 @@ def fit_many(
     numbers = jnp.zeros(count, int) if same else jnp.arange(count)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
     samples, held_out = place(None, (samples, held_out))
-    carry, rows = _initial(plan, keys, settings, samples), []
+    carry, rows = once(plan, _initial)(keys, settings, samples), []
     saved = checkpoints_of(checkpoint)
     if saved and (found := saved.restore(carry, functools.partial(place, None))):
         if not same_key(found[0].key, carry.key):
@@ -236,7 +236,6 @@ def _settings(settings: Any, members: int | None) -> tuple[Any, int]:
     return settings, sizes.pop()
 
 
-@jax.jit
 def _initial(plan: Plan, keys: jax.Array, settings: Any, data: Any) -> Carry:
     def member(key: jax.Array, setting: Any) -> Carry:
         return initial(with_setting(plan, setting), key, data, (None, None, None))

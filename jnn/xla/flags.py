@@ -9,29 +9,42 @@ import jax
 
 from jnn.xla.platform import is_for
 
+LEVEL = "xla_backend_optimization_level"
 QUICK = {
-    "xla_backend_optimization_level": 0,
+    LEVEL: 0,
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
 
 
-def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`jit` with the options that compile fastest, for what runs once."""
-    return jax.jit(function, compiler_options=_known() if is_for("cpu") else {})
+def quick_jit(function: Callable[..., Any], *, exact: bool = False) -> Callable[..., Any]:
+    """`jit` with the options that compile fastest, for what runs once.
+
+    Args:
+      function: what is compiled.
+      exact: whether its numbers are those of `jit`, bit for bit: LLVM's lowest level rounds a
+        product before it adds, the others do not.
+    """
+    options = {}
+    if is_for("cpu"):
+        options = {name: QUICK[name] for name in _known()}
+        if exact and LEVEL in options:
+            options[LEVEL] = 1
+    return jax.jit(function, compiler_options=options)
 
 
 @functools.cache
-def _known() -> dict[str, Any]:
-    """Those of the options that this version has."""
-    known = {}
-    for name, value in QUICK.items():
-        try:
-            jax.jit(lambda: 0, compiler_options={name: value})()
-        except jax.errors.JaxRuntimeError:
-            continue
-        known[name] = value
-    return known
+def _known() -> tuple[str, ...]:
+    """Those of the options that this version has: all of them, as a rule."""
+    return tuple(QUICK) if _is_known(*QUICK) else tuple(filter(_is_known, QUICK))
+
+
+def _is_known(*names: str) -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options={name: QUICK[name] for name in names})()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def two_devices() -> None:

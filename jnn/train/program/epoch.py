@@ -6,6 +6,7 @@ The last, shorter batch is a step of its own behind the scan, and as exact as th
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from jnn.train.program.evaluate import evaluate
 from jnn.train.program.order import keys, length, order, rows, split
 from jnn.train.program.step import Moving, Values, finite, step
 from jnn.train.program.stopping import Still
+from jnn.xla.flags import quick_jit
 
 CACHED = 2**22  # Bytes: below, data are permuted once an epoch; above, batches are gathered.
 
@@ -57,8 +59,16 @@ def run_epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Car
     return lax.cond(carry.status == RunStatus.RUNNING, run, skip, carry)
 
 
-begin = jax.jit(initial)
 epoch = jax.jit(run_epoch, donate_argnames="carry")
+
+
+def once(plan: Plan, function: Callable[..., Carry]) -> Callable[..., Carry]:
+    """`function(plan, ...)`, which makes a carry, compiled: fast, since it runs once.
+
+    Of a solver it computes the objective, which may be long.
+    """
+    compiler = jax.jit if plan.solves else functools.partial(quick_jit, exact=True)
+    return functools.partial(compiler(function), plan)
 
 
 def _run_epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, Row]:
@@ -160,6 +170,6 @@ def conclude(
                 status, moved.skipped, moved.scaling, tuple(watched))  # fmt: skip
     if plan.not_finite == "stop":
         ok = jnp.isfinite(values["loss"]) & finite(moved.params)
-        new = jax.tree.map(lambda a, b: a if a is b else jnp.where(ok, a, b), new, carry)
+        new = lax.cond(ok, lambda: new, lambda: carry)
         new = new._replace(status=jnp.where(ok, new.status, RunStatus.NOT_FINITE))
     return new, Row(values, new.status)

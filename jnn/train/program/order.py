@@ -14,7 +14,7 @@ def keys(key: jax.Array, epoch: jax.Array | int) -> tuple[jax.Array, jax.Array]:
 
 
 def order(key: jax.Array, n: int) -> jax.Array:
-    """A random order of n samples: random bits are sorted, twice.
+    """A random order of n samples: random bits are sorted, twice, and one order put into the other.
 
     Up to 2^16 samples a number holds the bits above and the sample below, since XLA's sort of one
     array is several times as fast as that of pairs. Where bits are equal the samples stay in order,
@@ -23,10 +23,9 @@ def order(key: jax.Array, n: int) -> jax.Array:
     if n > 2**16:
         return jax.random.permutation(key, n)
     low = jnp.uint32(2 ** (n - 1).bit_length() - 1)
-    index = jnp.arange(n, dtype=jnp.uint32)
-    for bits in jax.random.bits(key, (2, n)):
-        index = index[lax.sort(bits & ~low | jnp.arange(n, dtype=jnp.uint32)) & low]
-    return index.astype(jnp.int32)
+    numbered = jax.random.bits(key, (2, n)) & ~low | jnp.arange(n, dtype=jnp.uint32)[None]
+    first, second = (lax.sort(numbered, dimension=1) & low).astype(jnp.int32)
+    return first.at[second].get(mode="promise_in_bounds")
 
 
 def rows(data: Any, index: jax.Array) -> Any:

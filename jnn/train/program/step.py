@@ -1,5 +1,6 @@
 """The step: objective, gradient, update, and the guard that passes over what is not finite."""
 
+import collections
 import functools
 from typing import Any, NamedTuple
 
@@ -12,6 +13,9 @@ from jnn.optim.transforms import global_norm
 from jnn.train.plan import Carry, Plan
 from jnn.train.program import precision
 from jnn.train.program.stopping import Still
+
+# Entries: smaller arrays are looked at together. Each look is three kernels for XLA to compile.
+SMALL = 2**16
 
 Values = dict[str, jax.Array]  # The loss and the metrics, by name.
 
@@ -98,7 +102,12 @@ def _guarded(plan: Plan, old: Moving, new: Moving, value: jax.Array, grads: Any)
 
 def finite(tree: Any) -> jax.Array:
     """Whether every entry of every array is."""
-    ok = jnp.bool_(True)
+    alone, small = [], collections.defaultdict(list)
     for leaf in jax.tree.leaves(tree):
-        ok &= jnp.isfinite(leaf).all()
-    return ok
+        if leaf.size > SMALL:
+            alone.append(leaf)
+        else:
+            small[leaf.dtype].append(leaf.ravel())
+    together = [jnp.concatenate(leaves) for leaves in small.values()]
+    return functools.reduce(jnp.logical_and, [jnp.isfinite(a).all() for a in alone + together],
+                            jnp.bool_(True))  # fmt: skip

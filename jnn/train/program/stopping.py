@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jnn import errors
 
@@ -102,8 +103,5 @@ def improve(
     gain = value - watched.value if rule.larger else watched.value - value
     better = (gain > rule.by) | (jnp.isinf(watched.value) & jnp.isfinite(value))
 
-    def pick(new: Any, old: Any) -> Any:
-        return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
-
-    kept = pick((params, state), (watched.params, watched.state)) if rule.restore else ((), ())
-    return Watched(pick(value, watched.value), pick(epoch, watched.epoch), *kept)
+    kept = (params, state) if rule.restore else ((), ())
+    return lax.cond(better, lambda: Watched(value, epoch, *kept), lambda: watched)
