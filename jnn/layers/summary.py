@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jnn import errors
+from jnn.floats import pulled
 from jnn.layers.combinators import each
 from jnn.layers.layer import Layer, abstract
+from jnn.rules.core.product import ways as ways_of
 from jnn.text import bytes_text, table
 
 
@@ -20,13 +23,14 @@ class Row(NamedTuple):
     output: Any
     parameters: int
     bytes: int
+    ways: tuple[str, ...] = ()
 
 
 class Summary(NamedTuple):
     """A table of layers; `str` prints it.
 
     Attributes:
-      rows: a `Row(number, layer, output, parameters, bytes)` for each layer, in order.
+      rows: a `Row(number, layer, output, parameters, bytes, ways)` for each layer, in order.
       parameters: the number of parameters of all layers.
       bytes: the memory that they take.
     """
@@ -36,19 +40,28 @@ class Summary(NamedTuple):
     bytes: int
 
     def __str__(self) -> str:
-        lines = [("", "layer", "output", "parameters", "memory")]
+        told = any(row.ways for row in self.rows)
+        lines = [("", "layer", "output", *(["computed by"] * told), "parameters", "memory")]
         for row in self.rows:
             outputs = ", ".join(errors.describe(y) for y in jax.tree.leaves(row.output))
-            lines.append((row.number, row.layer, outputs, *_size(row)))
-        lines.append(("", "total", "", *_size(self)))
-        return table(lines, total=True, left=3)
+            ways = [", ".join(row.ways)] * told
+            lines.append((row.number, row.layer, outputs, *ways, *_size(row)))
+        lines.append(("", "total", "", *[""] * told, *_size(self)))
+        return table(lines, total=True, left=3 + told)
 
 
-def summary(net: Layer, x: Any) -> Summary:
+def summary(net: Layer, x: Any, *, ways: bool = False) -> Summary:
     """The layers of `net` on inputs like `x`, with output shapes and parameter counts.
 
     A dense layer has m_{l-1} m_l weights (X-125) and m_l biases. Nothing is computed: the example
     may be a `jax.ShapeDtypeStruct` of any size.
+
+    Args:
+      net: the network.
+      x: an example of its input.
+      ways: whether to say how each layer's products are computed here, value and derivative, as far
+        as there is a choice (`jnn.tune` measures it); layers in a row that are one rule do the
+        same over a few samples at a time.
 
     >>> net = jnn.serial(jnn.dense(4), jnn.relu(), jnn.dense(2))
     >>> print(jnn.summary(net, jax.ShapeDtypeStruct((8, 3), jnp.float32)))
@@ -61,24 +74,41 @@ def summary(net: Layer, x: Any) -> Summary:
        total                           26   104 B
     """
     params, state = jax.eval_shape(lambda: net.init(jax.random.key(0), x))
-    rows = tuple(_rows(net, params, state, abstract(x), ""))
+    rows = tuple(_rows(net, params, state, abstract(x), "", ways))
     return Summary(rows, *_cost(params))
 
 
-def _rows(net: Layer, params: Any, state: Any, x: Any, number: str) -> Iterator[Row]:
+def _rows(net: Layer, params: Any, state: Any, x: Any, number: str, told: bool) -> Iterator[Row]:
     """The rows of a network; for a combinator, those of the layers inside."""
     y, _ = jax.eval_shape(net.apply, params, state, x)
     kind = net.spec.name
     if kind not in ("serial", "parallel"):
-        yield Row(number, repr(net), y, *_cost(params))
+        chosen = _ways(net, params, state, x) if told else ()
+        yield Row(number, repr(net), y, *_cost(params), chosen)
         return
     prefix = f"{number}." if number else ""
     for i, (inner, p, s) in enumerate(each(kind, net.spec.layers, params, state)):
-        yield from _rows(inner, p, s, x, f"{prefix}{i}")
+        yield from _rows(inner, p, s, x, f"{prefix}{i}", told)
         if kind == "serial":
             x, _ = jax.eval_shape(inner.apply, p, s, x)
     if kind == "parallel":
         yield Row(number, f"parallel, combine={net.spec['combine']!r}", y, 0, 0)
+
+
+def _ways(net: Layer, params: Any, state: Any, x: Any) -> tuple[str, ...]:
+    """How a layer's products are computed, its value's and its derivative's."""
+
+    def function(params: Any, x: Any) -> Any:
+        return net.apply(params, state, x)[0]
+
+    def both(params: Any, x: Any) -> Any:
+        y = function(params, x)
+        if not any(map(errors.is_floating, jax.tree.leaves((params, x)))):
+            return y
+        delta = [jnp.zeros_like(z) for z in jax.tree.leaves(y) if errors.is_floating(z)]
+        return pulled(function, (params, x), delta)
+
+    return tuple(f"{call.product} {name}" for call, name in ways_of(both, params, x).items())
 
 
 def _cost(params: Any) -> tuple[int, int]:

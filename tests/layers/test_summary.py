@@ -70,3 +70,16 @@ def test_empty_networks_and_many_outputs():
     table = jnn.summary(jnn.parallel(jnn.dense(2), jnn.dense(5)), like(8, 3))
     assert "float32[8,2], float32[8,5]" in str(table)
     assert table.parameters == 8 + 20
+
+
+def test_ways_of_each_layer():
+    net = jnn.serial(jnn.conv(64, 3, padding=1), jnn.tanh(), jnn.flatten(), jnn.dense(2))
+    x = jax.ShapeDtypeStruct((64, 16, 16, 32), jnp.float32)
+    made = jnn.summary(net, x, ways=True)
+    expected = ("conv.value overrun", "conv.input overrun", "conv.filter winograd4")
+    assert [row.ways for row in made.rows] == [expected, (), (), ()]
+    assert "conv.filter winograd4" in str(made)
+    with jnn.rules.exact():
+        lax = jnn.summary(net, x, ways=True).rows[0].ways
+    assert lax == ("conv.value lax", "conv.input lax", "conv.filter lax")
+    assert all(row.ways == () for row in jnn.summary(net, x).rows)

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import jnn
+from benchmarks.conv import GROUPS
 from jnn.rules import (
     Connections,
     conv,
@@ -19,11 +21,13 @@ from jnn.rules import (
     weighted_subsample,
 )
 from jnn.rules.convolution import chunks
+from jnn.rules.convolution.defaults import ROWS, row
 from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.convolution.ways.winograd import short
-from jnn.rules.core.product import choices, products
+from jnn.rules.core.product import choices, products, ways
 from jnn.verify import check
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("conv.value", "conv.input", "conv.filter")
 
 
@@ -220,3 +224,32 @@ def test_the_default_is_a_candidate_and_xla_off_the_cpu():
         assert product.default(large) in product.candidates(large)
         for platform in ("gpu", "tpu"):
             assert product.default(large._replace(platform=platform)) == "lax"
+
+
+def test_exact_runs_the_references():
+    x, w = jnp.ones((64, 16, 16, 32), jnp.float32), jnp.ones((3, 3, 32, 64), jnp.float32)
+
+    def loss(x, w):
+        return conv(x, w, padding=1).sum()
+
+    def found():
+        return [*ways(jax.grad(loss, (0, 1)), x, w).values()]
+
+    assert found() == ["overrun", "overrun", "winograd4"]
+    with jnn.rules.exact():
+        assert found() == ["lax"] * 3
+    assert found() == ["overrun", "overrun", "winograd4"]
+
+
+def test_every_default_row_names_a_way_and_what_it_gains():
+    for each in ROWS:
+        assert each.way in products[each.product].implementations
+        assert 0.9 <= each.gain[0] <= each.gain[1]
+        assert (ROOT / "benchmarks/results" / each.page).exists()
+
+
+def test_each_default_row_is_reached():
+    shapes = [(shape, name) for group in GROUPS.values() for shape in group for name in NAMES]
+    reached = {row(shape.call(name)) for shape, name in shapes}
+    missed = {r for r in ROWS if r not in reached and r.page == "conv.md"}
+    assert not missed

@@ -115,7 +115,7 @@ ROWS = (
     Row(FILTER, "wide_delta",
         lambda c: c.plane and c.g.window == (3, 3)
         and (min(c.g.places) >= 16 or c.outputs <= 64), (1.3, 2.7)),
-    Row(FILTER, "im2col", lambda c: c.plane and c.g.unit, (1.1, 2.0)),
+    Row(FILTER, "im2col", lambda c: c.plane and c.g.unit, (2.5, 2.5), "cnn.md"),
     # Images, by a stride.
     Row(INPUT, "phases",
         lambda c: c.plane and not c.g.unit and max(c.g.window) > (1 if c.inputs <= 16 else 3),

@@ -50,6 +50,57 @@ class Defaults:
 choices: Any = jax.make_user_context(Defaults())
 
 
+class References:
+    """Chooses the reference of each product."""
+
+    def choose(self, product: "Product", call: Call) -> str:
+        """Its name, whatever the call."""
+        del call
+        return product.reference
+
+
+_REFERENCES = References()
+
+
+def exact() -> Any:
+    """Within this context every product runs as its reference: a convolution as XLA has it.
+
+    No transform rounds differently then, and no choice depends on the shape or on the machine.
+
+    >>> with jnn.rules.exact():
+    ...     jnn.rules.conv(jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))).shape
+    (2, 6, 6, 4)
+    """
+    return choices(_REFERENCES)
+
+
+class _Noting:
+    """Chooses as another does, and notes what; hashed by identity, so that no cache knows it."""
+
+    def __init__(self, inner: Chooser):
+        self.inner, self.found = inner, {}
+
+    def choose(self, product: "Product", call: Call) -> str:
+        name = self.inner.choose(product, call) or product.default(call)
+        self.found[call] = name
+        return name
+
+
+def ways(function: Callable[..., Any], *args: Any) -> dict[Call, str]:
+    """Each call of a product by `function`, in order, and what would compute it here.
+
+    >>> def conv(x, w):
+    ...     return jnn.rules.conv(x, w, padding=1)
+    >>> x, w = jnp.ones((64, 16, 16, 32)), jnp.ones((3, 3, 32, 32))
+    >>> [f"{call.product} {name}" for call, name in ways(conv, x, w).items()]
+    ['conv.value overrun']
+    """
+    noting = _Noting(choices.value)
+    with choices(noting):
+        jax.eval_shape(lambda *args: function(*args), *args)
+    return noting.found
+
+
 class Implementation(NamedTuple):
     """One way to compute a product, and whether it can compute a given call."""
 
