@@ -411,6 +411,8 @@ SECOND = {
     "fit, with a solver": lambda: fitted(jnn.lbfgs(memory=3)),
     "fit, in half precision": lambda: fitted(optimizer(), precision=jnn.train.mixed()),
     "fit_many": many,
+    "check": lambda: jnn.verify.check(jnn.rules.tanh),
+    "fit, under autodiff": lambda: fitted(jnn.lbfgs(), metrics={"m": jnn.autodiff(jnn.huber)}),
     "minimize": lambda: jnn.minimize(
         rosenbrock, START, jnn.bfgs(search=functools.partial(jnn.linesearch.wolfe, c2=0.8))
     ),

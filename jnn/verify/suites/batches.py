@@ -6,7 +6,7 @@ definition's output is picked alike.
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -44,10 +44,24 @@ def devices(case: Case) -> Iterator[Outcome]:
     leaves = _picked(case, batch, [0, -1])
     floats, rest = case.split(leaves)
     delta = [d[[0, -1]] if batch else d for d in case.delta]
+    results, (y, cotangents) = _on_two_devices(case)(floats, rest, delta)
+    for place, (value, pulled) in zip(("inside", "of"), results, strict=True):
+        for what, names, got, want in (
+            ("value", case.output_names, value, y),
+            ("cotangent", case.names, pulled, cotangents),
+        ):
+            yield from equal(f"vjp {place} shard_map: the {what}", names, got, want, delta, EXACT)
+
+
+@functools.lru_cache(maxsize=16)
+def _on_two_devices(case: Case) -> Callable[..., Any]:
+    """What `devices` compares, as one program."""
+    batch = _batch(case)
     mesh = jax.make_mesh((2,), ("devices",), (AxisType.Auto,), devices=jax.devices()[:2])
-    axes = [PartitionSpec("devices") if i in batch else PartitionSpec() for i in range(len(leaves))]
+    split, whole = PartitionSpec("devices"), PartitionSpec()
+    axes = [split if i in batch else whole for i in range(len(case.leaves))]
     of_floats, of_rest = case.split(axes)
-    of_output = [PartitionSpec("devices") if batch else PartitionSpec()] * len(delta)
+    of_output = [split if batch else whole] * len(case.delta)
 
     def pull(mode: str, floats: Arrays, rest: Arrays, delta: Arrays) -> Any:
         y, pull = jax.vjp(lambda *f: case.call(mode, f, rest)[0], *floats)
@@ -66,13 +80,7 @@ def devices(case: Case) -> Iterator[Outcome]:
         results = inside(floats, rest, delta), (y, list(outside(delta)))
         return results, pull("autodiff", floats, rest, delta)
 
-    results, (y, cotangents) = quick_jit(program)(floats, rest, delta)
-    for place, (value, pulled) in zip(("inside", "of"), results, strict=True):
-        for what, names, got, want in (
-            ("value", case.output_names, value, y),
-            ("cotangent", case.names, pulled, cotangents),
-        ):
-            yield from equal(f"vjp {place} shard_map: the {what}", names, got, want, delta, EXACT)
+    return quick_jit(program)
 
 
 @functools.lru_cache(maxsize=16)

@@ -180,6 +180,16 @@ WHOLE: dict[str, Callable[[_Program], Pair]] = {
 
 def transforms(case: Case) -> Iterator[Outcome]:
     """Every transformation, in float64; and jvp where it must raise."""
+    yield from _compared(case, every=True)
+    yield from _jvp_of_backward(case)
+
+
+def curvature(case: Case) -> Iterator[Outcome]:
+    """Of these, second derivatives and vmap alone: for the other kinds of arguments."""
+    yield from _compared(case, every=False)
+
+
+def _all_of(case: Case) -> dict[str, Callable[[_Program], Pair]]:
     named = OTHERS | ESSENTIAL
     if case.size * max(case.size, sum(d.size for d in case.delta)) <= MOST:
         named |= WHOLE
@@ -187,17 +197,25 @@ def transforms(case: Case) -> Iterator[Outcome]:
     for i, name in enumerate(case.rule.arguments):
         if jax.tree.leaves(case.args[i]):
             named[f"vmap over `{name}`"] = lambda p, i=i: p.mapped_over(i)
-    yield from _compared(case, named)
-    yield from _jvp_of_backward(case)
+    return named
 
 
-def curvature(case: Case) -> Iterator[Outcome]:
-    """Of these, second derivatives and vmap alone: for the other kinds of arguments."""
-    yield from _compared(case, ESSENTIAL)
+def _compared(case: Case, *, every: bool) -> Iterator[Outcome]:
+    run, failures = _runner(case, every)
+    results = run(case.floats, case.rest, case.delta, case.direction)
+    for name, sentence in failures.items():
+        yield Outcome(f"{name} raises {sentence}")
+    for name, (got, want) in results.items():
+        got, want = jax.tree.leaves(got), jax.tree.leaves(want)
+        labels = [f"tensor {i} of {len(want)}" for i in range(1, len(want) + 1)]
+        yield from equal(f"{name}:", labels, got, want, case.delta, EXACT)
 
 
-def _compared(case: Case, named: dict[str, Callable[[_Program], Pair]]) -> Iterator[Outcome]:
+@functools.lru_cache(maxsize=16)
+def _runner(case: Case, every: bool) -> tuple[Callable[..., dict[str, Pair]], dict[str, str]]:
+    """The compiled pairs of a case, and what tracing them raised: one program for all checks."""
     failures: dict[str, str] = {}
+    named = _all_of(case) if every else ESSENTIAL
 
     def run(*point: Any) -> dict[str, Pair]:
         program, results = _Program(case, named, *point), {}
@@ -208,13 +226,7 @@ def _compared(case: Case, named: dict[str, Callable[[_Program], Pair]]) -> Itera
                 failures[name] = first_line(error)
         return results
 
-    results = quick_jit(run)(case.floats, case.rest, case.delta, case.direction)
-    for name, sentence in failures.items():
-        yield Outcome(f"{name} raises {sentence}")
-    for name, (got, want) in results.items():
-        got, want = jax.tree.leaves(got), jax.tree.leaves(want)
-        labels = [f"tensor {i} of {len(want)}" for i in range(1, len(want) + 1)]
-        yield from equal(f"{name}:", labels, got, want, case.delta, EXACT)
+    return quick_jit(run), failures
 
 
 def _jvp_of_backward(case: Case) -> Iterator[Outcome]:
