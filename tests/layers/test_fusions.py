@@ -99,6 +99,7 @@ POOLS = {
     "overlapping": jnn.max_pool(3, stride=2),
     "padded": jnn.max_pool(2, padding="same"),
     "shared among equals": jnn.max_pool(2, ties="split"),
+    "strict": jnn.max_pool(7, rest="error"),
     "means": jnn.mean_pool(2),
 }
 
