@@ -70,6 +70,7 @@ LAYERS = {
     "weighted_subsample": ("weighted_subsample(2)", "weighted_subsample(3)"),
 }
 NETWORKS = {
+    "cnn": ("cnn([4], 3, [], 2)", "cnn([4], 3, [8], 2)"),
     "lenet5": ("lenet5()", "lenet5(5)"),
     "mlp": ("mlp([4, 2])", "mlp([4, 3])", "mlp([4, 2], activation='relu')"),
     "modern_lenet": ("modern_lenet()", "modern_lenet(5)"),
