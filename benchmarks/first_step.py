@@ -204,8 +204,8 @@ def of_networks(names: Sequence[str], rounds: int, quick: bool, seconds: float) 
             print("  ".join(rows[-1]), flush=True)
             if who == OURS and ratio is not None:
                 goals.append(goal(f"{name} at most 1.5 times Flax's time", ratio, 1.5))
-    titles = "\n".join(f"- {name}: {NETWORKS[name].title}, batch {NETWORKS[name].shape[0]}."
-                       for name in names)  # fmt: skip
+    titles = "\n".join(f"- {name}: {NETWORKS[name].title}, batch "
+                       f"{2 if quick else NETWORKS[name].shape[0]}." for name in names)  # fmt: skip
     missing = "" if goals else f"\n\nFlax and optax are not installed: {peers.MISSING}."
     return "\n\n".join(["## A training step", titles, markdown(rows), "\n".join(goals)]) + missing
 
