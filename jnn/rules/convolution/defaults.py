@@ -2,8 +2,8 @@
 
 The first row that holds for a call says the way; where none does, it is XLA's own convolution. A
 gain is how many times faster than XLA's own it was, from the least to the most, in the runs of two
-days behind the page named beside it, of a machine with two cores. Rows whose gain did not come again
-are gone; a least below one is a single shape's on a single day. `jnn.tune` measures anew.
+days behind the page named beside it, of a machine with two cores. Rows whose gain did not come
+again are gone; a least below one is a single shape's on a single day. `jnn.tune` measures anew.
 """
 
 import math
@@ -100,15 +100,15 @@ ROWS = (
     Row(VALUE, "overrun",
         lambda c: c.unit and c.padded and max(c.g.window) <= 3
         and c.inputs > 1 and c.narrow < 128 and c.outputs >= 32,
-        (0.8, 2.0)),
+        (0.7, 2.0)),
     Row(VALUE, "rows",
         lambda c: c.unit and not c.padded and c.inputs > 1 and c.narrow < 128, (0.9, 1.6)),
     Row(INPUT, "spread", lambda c: c.unit and c.inputs <= 4, (1.1, 3.6)),
     Row(INPUT, "overrun",
         lambda c: c.unit and c.padded and max(c.g.window) <= 3 and 32 <= c.narrow < 128,
-        (1.1, 1.7)),
+        (0.7, 1.7)),
     Row(INPUT, "spread", lambda c: c.unit and not c.padded and c.narrow < 128, (1.1, 1.5)),
-    Row(FILTER, "rows", lambda c: c.plane and (c.inputs <= 4 or not c.g.unit), (0.9, 3.9)),
+    Row(FILTER, "rows", lambda c: c.plane and (c.inputs <= 4 or not c.g.unit), (0.7, 6.3)),
     Row(FILTER, "winograd4",
         lambda c: c.plane and c.g.window == (3, 3) and c.narrow >= 32
         and max(c.inputs, c.outputs) >= 64 and min(c.g.places) >= 8, (1.3, 2.7)),
@@ -123,7 +123,7 @@ ROWS = (
     # Images, by a stride.
     Row(INPUT, "phases",
         lambda c: c.plane and not c.g.unit and max(c.g.window) > (1 if c.inputs <= 16 else 3),
-        (1.3, 2.9)),
+        (0.9, 2.9)),
     # Lines and volumes.
     Row(FILTER, "rows", lambda c: _beside(c) and c.g.axes == 1, (1.5, 1.5), "cnn.md"),
     Row(FILTER, "wide_delta", lambda c: _beside(c) and c.g.axes == 3, (5.1, 5.5), "cnn.md"),
