@@ -14,7 +14,7 @@ import jnn
 from benchmarks.report import agree, command, destination, markdown, options, publish
 from benchmarks.solvers import toy
 from jnn.measure import program, race
-from jnn.solve.methods.lbfgs import Pairs, empty, over_vectors, store, two_loop
+from jnn.solve.methods.lbfgs import CurvaturePairs, empty, over_vectors, store, two_loop
 from jnn.text import seconds_text
 from jnn.xla.kernel import wish
 
@@ -65,7 +65,7 @@ def solve(n: int):
     return program(go, jnp.zeros(n, jnp.float32))
 
 
-def remembered(n: int) -> tuple[Pairs, jax.Array]:
+def remembered(n: int) -> tuple[CurvaturePairs, jax.Array]:
     """A full memory of a quadratic's steps, and a gradient."""
     random = np.random.default_rng(0)
     curvatures = jnp.asarray(random.uniform(1, 10, n), jnp.float32)

@@ -12,22 +12,22 @@ def wide(dtype: Any) -> Any:
     return jnp.dtype(jnp.float32) if jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)
 
 
-def widen(x: jax.Array) -> jax.Array:
+def as_wide(x: jax.Array) -> jax.Array:
     """`x` in the dtype in which it is summed."""
     return x.astype(wide(x.dtype))
 
 
-def dot(a: jax.Array, b: jax.Array, axes: int | Sequence[Sequence[int]] = 1) -> jax.Array:
+def contract(a: jax.Array, b: jax.Array, axes: int | Sequence[Sequence[int]] = 1) -> jax.Array:
     """`jnp.tensordot(a, b, axes)`, accumulated in `wide` and returned in the operands' dtype."""
     dtype = jnp.result_type(a, b)
     product = jnp.tensordot(a, b, axes, preferred_element_type=wide(dtype))
     return product.astype(dtype)
 
 
-def mixed(a: jax.Array, b: jax.Array) -> jax.Array:
+def outer_sum(a: jax.Array, b: jax.Array) -> jax.Array:
     """Contracts every leading axis: the sum over a batch of outer products, `sum a b^T`."""
     leading = tuple(range(a.ndim - 1))
-    return dot(a, b, (leading, leading))
+    return contract(a, b, (leading, leading))
 
 
 def nonzero(x: jax.Array) -> jax.Array:

@@ -154,10 +154,10 @@ def _part(recipe: Recipe, name: str) -> Any:
     return made if isinstance(made, Part) else Part(recipe, name, made)
 
 
-def value(constructor: Callable[P, T]) -> Callable[P, T]:
+def constructor(constructor: Callable[P, T]) -> Callable[P, T]:
     """Makes values of what a constructor returns: a function, or a named tuple of functions.
 
-    >>> from jnn.value import value
+    >>> from jnn.value import constructor
     >>> @value
     ... def power(n):
     ...     return lambda x: x**n
@@ -241,7 +241,7 @@ def as_value(function: Any) -> Any:
     return _settled(function) if isinstance(function, functools.partial) else function
 
 
-@value
+@constructor
 def _settled(function: Any) -> Any:
     return function
 

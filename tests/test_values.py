@@ -464,7 +464,7 @@ RATES = sorted({call for calls in OPTIM.values() for call in calls if "0.1" in c
 @pytest.mark.parametrize("call", RATES)
 def test_a_rate_as_an_argument_counts_as_a_constant(call):
     optimizer = made("optim", call)
-    template, rates = jnn.optim.split(optimizer)
+    template, rates = jnn.optim.without_rates(optimizer)
     if not rates or "groups" in call:
         return
     params = {"w": jnp.asarray(X), "b": jnp.asarray(X[0])}
@@ -482,10 +482,10 @@ def test_a_rate_as_an_argument_counts_as_a_constant(call):
         return jax.lax.scan(step, (params, optimizer.init(params)), length=4)[0][0]
 
     constant = jax.jit(lambda: run(optimizer))()
-    argument = jax.jit(lambda rates: run(jnn.optim.fill(template, rates)))(rates)
+    argument = jax.jit(lambda rates: run(jnn.optim.with_rates(template, rates)))(rates)
     for a, b in zip(jax.tree.leaves(constant), jax.tree.leaves(argument), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    other = jax.jit(lambda rates: run(jnn.optim.fill(template, rates)))((0.05,) * len(rates))
+    other = jax.jit(lambda rates: run(jnn.optim.with_rates(template, rates)))((0.05,) * len(rates))
     assert any((constant[name] != other[name]).any() for name in params)
 
 

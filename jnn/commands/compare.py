@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jnn.commands.reading.names import MODELS, count, found, positive
-from jnn.commands.writing.page import numbers
+from jnn.commands.writing.page import measures_of
 from jnn.commands.writing.plain import as_json
 from jnn.rules import Rule, registry
 from jnn.verify.compare.compare import compare
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     if options.plot is not None:
         result.plot(options.plot)
         text += f"\npicture: {options.plot}"
-    told = {"name": result.name} | numbers(result) | {"plot": options.plot}
+    told = {"name": result.name} | measures_of(result) | {"plot": options.plot}
     print(as_json(told) if options.json else text)
     return 0
 

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from jnn.commands.reading.options import how_of, reading
-from jnn.commands.reading.sources import read
+from jnn.commands.reading.sources import read_source
 from jnn.commands.reading.targets import numbered, numbers
 from jnn.commands.writing.plain import as_json
 from jnn.commands.writing.scores import (
+    class_scores,
     confusion,
     confusion_text,
-    of_classes,
     of_numbers,
     scores_text,
 )
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     inputs = int(np.prod(trained.input))
     how = how_of(options, trained.columns.target)
     how = how._replace(columns=trained.columns, inputs=inputs, labelled=False)
-    source = read(options.data, how)
+    source = read_source(options.data, how)
     samples = source.test or source.train
     assert samples is not None
     outputs = trained.outputs(samples.x)
@@ -93,7 +93,7 @@ def table(
         scores: dict[str, Any] = {"unknown": int((~known).sum())}
         if known.any():
             counts = confusion(most[known], truth[known], len(trained.classes))
-            scores |= of_classes(outputs[known], truth[known]) | {"confusion": counts.tolist()}
+            scores |= class_scores(outputs[known], truth[known]) | {"confusion": counts.tolist()}
         return [[*head, "truth"], *([*r, t] for r, t in zip(rows, texts, strict=True))], scores
     names = trained.columns.target or tuple(f"y{i + 1}" for i in range(outputs.shape[1]))
     rows = [[i, *map(float, row)] for i, row in zip(count, outputs, strict=True)]

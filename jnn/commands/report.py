@@ -20,7 +20,7 @@ from typing import Any
 import jax
 
 from jnn.commands.reading.names import MODELS, count, positive
-from jnn.commands.writing.page import Entry, page
+from jnn.commands.writing.page import RuleEntry, report_page
 from jnn.commands.writing.plain import as_json
 from jnn.files import whole
 from jnn.rules import registry
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
               flush=True)  # fmt: skip
     words = ["python -m jnn report", *options.names, *(["--quick"] if options.quick else [])]
     took = time.perf_counter() - started
-    text = page(entries, " ".join(words), batch, took, rough=seconds < 0.5)
+    text = report_page(entries, " ".join(words), batch, took, rough=seconds < 0.5)
     file = options.out / "report.html"
     with whole(file) as handle:
         handle.write(text.encode())
@@ -82,7 +82,7 @@ def known(word: str) -> str:
     return word
 
 
-def measured(name: str, batch: int, seconds: float) -> Entry:
+def measured(name: str, batch: int, seconds: float) -> RuleEntry:
     """One rule or model, compared; a rule that autodiff cannot be asked about gives its reason."""
     function: Callable[..., Any]
     if name in MODELS:
@@ -96,8 +96,8 @@ def measured(name: str, batch: int, seconds: float) -> Entry:
     try:
         result = compare(function, *args, budget=seconds, batch=batch)
     except ValueError as error:
-        return Entry(name, kind, about, shapes, None, str(error))
-    return Entry(name, kind, about, shapes, result)
+        return RuleEntry(name, kind, about, shapes, None, str(error))
+    return RuleEntry(name, kind, about, shapes, result)
 
 
 def _shapes(args: Iterable[Any]) -> str:

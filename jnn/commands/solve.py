@@ -23,7 +23,7 @@ import numpy as np
 from jnn.commands.reading.names import count, found, positive
 from jnn.commands.writing.plain import as_json
 from jnn.solve.minimize import METHODS, minimize
-from jnn.solve.result import Progress, show
+from jnn.solve.result import Progress, print_progress
 
 
 class Problem(NamedTuple):
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
     def tell(progress: Progress) -> None:
         if not options.json:
-            show(progress)
+            print_progress(progress)
         told.append(jax.tree.map(np.asarray, progress))
 
     with double(not options.float32):

@@ -31,14 +31,14 @@ from jnn import data, errors, models, rules, train
 from jnn.commands.reading.networks import network
 from jnn.commands.reading.options import OPTIMIZERS, chosen, how_of
 from jnn.commands.reading.options import configure as configure
-from jnn.commands.reading.sources import Reading, Samples, read
+from jnn.commands.reading.sources import Labelled, Reading, read_source
 from jnn.commands.reading.targets import classes_of, numbered, numbers
 from jnn.commands.writing.plain import as_json
 from jnn.commands.writing.scores import (
     WIDEST,
+    class_scores,
     confusion,
     confusion_text,
-    of_classes,
     of_numbers,
     scores_text,
 )
@@ -106,9 +106,9 @@ def run(options: argparse.Namespace) -> int:
     return {"interrupted": 130, "not finite": 1}.get(fit.status, 0)
 
 
-def divided(options: argparse.Namespace, how: Reading) -> tuple[Samples, Samples | None]:
+def divided(options: argparse.Namespace, how: Reading) -> tuple[Labelled, Labelled | None]:
     """What to train on, and what to test on."""
-    source = read(options.data, how)
+    source = read_source(options.data, how)
     given, held = source.train or source.test, source.test if source.train else None
     assert given is not None
     assert given.y is not None
@@ -116,7 +116,7 @@ def divided(options: argparse.Namespace, how: Reading) -> tuple[Samples, Samples
         share = float(options.validation)
     except ValueError:
         how = how._replace(columns=given.columns, inputs=int(np.prod(given.x.shape[1:])))
-        other = read(options.validation, how)
+        other = read_source(options.validation, how)
         return given, other.test or other.train
     if not 0 <= share < 1:
         errors.fail("train", "--validation", "a share from 0 to below 1, or DATA", share)
@@ -132,7 +132,7 @@ def divided(options: argparse.Namespace, how: Reading) -> tuple[Samples, Samples
     return given._replace(x=x, y=y), given._replace(x=test_x, y=test_y)
 
 
-def encoded(samples: Samples, classes: tuple[str, ...]) -> Part:
+def encoded(samples: Labelled, classes: tuple[str, ...]) -> Part:
     """Targets as numbers: places of classes, or values."""
     assert samples.y is not None
     if not classes:
@@ -146,7 +146,7 @@ def encoded(samples: Samples, classes: tuple[str, ...]) -> Part:
 
 
 def begun(
-    options: argparse.Namespace, given: Samples, part: Part, classes: tuple[str, ...]
+    options: argparse.Namespace, given: Labelled, part: Part, classes: tuple[str, ...]
 ) -> tuple[Trained, Callable[[Any, Any], Any]]:
     """The network before the first step, and its loss."""
     if options.model == "logistic" and not classes:
@@ -193,7 +193,7 @@ def measured(trained: Trained, part: Part) -> dict[str, Any]:
     if not trained.classes:
         return of_numbers(outputs, part.y)
     counts = confusion(outputs.argmax(-1), part.y, len(trained.classes))
-    return of_classes(outputs, part.y) | {"confusion": counts.tolist()}
+    return class_scores(outputs, part.y) | {"confusion": counts.tolist()}
 
 
 def draw(

@@ -9,7 +9,7 @@ from jnn.optim.optimizer import adapt, apply_updates
 from jnn.solve.drive import Solver, State
 from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
-from jnn.value import value
+from jnn.value import constructor
 
 
 def made(solver: Any) -> Any:
@@ -22,7 +22,7 @@ def made(solver: Any) -> Any:
     return solver() if callable(solver) and not hasattr(solver, "init") else solver
 
 
-@value
+@constructor
 def descending(optimizer: Any) -> Solver:
     """The solver whose steps, on all samples, are the optimizer's; its last point may not be best.
 

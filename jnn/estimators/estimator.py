@@ -14,7 +14,7 @@ from jnn import data, errors
 from jnn.estimators import reading
 from jnn.layers.layer import Layer
 from jnn.models.named import Named
-from jnn.store.safetensors import fill, read
+from jnn.store.safetensors import fill, read_arrays
 from jnn.store.trained import ABOUT, Trained, renumbered, typed
 
 
@@ -76,7 +76,7 @@ class Estimator:
         >>> model.predict([[2.0]]).round(6).item()
         5.0
         """
-        arrays, metadata = read(path)
+        arrays, metadata = read_arrays(path)
         if ABOUT not in metadata and "features" not in arrays:
             errors.fail("load", "path", "a file that `save` of an estimator wrote", f"'{path}'")
         older = ABOUT not in metadata
@@ -198,7 +198,7 @@ class Classifier(Estimator):
         name = type(self).__name__
         classes, numbers = reading.labels(name, y, count)
         weights = reading.weights(sample_weight, count)
-        weights = reading.of_classes(name, self.class_weight, classes, numbers, weights)
+        weights = reading.class_weights(name, self.class_weight, classes, numbers, weights)
         counted = numbers if weights is None else numbers[weights > 0]
         reading.several(name, classes[np.unique(counted)])
         self.classes_ = classes

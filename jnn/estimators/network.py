@@ -26,7 +26,7 @@ from jnn.solve.problem import Squares
 from jnn.train.fit import fit
 from jnn.train.plan import accuracy
 from jnn.train.program.stopping import patience
-from jnn.value import value
+from jnn.value import constructor
 from jnn.xla.cache import kept
 
 Loss = Callable[[Any, Any], jax.Array]
@@ -54,7 +54,7 @@ class Network(Estimator):
         errors.positive_integer(name, "epochs", self.epochs)
         errors.number(name, "l2", self.l2, low=0)
         errors.number(name, "validation", self.validation, low=0, high=0.9)
-        x = reading.samples(name, x, images=self._images)
+        x = reading.read_samples(name, x, images=self._images)
         self._shape_ = self._example(x.shape[1:])
         self.n_features_in_ = prod(self._shape_)
         return x.reshape(len(x), *self._shape_)
@@ -145,7 +145,7 @@ class Network(Estimator):
     def _outputs(self, x: Any) -> jax.Array:
         """What the network says; of classes, their probabilities."""
         params = self._fitted()
-        x = reading.samples(type(self).__name__, x, self.n_features_in_, images=self._images)
+        x = reading.read_samples(type(self).__name__, x, self.n_features_in_, images=self._images)
         samples = self.scale_(x.reshape(len(x), *self._shape_))
         return _apply(self._net(self._width), params, samples, self._kind == "classifier")
 
@@ -208,12 +208,12 @@ def _is_matrix(path: str, leaf: Any) -> bool:
     return leaf.ndim > 1
 
 
-@value
+@constructor
 def _weighted(loss: Loss) -> Loss:
     return lambda y, t: loss(y, t[0]) * t[1]
 
 
-@value
+@constructor
 def _accuracy(full: bool) -> Loss:
     return lambda y, t: accuracy(y, t[0] if full else t)
 
@@ -224,7 +224,7 @@ def _apply(net: Layer, params: Any, x: Any, classes: bool) -> jax.Array:
     return softmax(y) if classes else y
 
 
-@value
+@constructor
 def _mean_loss(net: Layer, loss: Loss) -> Callable[..., jax.Array]:
     def mean_loss(params: Any, x: Any, t: Any, shares: jax.Array, l2: jax.Array) -> jax.Array:
         return (loss(net(params, x), t) * shares).sum() + l2 * penalty(params, biases=False)
@@ -232,7 +232,7 @@ def _mean_loss(net: Layer, loss: Loss) -> Callable[..., jax.Array]:
     return mean_loss
 
 
-@value
+@constructor
 def _residual(net: Layer) -> Callable[..., Any]:
     def residual(params: Any, x: Any, t: Any, shares: jax.Array, l2: jax.Array) -> Any:
         away = net(params, x) - t

@@ -24,7 +24,9 @@ def not_fitted(name: str) -> NoReturn:
     raise kind(f"This {name} is not fitted yet: call `fit`, or `load`, before.")
 
 
-def samples(name: str, x: Any, features: int | None = None, *, images: bool = False) -> np.ndarray:
+def read_samples(
+    name: str, x: Any, features: int | None = None, *, images: bool = False
+) -> np.ndarray:
     """Samples as float64 (m, n), or of more axes where images are read.
 
     Args:
@@ -109,7 +111,7 @@ def weights(given: Any, count: int) -> np.ndarray | None:
     return found
 
 
-def of_classes(
+def class_weights(
     name: str, given: Any, classes: np.ndarray, numbers: np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray | None:
     """The samples' weights times those of their classes."""

@@ -22,7 +22,7 @@ from jnn.solve.drive import Solver
 from jnn.solve.methods.marquardt import svd_solve
 from jnn.solve.methods.newton import newton_cg
 from jnn.solve.minimize import minimize
-from jnn.value import value
+from jnn.value import constructor
 from jnn.xla.cache import kept
 
 
@@ -58,7 +58,7 @@ class _Linear(Estimator):
         return np.zeros(self.params_.w.shape[1]) if b is None else b
 
     def _read(self, x: Any) -> np.ndarray:
-        return reading.samples(type(self).__name__, x, getattr(self, "n_features_in_", None))
+        return reading.read_samples(type(self).__name__, x, getattr(self, "n_features_in_", None))
 
     def _mapped(self, x: np.ndarray) -> jax.Array:
         """The features of the samples, in float64."""
@@ -66,7 +66,7 @@ class _Linear(Estimator):
 
     def _begin(self, x: Any) -> np.ndarray:
         errors.number(type(self).__name__, "l2", self.l2, low=0)
-        x = reading.samples(type(self).__name__, x)
+        x = reading.read_samples(type(self).__name__, x)
         self.n_features_in_ = x.shape[1]
         return x
 
@@ -214,7 +214,7 @@ class LogisticRegression(_Linear, Classifier):
         return 1 if k == 2 else k - self.pinned
 
 
-@value
+@constructor
 def _objective(kind: Regression) -> Callable[..., jax.Array]:
     def objective(
         v: DenseParams, x: jax.Array, t: jax.Array, weights: jax.Array, factor: jax.Array,

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jnn import errors, rules
-from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
+from jnn.layers.initialisers import Initialiser, check_initialisers, glorot_uniform, zeros
 from jnn.layers.layer import (
     Apply,
     Init,
@@ -95,7 +95,7 @@ def conv(
     errors.positive_integer("conv", "n", n)
     errors.positive_integer("conv", "groups", groups)
     errors.choice("conv", "rest", rest, RESTS)
-    check("conv", weights=weights, biases=biases)
+    check_initialisers("conv", weights=weights, biases=biases)
     check_dtype("conv", dtype)
     step = chosen("conv", "identity" if activation is None else activation)
     if shared and connections is None:
@@ -153,7 +153,7 @@ def conv_transpose(
     """
     errors.positive_integer("conv_transpose", "n", n)
     errors.positive_integer("conv_transpose", "groups", groups)
-    check("conv_transpose", weights=weights, biases=biases)
+    check_initialisers("conv_transpose", weights=weights, biases=biases)
     check_dtype("conv_transpose", dtype)
     step = chosen("conv_transpose", "identity" if activation is None else activation)
 

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jnn import errors, rules
 from jnn.layers.combinators import serial
 from jnn.layers.convolution import ConvParams, conv, convolving, expect, grouped
-from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
+from jnn.layers.initialisers import Initialiser, check_initialisers, glorot_uniform, zeros
 from jnn.layers.layer import (
     Apply,
     Init,
@@ -52,7 +52,7 @@ def depthwise_conv(
     ((3, 3, 1, 4), (8, 28, 28, 4))
     """
     errors.positive_integer("depthwise_conv", "multiplier", multiplier)
-    check("depthwise_conv", weights=weights, biases=biases)
+    check_initialisers("depthwise_conv", weights=weights, biases=biases)
     check_dtype("depthwise_conv", dtype)
     step = chosen("depthwise_conv", "identity" if activation is None else activation)
 

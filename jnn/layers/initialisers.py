@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.arithmetic import wide
 from jnn.types import Key, Shape
-from jnn.value import value
+from jnn.value import constructor
 
 Initialiser = Callable[[Key, Shape, Any], jax.Array]
 
@@ -36,7 +36,7 @@ def zeros(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
     return jnp.zeros(shape, dtype)
 
 
-@value
+@constructor
 def constant(value: float) -> Initialiser:
     """All equal to `value`.
 
@@ -50,7 +50,7 @@ def constant(value: float) -> Initialiser:
     return draw
 
 
-@value
+@constructor
 def uniform(bound: float) -> Initialiser:
     """Uniform in [-bound, bound): mean 0, variance `bound^2 / 3`.
 
@@ -66,7 +66,7 @@ def uniform(bound: float) -> Initialiser:
     return draw
 
 
-@value
+@constructor
 def normal(deviation: float) -> Initialiser:
     """Normal with mean 0 and the given standard deviation, not truncated.
 
@@ -149,7 +149,7 @@ def glorot_normal(key: Key, shape: Shape, dtype: Any = jnp.float32) -> jax.Array
     return normal(math.sqrt(2 / sum(_fans("glorot_normal", shape))))(key, shape, dtype)
 
 
-@value
+@constructor
 def orthogonal(gain: float = 1.0) -> Initialiser:
     """A random (in, out) matrix with orthonormal rows or columns, the fewer of the two, by `gain`.
 
@@ -174,10 +174,10 @@ def orthogonal(gain: float = 1.0) -> Initialiser:
     return draw
 
 
-def check(function: str, **initialisers: Any) -> None:
+def check_initialisers(function: str, **initialisers: Any) -> None:
     """Each is callable; `function` takes them, and errors name it.
 
-    >>> jnn.initialisers.check("dense", weights=0.1)
+    >>> jnn.initialisers.check_initialisers("dense", weights=0.1)
     Traceback (most recent call last):
     ...
     TypeError: dense: `weights` must be an initialiser (key, shape, dtype) -> array, got 0.1. ...

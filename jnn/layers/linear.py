@@ -8,7 +8,14 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jnn import errors, rules
-from jnn.layers.initialisers import Initialiser, check, constant, glorot_uniform, normal, zeros
+from jnn.layers.initialisers import (
+    Initialiser,
+    check_initialisers,
+    constant,
+    glorot_uniform,
+    normal,
+    zeros,
+)
 from jnn.layers.layer import (
     Apply,
     Init,
@@ -75,7 +82,7 @@ def dense(
     """
     errors.positive_integer("dense", "n", n)
     errors.choice("dense", "order", order, ("after", "before"))
-    check("dense", weights=weights, biases=biases)
+    check_initialisers("dense", weights=weights, biases=biases)
     check_dtype("dense", dtype)
     step = chosen("dense", "identity" if activation is None else activation)
     if connections is not None:
@@ -138,7 +145,7 @@ def residual(
     if hidden is not None:
         errors.positive_integer("residual", "hidden", hidden)
     chosen("residual", activation)
-    check("residual", weights=weights, biases=biases)
+    check_initialisers("residual", weights=weights, biases=biases)
     check_dtype("residual", dtype)
 
     def init(key: Key, x: Batch) -> tuple[ResidualParams, tuple[()]]:
@@ -181,7 +188,7 @@ def residual_projection(
     """
     errors.positive_integer("residual_projection", "n", n)
     chosen("residual_projection", activation)
-    check("residual_projection", weights=weights, biases=biases)
+    check_initialisers("residual_projection", weights=weights, biases=biases)
     check_dtype("residual_projection", dtype)
 
     def init(key: Key, x: Batch) -> tuple[ResidualParams, tuple[()]]:
@@ -256,7 +263,7 @@ def radial(
     """
     errors.positive_integer("radial", "n", n)
     errors.choice("radial", "kernel", kernel, KERNELS)
-    check("radial", centres=centres, beta=beta)
+    check_initialisers("radial", centres=centres, beta=beta)
     check_dtype("radial", dtype)
 
     def init(key: Key, x: Batch) -> tuple[RadialParams, tuple[()]]:

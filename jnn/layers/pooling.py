@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jnn import errors, rules
-from jnn.layers.initialisers import Initialiser, check, glorot_uniform, zeros
+from jnn.layers.initialisers import Initialiser, check_initialisers, glorot_uniform, zeros
 from jnn.layers.layer import (
     Apply,
     Init,
@@ -149,7 +149,7 @@ def weighted_subsample(
     name = "weighted_subsample"
     if n is not None:
         errors.positive_integer(name, "n", n)
-    check(name, biases=biases, **({} if weights is None else {"weights": weights}))
+    check_initialisers(name, biases=biases, **({} if weights is None else {"weights": weights}))
     check_dtype(name, dtype)
     step = chosen(name, "identity" if activation is None else activation)
 

@@ -84,11 +84,11 @@ NETWORKS: dict[str, Callable[[Named], Layer]] = {
 OF_IMAGES = ("cnn", "lenet5", "lenet", "vgg", "resnet")
 
 
-def read(told: Mapping[str, Any]) -> Named:
+def read_named(told: Mapping[str, Any]) -> Named:
     """The network of settings that somebody wrote, each of which is checked.
 
-    >>> from jnn.models.named import read
-    >>> read({"model": "os.system"})
+    >>> from jnn.models.named import read_named
+    >>> read_named({"model": "os.system"})
     Traceback (most recent call last):
     ...
     ValueError: model 'os.system' is not known

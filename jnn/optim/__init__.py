@@ -75,8 +75,8 @@ from jnn.optim.selection import freeze as freeze
 from jnn.optim.selection import groups as groups
 from jnn.optim.selection import only as only
 from jnn.optim.selection import selection as selection
-from jnn.optim.template import fill as fill
-from jnn.optim.template import split as split
+from jnn.optim.template import with_rates as with_rates
+from jnn.optim.template import without_rates as without_rates
 from jnn.optim.transforms import NoiseState as NoiseState
 from jnn.optim.transforms import PlateauState as PlateauState
 from jnn.optim.transforms import centralise as centralise

@@ -11,7 +11,7 @@ from jnn import errors
 from jnn.optim.optimizer import Optimizer, adapt
 from jnn.optim.rates import Rate, advance, at, check_numbers, zero
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
 class AdjustableState(NamedTuple):
@@ -22,7 +22,7 @@ class AdjustableState(NamedTuple):
     inner: Any
 
 
-@value
+@constructor
 def adjustable(constructor: Callable[..., Any], **settings: Rate) -> Optimizer:
     """An optimizer whose settings are numbers in its state: read, scheduled or changed under `jit`.
 

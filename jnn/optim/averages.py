@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jnn.optim.rates import Number, advance, check_numbers, like, zero, zeros
-from jnn.value import value, written
+from jnn.optim.rates import Number, advance, check_numbers, in_dtype_of, zero, zeros_like
+from jnn.value import constructor, written
 
 
 class AverageState(NamedTuple):
@@ -38,7 +38,7 @@ class Average(NamedTuple):
         return written(self)
 
 
-@value
+@constructor
 def weighted(weight: Callable[[jax.Array], Number]) -> Average:
     """The average `a_n = a_{n-1} + w_n (x_n - a_{n-1})` from zero, with `w_n = weight(n)`, n >= 1.
 
@@ -48,21 +48,21 @@ def weighted(weight: Callable[[jax.Array], Number]) -> Average:
     """
 
     def init(x: Any) -> Any:
-        return AverageState(zero(), zeros(x))
+        return AverageState(zero(), zeros_like(x))
 
     def update(x: Any, state: Any) -> Any:
         n = advance(state.count)
         w = weight(n)
 
         def move(a: jax.Array, x: jax.Array) -> jax.Array:
-            return a + like(w, a) * (x.astype(a.dtype) - a)
+            return a + in_dtype_of(w, a) * (x.astype(a.dtype) - a)
 
         return AverageState(n, jax.tree.map(move, state.value, x))
 
     return Average(init, update)
 
 
-@value
+@constructor
 def mean() -> Average:
     """The plain mean, `a_n = a_{n-1} + (x_n - a_{n-1}) / n` (D fn 4).
 
@@ -79,7 +79,7 @@ def mean() -> Average:
     return weighted(lambda n: 1 / n.astype(float))
 
 
-@value
+@constructor
 def exponential(beta: Number) -> Average:
     """The exponential average from zero, `e_n = beta e_{n-1} + (1 - beta) x_n` (D fn 4).
 
@@ -96,7 +96,7 @@ def exponential(beta: Number) -> Average:
     return weighted(lambda n: 1 - beta)
 
 
-@value
+@constructor
 def unbiased(beta: Number) -> Average:
     """The exponential average corrected for its start, `e_n / (1 - beta^n)` (D fn 4).
 
@@ -123,7 +123,7 @@ def unbiased_weight(beta: Number, n: jax.Array) -> jax.Array:
     return jnp.expm1(log) / jnp.expm1(log * n.astype(float))
 
 
-@value
+@constructor
 def total() -> Average:
     """The sum of all values: no average, but kept as one.
 
@@ -139,13 +139,13 @@ def total() -> Average:
         value = jax.tree.map(lambda a, x: a + x.astype(a.dtype), state.value, x)
         return AverageState(advance(state.count), value)
 
-    return Average(lambda x: AverageState(zero(), zeros(x)), update)
+    return Average(lambda x: AverageState(zero(), zeros_like(x)), update)
 
 
 # Averages whose value is the size of a gradient: what adaptive methods divide by.
 
 
-@value
+@constructor
 def rms(average: Average) -> Average:
     """The root of an average of squares.
 
@@ -170,7 +170,7 @@ class DeviationState(NamedTuple):
     variance: Any
 
 
-@value
+@constructor
 def deviation(beta: Number) -> Average:
     """The exponential standard deviation, the root of `e_n(x^2) - e_n(x)^2`.
 
@@ -191,10 +191,12 @@ def deviation(beta: Number) -> Average:
 
     def update(x: Any, state: Any) -> Any:
         def spread(s: jax.Array, m: jax.Array, x: jax.Array) -> jax.Array:
-            return like(beta, s) * (s + like(1 - beta, s) * jnp.square(x.astype(m.dtype) - m))
+            return in_dtype_of(beta, s) * (
+                s + in_dtype_of(1 - beta, s) * jnp.square(x.astype(m.dtype) - m)
+            )
 
         def move(m: jax.Array, x: jax.Array) -> jax.Array:
-            return m + like(1 - beta, m) * (x.astype(m.dtype) - m)
+            return m + in_dtype_of(1 - beta, m) * (x.astype(m.dtype) - m)
 
         variance = jax.tree.map(spread, state.variance, state.mean, x)
         return DeviationState(jax.tree.map(move, state.mean, x), variance)
@@ -202,10 +204,10 @@ def deviation(beta: Number) -> Average:
     def value(state: Any) -> Any:
         return jax.tree.map(jnp.sqrt, state.variance)
 
-    return Average(lambda x: DeviationState(zeros(x), zeros(x)), update, value)
+    return Average(lambda x: DeviationState(zeros_like(x), zeros_like(x)), update, value)
 
 
-@value
+@constructor
 def fading_maximum(beta: Number) -> Average:
     """The largest size, fading: `u_n = max(beta u_{n-1}, |x_n|)`.
 
@@ -223,11 +225,11 @@ def fading_maximum(beta: Number) -> Average:
 
     def update(x: Any, state: Any) -> Any:
         def larger(u: jax.Array, x: jax.Array) -> jax.Array:
-            return jnp.maximum(like(beta, u) * u, jnp.abs(x).astype(u.dtype))
+            return jnp.maximum(in_dtype_of(beta, u) * u, jnp.abs(x).astype(u.dtype))
 
         return AverageState(advance(state.count), jax.tree.map(larger, state.value, x))
 
-    return Average(lambda x: AverageState(zero(), zeros(x)), update)
+    return Average(lambda x: AverageState(zero(), zeros_like(x)), update)
 
 
 class LargestState(NamedTuple):
@@ -237,7 +239,7 @@ class LargestState(NamedTuple):
     value: Any
 
 
-@value
+@constructor
 def largest(average: Average) -> Average:
     """The largest value that another average has taken, entry by entry.
 
@@ -253,4 +255,4 @@ def largest(average: Average) -> Average:
         inner = average.update(x, state.average)
         return LargestState(inner, jax.tree.map(jnp.maximum, state.value, average.value(inner)))
 
-    return Average(lambda x: LargestState(average.init(x), zeros(x)), update)
+    return Average(lambda x: LargestState(average.init(x), zeros_like(x)), update)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.arithmetic import wide
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value, written
+from jnn.value import constructor, written
 
 
 class Update(Protocol):
@@ -55,7 +55,7 @@ class Optimizer(NamedTuple):
         return written(self)
 
 
-@value
+@constructor
 def chain(*optimizers: Any) -> Optimizer:
     """Joins optimizers and transforms, each fed with what the one before returns.
 
@@ -114,7 +114,7 @@ def adapt(optimizer: Any, function: str = "chain") -> Optimizer:
     return _with_extras(optimizer)
 
 
-@value
+@constructor
 def _with_extras(optimizer: Any) -> Optimizer:
     """Takes any extras, and hands on those that the update names."""
     named = set(inspect.signature(optimizer.update).parameters)
@@ -146,7 +146,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     return jax.tree.map(add, params, updates)
 
 
-@value
+@constructor
 def stateless(function: Callable[..., Any]) -> Optimizer:
     """A transform without state, from `function(grads, params) -> updates`.
 

@@ -16,7 +16,7 @@ Rate = Number | Schedule
 _LAST = jnp.iinfo(jnp.int32).max
 
 
-def like(value: Number, x: jax.Array) -> jax.Array:
+def in_dtype_of(value: Number, x: jax.Array) -> jax.Array:
     """A number in the dtype of `x`: rates and weights never change the dtype of what they scale."""
     return jnp.asarray(value, x.dtype)
 
@@ -31,7 +31,7 @@ def advance(count: jax.Array) -> jax.Array:
     return count + (count < _LAST).astype(count.dtype)
 
 
-def zeros(tree: Any) -> Any:
+def zeros_like(tree: Any) -> Any:
     """Zeros of the shapes and dtypes of `tree`, never weakly typed."""
     return jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), jnp.result_type(x)), tree)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.optim.rates import Rate, Schedule, at, check_numbers, check_rate
-from jnn.value import value
+from jnn.value import constructor
 
 
 def _float(step: Any) -> jax.Array:
@@ -24,7 +24,7 @@ def _fraction(step: Any, steps: float) -> jax.Array:
     return jnp.clip(_float(step) / steps, 0.0, 1.0)
 
 
-@value
+@constructor
 def constant(rate: float) -> Schedule:
     """The same rate at every step.
 
@@ -35,7 +35,7 @@ def constant(rate: float) -> Schedule:
     return lambda step: jnp.asarray(rate, float)
 
 
-@value
+@constructor
 def step(rate: float, factor: float, every: int) -> Schedule:
     """A stair: `rate factor^floor(n / every)`.
 
@@ -48,7 +48,7 @@ def step(rate: float, factor: float, every: int) -> Schedule:
     return lambda step: rate * factor ** _float(jnp.asarray(step) // every)
 
 
-@value
+@constructor
 def piecewise(rates: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     """Constant pieces: `rates[0]` before `boundaries[0]`, then `rates[1]`, and so on.
 
@@ -61,7 +61,7 @@ def piecewise(rates: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     return join([constant(rate) for rate in rates], boundaries)
 
 
-@value
+@constructor
 def exponential(rate: float, factor: float, every: float = 1) -> Schedule:
     """Exponential decay: `rate factor^(n / every)`.
 
@@ -74,7 +74,7 @@ def exponential(rate: float, factor: float, every: float = 1) -> Schedule:
     return lambda step: rate * factor ** (_float(step) / every)
 
 
-@value
+@constructor
 def inverse_time(rate: float, every: float = 1, *, power: float = 1) -> Schedule:
     """Decay like 1/t: `rate / (1 + n / every)^power`.
 
@@ -90,7 +90,7 @@ def inverse_time(rate: float, every: float = 1, *, power: float = 1) -> Schedule
     return lambda step: rate / (1 + _float(step) / every) ** power
 
 
-@value
+@constructor
 def polynomial(start: float, end: float, steps: int, *, power: float = 1) -> Schedule:
     """From `start` to `end` in so many steps: `end + (start - end) (1 - n / steps)^power`.
 
@@ -103,7 +103,7 @@ def polynomial(start: float, end: float, steps: int, *, power: float = 1) -> Sch
     return lambda step: end + (start - end) * (1 - _fraction(step, steps)) ** power
 
 
-@value
+@constructor
 def linear(start: float, end: float, steps: int) -> Schedule:
     """A straight line from `start` to `end` in so many steps, up or down.
 
@@ -118,7 +118,7 @@ def _half_wave(fraction: jax.Array, start: float, end: float) -> jax.Array:
     return end + (start - end) * (1 + jnp.cos(jnp.pi * fraction)) / 2
 
 
-@value
+@constructor
 def cosine(rate: float, steps: int, *, end: float = 0.0) -> Schedule:
     """Half a cosine from `rate` down to `end` in so many steps.
 
@@ -131,7 +131,7 @@ def cosine(rate: float, steps: int, *, end: float = 0.0) -> Schedule:
     return lambda step: _half_wave(_fraction(step, steps), rate, end)
 
 
-@value
+@constructor
 def cosine_restarts(
     rate: float, steps: int, *, end: float = 0.0, growth: int = 1, factor: float = 1.0
 ) -> Schedule:
@@ -166,7 +166,7 @@ def cosine_restarts(
     return schedule
 
 
-@value
+@constructor
 def warm_up(rate: Rate, steps: int, *, start: float = 0.0) -> Schedule:
     """A straight line from `start` in so many steps, and then `rate`, a number or a schedule.
 
@@ -185,7 +185,7 @@ def warm_up(rate: Rate, steps: int, *, start: float = 0.0) -> Schedule:
     return join([rise, rate], [steps])
 
 
-@value
+@constructor
 def one_cycle(
     peak: float, steps: int, *, rise: float = 0.3, start: float = 1 / 25, end: float = 1e-4
 ) -> Schedule:
@@ -215,7 +215,7 @@ def one_cycle(
     return schedule
 
 
-@value
+@constructor
 def join(schedules: Sequence[Rate], boundaries: Sequence[int]) -> Schedule:
     """One schedule after another: each counts its own steps from the boundary where it begins.
 

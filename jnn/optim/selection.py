@@ -8,9 +8,9 @@ import jax
 
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, adapt, chain, stateless
-from jnn.optim.rates import zeros
+from jnn.optim.rates import zeros_like
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 Where = str | Callable[[str, Any], bool]
 
@@ -42,7 +42,7 @@ def selection(where: Where, tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(decide, tree)
 
 
-@value
+@constructor
 def only(where: Where, optimizer: Any) -> Optimizer:
     """Applies an optimizer to some leaves and lets the others pass unchanged.
 
@@ -83,7 +83,7 @@ def only(where: Where, optimizer: Any) -> Optimizer:
     return Optimizer(init, update)
 
 
-@value
+@constructor
 def freeze(where: Where) -> Optimizer:
     """Keeps some parameters as they are: their updates become zero.
 
@@ -98,10 +98,10 @@ def freeze(where: Where) -> Optimizer:
     Args:
       where: which parameters, as in `only`.
     """
-    return only(where, stateless(lambda grads, _: zeros(grads)))
+    return only(where, stateless(lambda grads, _: zeros_like(grads)))
 
 
-@value
+@constructor
 def groups(label: Callable[[str, Any], str], optimizers: Mapping[str, Any]) -> Optimizer:
     """Each parameter with the optimizer of its group.
 

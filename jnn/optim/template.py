@@ -23,26 +23,26 @@ class _Open:
 OPEN = _Open()
 
 
-def split(optimizer: Any) -> tuple[Any, tuple[float, ...]]:
+def without_rates(optimizer: Any) -> tuple[Any, tuple[float, ...]]:
     """The optimizer's template, equal for all rates, and the rates that it has.
 
     An optimizer that no constructor of this library made is its own template, without rates.
 
-    >>> template, rates = jnn.optim.split(jnn.chain(jnn.optim.decay(0.5), jnn.adam(0.1)))
+    >>> template, rates = jnn.optim.without_rates(jnn.chain(jnn.optim.decay(0.5), jnn.adam(0.1)))
     >>> template, rates
     (chain(decay(...), adam(...)), (0.5, 0.1))
-    >>> template == jnn.optim.split(jnn.chain(jnn.optim.decay(0.4), jnn.adam(0.2)))[0]
+    >>> template == jnn.optim.without_rates(jnn.chain(jnn.optim.decay(0.4), jnn.adam(0.2)))[0]
     True
     """
     rates: list[float] = []
     return _opened(optimizer, rates), tuple(rates)
 
 
-def fill(template: Any, rates: tuple[Any, ...]) -> Any:
+def with_rates(template: Any, rates: tuple[Any, ...]) -> Any:
     """The optimizer of a template with these rates, which may be traced.
 
-    >>> template, _ = jnn.optim.split(jnn.adam(0.1))
-    >>> jnn.optim.fill(template, (0.2,))
+    >>> template, _ = jnn.optim.without_rates(jnn.adam(0.1))
+    >>> jnn.optim.with_rates(template, (0.2,))
     adam(0.2)
     """
     given = iter(rates)

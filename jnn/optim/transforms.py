@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.arithmetic import wide
 from jnn.optim.optimizer import Optimizer, need, stateless
-from jnn.optim.rates import Number, Rate, advance, at, check_numbers, check_rate, like, zero
+from jnn.optim.rates import Number, Rate, advance, at, check_numbers, check_rate, in_dtype_of, zero
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
-@value
+@constructor
 def clip(bound: Number) -> Optimizer:
     """Clips every entry to `[-bound, bound]`. NaN stays NaN.
 
@@ -24,7 +24,7 @@ def clip(bound: Number) -> Optimizer:
     check_numbers("clip", bound=bound)
 
     def clipped(g: jax.Array) -> jax.Array:
-        return jnp.clip(g, -like(bound, g), like(bound, g))
+        return jnp.clip(g, -in_dtype_of(bound, g), in_dtype_of(bound, g))
 
     return stateless(lambda grads, _: jax.tree.map(clipped, grads))
 
@@ -36,12 +36,12 @@ def squares(x: jax.Array) -> jax.Array:
 
 def _shrink(g: jax.Array, norm: jax.Array, bound: Number) -> jax.Array:
     """`g`, at most `bound / norm` of it. Where the norm is not finite, neither is the outcome."""
-    large = norm > like(bound, norm)
-    factor = jnp.where(large, like(bound, norm) / jnp.where(large, norm, 1), 1)
-    return jnp.where(jnp.isfinite(norm), g * like(factor, g), g * like(norm, g))
+    large = norm > in_dtype_of(bound, norm)
+    factor = jnp.where(large, in_dtype_of(bound, norm) / jnp.where(large, norm, 1), 1)
+    return jnp.where(jnp.isfinite(norm), g * in_dtype_of(factor, g), g * in_dtype_of(norm, g))
 
 
-@value
+@constructor
 def clip_norm(bound: Number) -> Optimizer:
     """Shortens the gradient of each array to the norm `bound`, if it is longer.
 
@@ -72,7 +72,7 @@ def global_norm(tree: Any) -> jax.Array:
     return jnp.sqrt(sum((p.astype(dtype) for p in parts), jnp.zeros((), dtype)))
 
 
-@value
+@constructor
 def clip_global_norm(bound: Number) -> Optimizer:
     """Shortens the gradient as a whole to the norm `bound`, if it is longer: its direction stays.
 
@@ -93,7 +93,7 @@ def clip_global_norm(bound: Number) -> Optimizer:
     return stateless(clipped)
 
 
-@value
+@constructor
 def centralise() -> Optimizer:
     """Takes from the gradient of each output its mean over the inputs: `g - mean_in(g)`.
 
@@ -122,7 +122,7 @@ class NoiseState(NamedTuple):
     step: jax.Array
 
 
-@value
+@constructor
 def noise(key: jax.Array, deviation: Rate) -> Optimizer:
     """Adds Gaussian noise to the gradient, of a standard deviation that may follow a schedule.
 
@@ -148,7 +148,8 @@ def noise(key: jax.Array, deviation: Rate) -> Optimizer:
         now, size = jax.random.fold_in(key, state.step), at(deviation, state.step)
         leaves, structure = jax.tree.flatten(grads)
         noisy = [
-            g + like(size, g) * jax.random.normal(jax.random.fold_in(now, i), g.shape, g.dtype)
+            g
+            + in_dtype_of(size, g) * jax.random.normal(jax.random.fold_in(now, i), g.shape, g.dtype)
             for i, g in enumerate(leaves)
         ]
         return jax.tree.unflatten(structure, noisy), NoiseState(advance(state.step))
@@ -166,7 +167,7 @@ class PlateauState(NamedTuple):
     total: jax.Array
 
 
-@value
+@constructor
 def plateau(
     factor: Number = 0.5,
     patience: int = 10,
@@ -216,11 +217,13 @@ def plateau(
         seen, total = state.seen + 1, state.total + loss
         full = seen == window
         mean, best = total / window, state.best
-        bar = jnp.where(jnp.isinf(best), best, best - like(threshold, best) * jnp.abs(best))
+        bar = jnp.where(jnp.isinf(best), best, best - in_dtype_of(threshold, best) * jnp.abs(best))
         fell = full & (mean < bar)
         stale = jnp.where(fell, 0, state.stale + full.astype(state.stale.dtype))
         weary = stale > patience
-        lower = jnp.maximum(state.scale * like(factor, state.scale), like(floor, state.scale))
+        lower = jnp.maximum(
+            state.scale * in_dtype_of(factor, state.scale), in_dtype_of(floor, state.scale)
+        )
         scale = jnp.where(weary, lower, state.scale)
         state = PlateauState(
             scale=scale,
@@ -229,6 +232,6 @@ def plateau(
             seen=jnp.where(full, 0, seen),
             total=jnp.where(full, jnp.zeros_like(total), total),
         )
-        return jax.tree.map(lambda u: u * like(scale, u), grads), state
+        return jax.tree.map(lambda u: u * in_dtype_of(scale, u), grads), state
 
     return Optimizer(init, update)

@@ -14,7 +14,7 @@ from jnn.optim.averages import Average, mean
 from jnn.optim.optimizer import Optimizer, adapt, apply_updates, need
 from jnn.optim.rates import advance, zero
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
 class AccumulateState(NamedTuple):
@@ -24,7 +24,7 @@ class AccumulateState(NamedTuple):
     inner: Any
 
 
-@value
+@constructor
 def accumulate(optimizer: Any, every: int) -> Optimizer:
     """One step every so many calls, with the mean of their gradients; zero updates in between.
 
@@ -71,7 +71,7 @@ class SkipState(NamedTuple):
     inner: Any
 
 
-@value
+@constructor
 def skip_not_finite(optimizer: Any) -> Optimizer:
     """Passes over a step whose gradients are not all finite: no update, the state inside unchanged.
 
@@ -111,7 +111,7 @@ class WidenState(NamedTuple):
     inner: Any
 
 
-@value
+@constructor
 def widen(optimizer: Any, *, master: bool = False) -> Optimizer:
     """Keeps float32 statistics for parameters in half precision.
 
@@ -162,7 +162,7 @@ def _widened(tree: Any) -> Any:
     return jax.tree.map(cast, tree)
 
 
-@value
+@constructor
 def flat(optimizer: Any) -> Optimizer:
     """Runs an entrywise optimizer on all parameters of a dtype as one vector.
 
@@ -215,7 +215,7 @@ class AveragedState(NamedTuple):
     inner: Any
 
 
-@value
+@constructor
 def averaged(optimizer: Any, average: Average | None = None) -> Optimizer:
     """Keeps an average of the parameters beside the optimizer; the steps do not change.
 

@@ -10,7 +10,7 @@ from jnn.rules.convolution.rectified import rectified_conv as rectified_conv
 from jnn.rules.convolution.toeplitz import convolution_matrix as convolution_matrix
 from jnn.rules.convolution.toeplitz import toeplitz as toeplitz
 from jnn.rules.convolution.transpose import conv_transpose as conv_transpose
-from jnn.rules.core.product import exact as exact
+from jnn.rules.core.product import by_reference as by_reference
 from jnn.rules.core.rule import Example as Example
 from jnn.rules.core.rule import Rule as Rule
 from jnn.rules.linear.affine import affine as affine

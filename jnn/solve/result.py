@@ -111,7 +111,7 @@ class Progress(NamedTuple):
     params: Any
 
 
-def show(progress: Progress) -> None:
+def print_progress(progress: Progress) -> None:
     """Prints one line; no gradient for methods that ask for none."""
     size = float(progress.gradient_norm)
     gradient = "" if math.isnan(size) else f"gradient {size:.2e}   "

@@ -16,7 +16,7 @@ from jnn import errors, tree
 from jnn.solve.drive import Run, Solver, check_kind, drive
 from jnn.solve.implicit import attach, forward_only
 from jnn.solve.problem import Box, Smooth, Squares, flat_box
-from jnn.solve.result import Progress, Result, Tolerance, show
+from jnn.solve.result import Progress, Result, Tolerance, print_progress
 from jnn.xla.kernel import one_kernel
 from jnn.xla.memory import forget_programs
 
@@ -153,7 +153,7 @@ def reporter(problem: Problem, unravel: Callable) -> Callable[[Progress], None] 
 
     def report(told: Progress) -> None:
         if problem.progress:
-            show(told)
+            print_progress(told)
         if problem.callback is not None:
             problem.callback(told._replace(params=unravel(jnp.asarray(told.params))))
 

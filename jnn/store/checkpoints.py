@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jnn import errors
-from jnn.store.safetensors import DamagedError, fill, read, save
+from jnn.store.safetensors import DamagedError, fill, read_arrays, save
 
 NAME = "epoch-{:08}.safetensors"
 BEST = "best.safetensors"
@@ -88,7 +88,7 @@ class Checkpoints:
         damaged = []
         for path in self.epochs().values():
             try:
-                arrays, metadata = read(path)
+                arrays, metadata = read_arrays(path)
             except DamagedError as error:
                 damaged.append(str(error))
                 continue

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.store.safetensors import NAMES, named, read, write
+from jnn.store.safetensors import NAMES, by_path, read_arrays, write
 
 ENTRIES = {"w": "weight", "b": "bias"}
 
@@ -30,7 +30,7 @@ def save_torch(path: str | os.PathLike[str], params: Any) -> None:
     {'0.bias': (2,), '0.weight': (2, 3)}
     """
     arrays = {}
-    for name, leaf in named("save_torch", params).items():
+    for name, leaf in by_path("save_torch", params).items():
         array = np.asarray(leaf)
         if array.dtype.name not in NAMES:
             errors.fail("save_torch", "params", "arrays of numbers", errors.describe(leaf))
@@ -54,8 +54,8 @@ def load_torch(path: str | os.PathLike[str], like: Any) -> Any:
       path: the file.
       like: parameters of the same structure, shapes and dtypes.
     """
-    arrays, _ = read(path)
-    leaves = named("load_torch", like)
+    arrays, _ = read_arrays(path)
+    leaves = by_path("load_torch", like)
     found = []
     for name, leaf in leaves.items():
         theirs = _their_name(name)

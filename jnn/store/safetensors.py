@@ -62,7 +62,7 @@ def save(path: str | os.PathLike[str], tree: Any, about: Mapping[str, str] | Non
     about = dict(about or {})
     if taken := about.keys() & RESERVED:
         errors.fail("save", "about", "of other names", f"'{min(taken)}', which the format uses")
-    leaves = named("save", tree)
+    leaves = by_path("save", tree)
     keys = {name: str(jax.random.key_impl(x)) for name, x in leaves.items() if errors.is_key(x)}
     metadata = {"keys": json.dumps(keys)} if keys else {}
     write(path, {name: _numbers(name, x) for name, x in leaves.items()}, about | metadata)
@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     Raises:
       ValueError: the file is of another format, damaged, truncated, or does not fit `like`.
     """
-    arrays, metadata = read(path)
+    arrays, metadata = read_arrays(path)
     return arrays if like is None else fill(path, like, arrays, metadata)
 
 
@@ -99,7 +99,7 @@ def fill(
     path: object, like: Any, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> Any:
     """The tree `like` with the arrays of a file in it."""
-    leaves = named("load", like)
+    leaves = by_path("load", like)
     keys = _keys(path, metadata)
     missing, beyond = sorted(leaves.keys() - arrays.keys()), sorted(arrays.keys() - leaves.keys())
     if missing or beyond:
@@ -111,7 +111,7 @@ def fill(
     return jax.tree.unflatten(jax.tree.structure(like), restored)
 
 
-def named(function: str, tree: Any) -> dict[str, Any]:
+def by_path(function: str, tree: Any) -> dict[str, Any]:
     """The leaves by their paths, `0/w`."""
     leaves: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
@@ -195,7 +195,7 @@ def write(
             file.write(_bytes(arrays[name]))
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays in a file by name, and its metadata."""
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size

@@ -21,7 +21,7 @@ from jnn import errors
 from jnn.data import Scale
 from jnn.models import named as names
 from jnn.models.named import Named
-from jnn.store.safetensors import fill, named, read, save
+from jnn.store.safetensors import by_path, fill, read_arrays, save
 
 ABOUT = "network"  # The metadata's entry.
 CHUNK = 500  # Samples in one call of the network.
@@ -124,7 +124,7 @@ class Trained(NamedTuple):
           make: of what else the file says, the network or shapes of its parameters, for files
             that name none.
         """
-        arrays, metadata = read(path)
+        arrays, metadata = read_arrays(path)
         if ABOUT not in metadata:
             expected = "a file that `python -m jnn train --save` or an estimator wrote"
             errors.fail("predict", "FILE", expected, f"'{path}', which names no network")
@@ -164,7 +164,7 @@ def typed(like: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             return leaf  # Told as a fault when the tree is filled.
         return array if errors.is_floating(leaf) and errors.is_floating(array) else leaf
 
-    put = [fitted(name, leaf) for name, leaf in named("load", like).items()]
+    put = [fitted(name, leaf) for name, leaf in by_path("load", like).items()]
     return jax.tree.unflatten(jax.tree.structure(like), put)
 
 
@@ -172,7 +172,7 @@ def renumbered(arrays: dict[str, np.ndarray], like: Any, root: str) -> dict[str,
     """The arrays of an older file, whose layers hold activations and pools that now are layers."""
     ours, theirs = (sorted({int(n) for name in names_ if name.startswith(root)
                             and (n := name.removeprefix(root).partition("/")[0]).isdecimal()})
-                    for names_ in (named("load", like), arrays))  # fmt: skip
+                    for names_ in (by_path("load", like), arrays))  # fmt: skip
     if len(ours) != len(theirs):
         return arrays
     places = dict(zip(map(str, theirs), map(str, ours), strict=True))
@@ -188,7 +188,7 @@ def _told(about: Any) -> Trained:
     """What the metadata say, each entry checked."""
     if not isinstance(about, dict):
         raise ValueError("its metadata are no JSON object")
-    known = None if about["model"] is None else names.read(about)
+    known = None if about["model"] is None else names.read_named(about)
     width = names.counts({"outputs": [about["outputs"]]}, "outputs", 1)[0]
     classes, kind = _texts(about, "classes"), about.get("kind", "<U0")
     if known and len(classes) not in (0, width):

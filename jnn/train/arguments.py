@@ -13,7 +13,7 @@ from jnn.train.program.precision import Precision
 USUAL = 32  # Samples a batch.
 
 
-def check(
+def check_run(
     function: str, net: Any, loss: Any, epochs: Any, steps: Any, batch_size: Any, not_finite: Any
 ) -> None:
     """The settings that have only a few right values."""

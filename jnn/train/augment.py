@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.value import value
+from jnn.value import constructor
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-@value
+@constructor
 def shift(pixels: int) -> Augmentation:
     """Moves images by up to that many whole pixels each way; what comes in at the edge is 0.
 
@@ -40,7 +40,7 @@ def shift(pixels: int) -> Augmentation:
     return augment
 
 
-@value
+@constructor
 def flip(axis: int = 2) -> Augmentation:
     """Mirrors each image with probability one half: left and right, or axis 1 for up and down.
 
@@ -59,7 +59,7 @@ def flip(axis: int = 2) -> Augmentation:
     return augment
 
 
-@value
+@constructor
 def rotate(degrees: float) -> Augmentation:
     """Turns images about their centre by up to that many degrees, linearly interpolated.
 

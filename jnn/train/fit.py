@@ -12,8 +12,8 @@ from jnn.store.checkpoints import Checkpoints, checkpoints_of
 from jnn.train.arguments import (
     USUAL,
     batch_of,
-    check,
     check_precision,
+    check_run,
     check_solver,
     key_of,
     pair,
@@ -29,7 +29,7 @@ from jnn.train.program.epoch import initial, once
 from jnn.train.program.evaluate import EVALUATED
 from jnn.train.program.order import length
 from jnn.train.program.precision import Precision
-from jnn.train.program.stopping import Rule, rules_of
+from jnn.train.program.stopping import StopRule, rules_of
 from jnn.xla.memory import forget_programs
 
 
@@ -93,7 +93,7 @@ def fit(
     opt_state: Any = None,
     shuffle: bool = True,
     augment: Callable[[jax.Array, Any], Any] | None = None,
-    stop: Rule | Sequence[Rule] = (),
+    stop: StopRule | Sequence[StopRule] = (),
     not_finite: str | None = "stop",
     precision: Precision | None = None,
     sharding: jax.sharding.Mesh | None = None,
@@ -153,7 +153,7 @@ def fit(
     ('All epochs were run.', np.True_)
     """
     forget_programs()
-    check("fit", net, loss, epochs, steps, batch_size, not_finite)
+    check_run("fit", net, loss, epochs, steps, batch_size, not_finite)
     check_precision("fit", precision)
     check_solver(optimizer, loss, augment=augment, precision=precision)
     mesh, flow = mesh_of(sharding), stream_of("fit", "data", data)

@@ -52,7 +52,7 @@ def local(key: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
 
-def spread(mesh: Mesh | None, batch: Any, size: int) -> Any:
+def shard(mesh: Mesh | None, batch: Any, size: int) -> Any:
     """A batch spread over the mesh; one that it does not divide is computed by every device."""
     if mesh is None or size % mesh.size:
         return batch

@@ -13,15 +13,15 @@ import numpy as np
 from jnn import errors
 from jnn.layers.layer import Layer
 from jnn.store.checkpoints import Checkpoints, checkpoints_of, same_key
-from jnn.train.arguments import batch_of, check, check_precision, check_solver, key_of, pair
+from jnn.train.arguments import batch_of, check_precision, check_run, check_solver, key_of, pair
 from jnn.train.host.fault import find
-from jnn.train.host.loop import interruptible, read
+from jnn.train.host.loop import interruptible, read_row
 from jnn.train.host.progress import Progress, progress_of
 from jnn.train.layout import place
 from jnn.train.plan import Carry, Plan, Row, RunStatus, metrics_of, with_setting
 from jnn.train.program.epoch import initial, once, run_epoch
 from jnn.train.program.precision import Precision
-from jnn.train.program.stopping import Rule, rules_of
+from jnn.train.program.stopping import StopRule, rules_of
 from jnn.xla.memory import forget_programs
 
 
@@ -86,7 +86,7 @@ def fit_many(
     metrics: Any = (),
     shuffle: bool = True,
     augment: Callable[[jax.Array, Any], Any] | None = None,
-    stop: Rule | Sequence[Rule] = (),
+    stop: StopRule | Sequence[StopRule] = (),
     not_finite: str | None = "stop",
     precision: Precision | None = None,
     progress: Any = "auto",
@@ -127,7 +127,7 @@ def fit_many(
     (1, ('done', 'done', 'done'))
     """
     forget_programs()
-    check("fit_many", net, loss, epochs, None, batch_size, not_finite)
+    check_run("fit_many", net, loss, epochs, None, batch_size, not_finite)
     samples = pair("fit_many", "data", data)
     held_out = None if validation is None else pair("fit_many", "validation", validation)
     settings, count = _settings(settings, members)
@@ -184,7 +184,7 @@ def _loop(
             carry, row = run(carry)
             rows.append(row)
             if len(rows) > 1:
-                last = rows[-2] = read(rows[-2])
+                last = rows[-2] = read_row(rows[-2])
                 if (last.status != RunStatus.RUNNING).all():
                     rows.pop()
                     break

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.layers.layer import Layer
 from jnn.optim.optimizer import Optimizer, adapt
-from jnn.optim.template import fill, split
+from jnn.optim.template import with_rates, without_rates
 from jnn.solve.drive import Solver
 from jnn.status import Status
 from jnn.train.program.precision import Precision, Scaling
-from jnn.train.program.stopping import Patience, Rule, Still, Watched
+from jnn.train.program.stopping import Patience, Still, StopRule, Watched
 from jnn.value import as_value
 
 Measure = Callable[[Any, Any], Any]
@@ -49,7 +49,7 @@ class Plan:
 
     Attributes:
       batch_size: samples a step; of a solver, samples that are computed at a time.
-      optimizer: without its rates, see `optim.split`; a solver as it is.
+      optimizer: without its rates, see `jnn.optim.without_rates`; a solver as it is.
       rates: those of the optimizer, which are no part of a program.
       limit: how many steps of an epoch are run, None for all: the last epoch of a run by steps.
     """
@@ -61,7 +61,7 @@ class Plan:
     metrics: tuple[tuple[str, Measure], ...] = ()
     augment: Callable[[jax.Array, Any], Any] | None = None
     shuffle: bool = True
-    stop: tuple[Rule, ...] = ()
+    stop: tuple[StopRule, ...] = ()
     not_finite: str | None = "stop"
     precision: Precision | None = None
     mesh: jax.sharding.Mesh | None = None
@@ -74,14 +74,14 @@ class Plan:
         for name, given in {**settled, "metrics": measures}.items():
             object.__setattr__(self, name, given)
         if isinstance(self.optimizer, Optimizer):
-            template, rates = split(self.optimizer)
+            template, rates = without_rates(self.optimizer)
             object.__setattr__(self, "optimizer", template)
             object.__setattr__(self, "rates", rates)
 
     @property
     def made(self) -> Optimizer:
         """The optimizer, with its rates."""
-        return adapt(fill(self.optimizer, self.rates), "fit")
+        return adapt(with_rates(self.optimizer, self.rates), "fit")
 
     @property
     def names(self) -> tuple[str, ...]:

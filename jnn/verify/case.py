@@ -187,7 +187,7 @@ def _tell(
     return Told(y, list(pull(incoming)), dy, integers)
 
 
-def cast(tensors: Arrays, dtype: Any) -> list[np.ndarray]:
+def clipped(tensors: Arrays, dtype: Any) -> list[np.ndarray]:
     """The tensors in another dtype, what does not fit in it clipped to its largest number."""
     largest = float(jnp.finfo(dtype).max)
     return [np.asarray(np.clip(x, -largest, largest), dtype) for x in tensors]
@@ -210,12 +210,12 @@ def worst(got: np.ndarray, want: np.ndarray, floor: float) -> tuple[float, tuple
     return float(error[where]), tuple(int(i) for i in where)
 
 
-def flat(tensors: Arrays) -> np.ndarray:
+def flattened(tensors: Arrays) -> np.ndarray:
     """All entries in one vector of float64."""
     return np.concatenate([np.zeros(0), *(x.ravel() for x in widened(tensors))])
 
 
-def largest(x: np.ndarray) -> float:
+def magnitude(x: np.ndarray) -> float:
     """The largest finite magnitude in `x`, 0 where there is none."""
     magnitudes = np.abs(x[np.isfinite(x)])
     return float(magnitudes.max(initial=0.0))
@@ -229,12 +229,12 @@ def equal(
     To an entry are added 1e-4 of its tensor's largest one and 1e-5 of delta's, for what rounding
     leaves where terms cancel: with `allowed` = 1e-10 that is 1e-14 and 1e-15 of them.
     """
-    incoming = max(map(largest, delta), default=0.0)
+    incoming = max(map(magnitude, delta), default=0.0)
     for name, g, w in zip(names, widened(got), widened(want), strict=True):
         if g.shape != w.shape:
             yield Outcome(f"{what} of `{name}` has shape {g.shape}, expected {w.shape}")
             continue
-        error, where = worst(g, w, 1e-4 * largest(w) + 1e-5 * incoming)
+        error, where = worst(g, w, 1e-4 * magnitude(w) + 1e-5 * incoming)
         yield compared(f"{what} of {entry(name, where)}", g, w, where, error, allowed)
 
 

@@ -44,7 +44,7 @@ def _keeps_promise(case: Case) -> Iterator[Outcome]:
 
 def _accuracy(dtype: str) -> Suite:
     on = "maker" if dtype == "float32" else "first"
-    return Suite(functools.partial(precision.accuracy, dtype=dtype), on)
+    return Suite(functools.partial(precision.rounding, dtype=dtype), on)
 
 
 NARROW = ("float16", "bfloat16", "float32")
@@ -64,7 +64,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType({
     "devices": Suite(batches.devices, "some"),
     "determinism": Suite(hygiene.determinism, "some"),
     "integers": Suite(hygiene.integers, "kind"),
-    "cost": Suite(hygiene.cost, "some"),
+    "cost": Suite(hygiene.idle_cost, "some"),
     "plain": Suite(hygiene.plain, "maker"),
     "promise": Suite(_keeps_promise, "maker"),
 })  # fmt: skip

@@ -85,6 +85,6 @@ def test_what_cannot_be_compared_gives_its_reason(monkeypatch):
     monkeypatch.setattr(report, "compare", refuse)
     entry = report.measured("tanh", 2, 0.01)
     assert "not compared: no <floating> output" in entry.line
-    text = page.page([entry], "python -m jnn report tanh", 2, 0.0, rough=True)
+    text = page.report_page([entry], "python -m jnn report tanh", 2, 0.0, rough=True)
     assert "<li>tanh: no &lt;floating&gt; output</li>" in text
     Page(text)

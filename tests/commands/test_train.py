@@ -259,7 +259,7 @@ def test_files_that_are_no_networks(capsys, tmp_path):
     Trained(net, params, (), (2,), 2, Named("mlp", (2,), 2), ("0", "1")).save(path)
     assert main(["predict", str(path), "xor", "--out", os.devnull]) == 0
     capsys.readouterr()
-    arrays, metadata = files.read(path)
+    arrays, metadata = files.read_arrays(path)
     about = json.loads(metadata["network"])
     for changes, sentence in (
         ({"model": "os.system"}, "model 'os.system' is not known"),

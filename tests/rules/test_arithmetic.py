@@ -3,15 +3,15 @@
 import jax.numpy as jnp
 import pytest
 
-from jnn.arithmetic import dot, wide
+from jnn.arithmetic import contract, wide
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precisions_are_summed_in_float32(dtype):
     assert wide(dtype) == jnp.float32
     ones = jnp.ones(4096, dtype)
-    assert dot(ones, ones).dtype == dtype
-    assert dot(ones, ones) == 4096  # Summed in float16 one by one, it would stop at 2048.
+    assert contract(ones, ones).dtype == dtype
+    assert contract(ones, ones) == 4096  # Summed in float16 one by one, it would stop at 2048.
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32])

@@ -138,7 +138,7 @@ def test_what_a_file_says_is_checked_and_never_run(tmp_path):
     params, _ = named.build().init(jax.random.key(0), jnp.ones((1, 2)))
     Trained(named.build(), params, (), (2,), 2, named, ("a", "b")).save(path)
     assert Trained.load(path).named == named
-    arrays, metadata = safetensors.read(path)
+    arrays, metadata = safetensors.read_arrays(path)
     about = json.loads(metadata["network"])
     for changes, sentence in (
         ({"kind": "|O8"}, "kind '|O8' is not known"),

@@ -26,7 +26,7 @@ X_NAMES = ("x", "X", "data", "images", "features")
 Y_NAMES = ("y", "Y", "target", "targets", "label", "labels")
 
 
-class Samples(NamedTuple):
+class Labelled(NamedTuple):
     """Inputs, float32 (n, features) or (n, height, width, channels), and targets as they stand.
 
     Attributes:
@@ -42,8 +42,8 @@ class Samples(NamedTuple):
 class Source(NamedTuple):
     """What to train on, and what the data hold back themselves; one of them may be missing."""
 
-    train: Samples | None
-    test: Samples | None
+    train: Labelled | None
+    test: Labelled | None
 
 
 class Reading(NamedTuple):
@@ -63,10 +63,10 @@ class Reading(NamedTuple):
     labelled: bool = True
 
 
-def read(word: str, how: Reading | None = None) -> Source:
+def read_source(word: str, how: Reading | None = None) -> Source:
     """The samples that a word names.
 
-    >>> source = read("xor")
+    >>> source = read_source("xor")
     >>> source.train.x.shape, source.test
     ((1000, 2), None)
     """
@@ -89,10 +89,10 @@ def read(word: str, how: Reading | None = None) -> Source:
 def _read(word: str, how: Reading) -> Source:
     path = Path(word)
     if word in MADE and not path.exists():
-        return Source(Samples(*MADE[word]()), None)
+        return Source(Labelled(*MADE[word]()), None)
     if word == "digits" and not path.exists():
         train, test = data.digits()
-        return Source(Samples(*train), Samples(*test))
+        return Source(Labelled(*train), Labelled(*test))
     if path.is_dir():
         return _folder(path)
     if not path.exists():
@@ -109,7 +109,7 @@ def _folder(path: Path) -> Source:
     found, missing = [], []
     for part in ("train", "test"):
         try:
-            found.append(Samples(*data.mnist(path, part)))  # pyright: ignore[reportArgumentType, reportCallIssue]
+            found.append(Labelled(*data.mnist(path, part)))  # pyright: ignore[reportArgumentType, reportCallIssue]
         except FileNotFoundError as error:
             found.append(None)
             missing.append(error)
@@ -118,7 +118,7 @@ def _folder(path: Path) -> Source:
     return Source(*found)
 
 
-def _images(path: Path, how: Reading) -> Samples:
+def _images(path: Path, how: Reading) -> Labelled:
     x = data.idx(path)
     beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     labels = how.labels or (beside if beside != path and beside.exists() else None)
@@ -131,7 +131,7 @@ def _images(path: Path, how: Reading) -> Samples:
 def _archive(path: Path, how: Reading) -> Source:
     arrays = data.npz(path)
 
-    def part(ending: str) -> Samples | None:
+    def part(ending: str) -> Labelled | None:
         x = next((arrays[n + ending] for n in X_NAMES if n + ending in arrays), None)
         names = how.target or tuple(n + ending for n in Y_NAMES)
         y = next((arrays[n] for n in names if n in arrays), None)
@@ -144,7 +144,7 @@ def _archive(path: Path, how: Reading) -> Source:
     return Source(train, part("_test"))
 
 
-def _arrays(word: str, x: np.ndarray, y: np.ndarray | None, how: Reading) -> Samples:
+def _arrays(word: str, x: np.ndarray, y: np.ndarray | None, how: Reading) -> Labelled:
     """Arrays as samples: images get a channel, and bytes of pixels become 0 ... 1."""
     if x.ndim < 2 or x.ndim > 4 or x.dtype.kind not in "fiub":
         expected = "inputs of numbers, (n, features), (n, height, width) or with channels"
@@ -156,10 +156,10 @@ def _arrays(word: str, x: np.ndarray, y: np.ndarray | None, how: Reading) -> Sam
         errors.fail("DATA", word, expected, errors.describe(y))
     if x.ndim > 2:
         x = (x[..., None] if x.ndim == 3 else x) / np.float32(255 if x.dtype == np.uint8 else 1)
-    return Samples(_pictures(word, x, how), y)
+    return Labelled(_pictures(word, x, how), y)
 
 
-def _table(path: Path, how: Reading) -> Samples:
+def _table(path: Path, how: Reading) -> Labelled:
     names, values = _values(path, how)
     width = values.shape[1]
     columns = how.columns or _columns(path, names, width, how.target)
@@ -191,7 +191,7 @@ def _table(path: Path, how: Reading) -> Samples:
     y = values[:, places[0]] if len(places) == 1 else values[:, places] if places else None
     if y is not None and all(map(is_number, y.flat)):
         y = y.astype(np.float64)
-    return Samples(_pictures(str(path), x, how), y, columns)
+    return Labelled(_pictures(str(path), x, how), y, columns)
 
 
 def _values(path: Path, how: Reading) -> tuple[tuple[str, ...], np.ndarray]:

@@ -21,7 +21,7 @@ from jnn.xla.platform import platforms
 SAME = 1.1  # Up to this ratio, and down to its inverse, two times count as equal.
 
 
-def numbers(result: Comparison) -> dict[str, Any]:
+def measures_of(result: Comparison) -> dict[str, Any]:
     """All measures of a comparison by name, for JSON."""
     measures = {
         m.label: {"by hand": m.hand, "autodiff": m.autodiff, "unit": m.unit}
@@ -30,7 +30,7 @@ def numbers(result: Comparison) -> dict[str, Any]:
     return {"ratio": result.ratio, "spread": result.spread, "measures": measures}
 
 
-class Entry(NamedTuple):
+class RuleEntry(NamedTuple):
     """A rule or a model on the page.
 
     Attributes:
@@ -66,10 +66,12 @@ class Entry(NamedTuple):
         about = {"name": self.name, "kind": self.kind, "shapes": self.shapes}
         if self.result is None:
             return about | {"fault": self.fault}
-        return about | numbers(self.result)
+        return about | measures_of(self.result)
 
 
-def page(entries: Sequence[Entry], command: str, batch: int, seconds: float, rough: bool) -> str:
+def report_page(
+    entries: Sequence[RuleEntry], command: str, batch: int, seconds: float, rough: bool
+) -> str:
     """The whole page.
 
     Args:
@@ -112,7 +114,7 @@ def _version(name: str) -> str:
         return "(source)"
 
 
-def _cards(entries: Sequence[Entry]) -> str:
+def _cards(entries: Sequence[RuleEntry]) -> str:
     """The sums of it all."""
     results = [entry.result for entry in entries if entry.result is not None]
     if not results:
@@ -141,7 +143,7 @@ def _cards(entries: Sequence[Entry]) -> str:
     )
 
 
-def _map(entries: Sequence[Entry]) -> str:
+def _map(entries: Sequence[RuleEntry]) -> str:
     """Time against memory, a mark each, both on a logarithmic axis about 1."""
     if not entries:
         return ""
@@ -214,7 +216,7 @@ class _Axis:
             yield 2.0**power, "grid" if power else "one", name
 
 
-def _section(title: str, entries: Sequence[Entry]) -> str:
+def _section(title: str, entries: Sequence[RuleEntry]) -> str:
     if not entries:
         return ""
     entries = sorted(entries, key=lambda entry: entry.result.ratio if entry.result else 0)
@@ -228,7 +230,7 @@ def _section(title: str, entries: Sequence[Entry]) -> str:
     return f'<h2>{title}</h2>\n<div class="list">{head}\n{rows}\n</div>'
 
 
-def _row(entry: Entry) -> str:
+def _row(entry: RuleEntry) -> str:
     result = entry.result
     assert result is not None
     hand, autodiff = result.hand, result.autodiff
@@ -280,7 +282,7 @@ def _small(error: float) -> str:
     return f"{error:.0e}" if error else "0"
 
 
-def _faults(entries: Sequence[Entry]) -> str:
+def _faults(entries: Sequence[RuleEntry]) -> str:
     if not entries:
         return ""
     items = "".join(

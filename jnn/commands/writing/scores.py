@@ -44,10 +44,10 @@ def confusion_text(counts: np.ndarray, names: Sequence[str]) -> str:
     return table(rows)
 
 
-def of_classes(outputs: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def class_scores(outputs: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """The mean cross-entropy and the share of right answers, of logits.
 
-    >>> of_classes(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
+    >>> class_scores(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
     {'loss': 0.6931471805599453, 'accuracy': 0.5}
     """
     outputs = np.asarray(outputs, np.float64)

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.arithmetic import dot
+from jnn.arithmetic import contract
 from jnn.layers.linear import DenseParams
 from jnn.rules.core.rule import Rule
 from jnn.rules.linear.affine import affine
@@ -107,13 +107,13 @@ class Regression:
     ) -> DenseParams:
         """The derivative of the objective by the parameters: x^T (p - t) / m + l2 w (T-17)."""
         e = self._error(params, x, t, weights)
-        return DenseParams(dot(x.T, e) + l2 * params.w, None if params.b is None else e.sum(0))
+        return DenseParams(contract(x.T, e) + l2 * params.w, None if params.b is None else e.sum(0))
 
     def data_gradient(
         self, params: DenseParams, x: jax.Array, t: jax.Array, *, weights: jax.Array | None = None
     ) -> jax.Array:
         """The derivative of the objective by the data: (p - t) w^T / m (T §2.3.3)."""
-        return dot(self._error(params, x, t, weights), params.w.T)
+        return contract(self._error(params, x, t, weights), params.w.T)
 
     def product(
         self,
@@ -129,7 +129,7 @@ class Regression:
         moved = affine.parts.definition(x, v.w, v.b)
         u = self.curve(p, _with_pinned(moved) if self.pinned else moved)
         u = self._free(u) * _shares(x, weights)
-        return DenseParams(dot(x.T, u) + l2 * v.w, None if params.b is None else u.sum(0))
+        return DenseParams(contract(x.T, u) + l2 * v.w, None if params.b is None else u.sum(0))
 
     def hessian(
         self,
@@ -178,7 +178,7 @@ class Regression:
         least = len(values) * jnp.finfo(values.dtype).eps * values[-1]
         inverse = jnp.where(values > least, 1 / jnp.maximum(values, least), jnp.zeros_like(values))
         flat = g.w.ravel() if g.b is None else jnp.concatenate([g.w.ravel(), g.b])
-        step = -dot(vectors, inverse * dot(vectors.T, flat))
+        step = -contract(vectors, inverse * contract(vectors.T, flat))
         w = step[: g.w.size].reshape(g.w.shape)
         return DenseParams(w, None if g.b is None else step[g.w.size :])
 
@@ -189,7 +189,7 @@ class Regression:
         z = self.scores(params, x)
         p, t = self.mean(z), self._targets(z, t)
         if labels.are_indices(z, t):
-            t = labels.one_hot(z, t)
+            t = labels.is_class(z, t)
         t = t.astype(p.dtype)
         # X-16: 1 - p is sigmoid(-z), which keeps its digits where p is near 1.
         e = (1 - t) * p - t * sigmoid(-z) if self.mean is sigmoid else p - t

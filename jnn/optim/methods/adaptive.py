@@ -25,10 +25,10 @@ from jnn.optim.averages import (
 from jnn.optim.methods.descent import decay, descend
 from jnn.optim.methods.momentum import follow, trace
 from jnn.optim.optimizer import Optimizer, chain, stateless
-from jnn.optim.rates import Number, Rate, advance, check_numbers, check_rate, like
+from jnn.optim.rates import Number, Rate, advance, check_numbers, check_rate, in_dtype_of
 from jnn.optim.selection import Where
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
 class OverSizeState(NamedTuple):
@@ -38,7 +38,7 @@ class OverSizeState(NamedTuple):
     size: Any
 
 
-@value
+@constructor
 def over_size(
     size: Average, direction: Optimizer | None = None, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -80,12 +80,12 @@ def divide(direction: Any, size: Any, epsilon: Number) -> Any:
     def quotient(m: jax.Array, s: jax.Array) -> jax.Array:
         dtype = wide(s.dtype)
         s = s.astype(dtype)
-        return (m.astype(dtype) / (s + like(epsilon, s))).astype(m.dtype)
+        return (m.astype(dtype) / (s + in_dtype_of(epsilon, s))).astype(m.dtype)
 
     return jax.tree.map(quotient, direction, size)
 
 
-@value
+@constructor
 def adagrad(rate: Rate, *, average: str = "mean", epsilon: Number = 1e-8) -> Optimizer:
     """AdaGrad: the gradient over the root of the mean of all squares so far (D-8, D-9).
 
@@ -113,7 +113,7 @@ def adagrad(rate: Rate, *, average: str = "mean", epsilon: Number = 1e-8) -> Opt
     return chain(over_size(size, epsilon=epsilon), descend(rate))
 
 
-@value
+@constructor
 def rmsprop(
     rate: Rate,
     beta: Number = 0.9,
@@ -157,7 +157,7 @@ def check_adam(name: str, rate: Any, beta1: Any, beta2: Any, epsilon: Any) -> No
     check_numbers(name, epsilon=epsilon)
 
 
-@value
+@constructor
 def adam_direction(beta1: Number = 0.9, beta2: Number = 0.999, epsilon: Number = 1e-8) -> Optimizer:
     """What `adam` multiplies by its rate: `m / (sqrt(v) + epsilon)`, both averages corrected.
 
@@ -169,7 +169,7 @@ def adam_direction(beta1: Number = 0.9, beta2: Number = 0.999, epsilon: Number =
     return over_size(rms(unbiased(beta2)), follow(unbiased(beta1)), epsilon)
 
 
-@value
+@constructor
 def adam(
     rate: Rate = 1e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -199,7 +199,7 @@ def adam(
     return chain(adam_direction(beta1, beta2, epsilon), descend(rate))
 
 
-@value
+@constructor
 def adamw(
     rate: Rate = 1e-3,
     beta1: Number = 0.9,
@@ -234,7 +234,7 @@ def adamw(
 pull = decay  # By a name that the keyword `decay` does not hide.
 
 
-@value
+@constructor
 def amsgrad(
     rate: Rate = 1e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -254,7 +254,7 @@ def amsgrad(
     return chain(over_size(size, follow(unbiased(beta1)), epsilon), descend(rate))
 
 
-@value
+@constructor
 def nadam(
     rate: Rate = 1e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -283,7 +283,7 @@ def nadam(
         then = unbiased_weight(beta1, advance(state.count))
 
         def look(m: jax.Array, g: jax.Array) -> jax.Array:
-            return like(1 - then, m) * m + like(now, m) * g.astype(m.dtype)
+            return in_dtype_of(1 - then, m) * m + in_dtype_of(now, m) * g.astype(m.dtype)
 
         return jax.tree.map(look, state.value, grads), state
 
@@ -291,7 +291,7 @@ def nadam(
     return chain(over_size(rms(unbiased(beta2)), ahead, epsilon), descend(rate))
 
 
-@value
+@constructor
 def adamax(
     rate: Rate = 2e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
 ) -> Optimizer:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import jax
 
 from jnn.optim.optimizer import Optimizer, need, stateless
-from jnn.optim.rates import Number, Rate, advance, at, check_numbers, check_rate, like, zero
+from jnn.optim.rates import Number, Rate, advance, at, check_numbers, check_rate, in_dtype_of, zero
 from jnn.optim.selection import Where, only
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
 class DescendState(NamedTuple):
@@ -17,7 +17,7 @@ class DescendState(NamedTuple):
     step: jax.Array
 
 
-@value
+@constructor
 def descend(rate: Rate) -> Optimizer:
     """The end of most chains: `u = -rate_n g`, where a schedule gives rate_0, rate_1, ...
 
@@ -30,7 +30,7 @@ def descend(rate: Rate) -> Optimizer:
     """
     check_rate("descend", rate)
     if not callable(rate):
-        return stateless(lambda grads, _: jax.tree.map(lambda g: like(-rate, g) * g, grads))
+        return stateless(lambda grads, _: jax.tree.map(lambda g: in_dtype_of(-rate, g) * g, grads))
 
     def init(params: Params) -> State:
         del params
@@ -41,13 +41,13 @@ def descend(rate: Rate) -> Optimizer:
     ) -> tuple[Updates, State]:
         del params, extra
         now = at(rate, state.step)
-        updates = jax.tree.map(lambda g: like(-now, g) * g, grads)
+        updates = jax.tree.map(lambda g: in_dtype_of(-now, g) * g, grads)
         return updates, DescendState(advance(state.step))
 
     return Optimizer(init, update)
 
 
-@value
+@constructor
 def gd(rate: Rate) -> Optimizer:
     """Gradient descent, `q_{n+1} = q_n - rate_n J_n` (D-1, D-2, H-118, X-54).
 
@@ -71,7 +71,7 @@ def gd(rate: Rate) -> Optimizer:
     return descend(rate)
 
 
-@value
+@constructor
 def decay(strength: Number, centre: Any = None, *, where: Where | None = None) -> Optimizer:
     """L2 regularisation: `g + strength (q - centre)`, the gradient of D-3 and X-62.
 
@@ -96,11 +96,11 @@ def decay(strength: Number, centre: Any = None, *, where: Where | None = None) -
         need("decay", "params", params)
         if centre is None:
             return jax.tree.map(
-                lambda g, q: g + like(strength, g) * q.astype(g.dtype), grads, params
+                lambda g, q: g + in_dtype_of(strength, g) * q.astype(g.dtype), grads, params
             )
 
         def towards(g: jax.Array, q: jax.Array, c: jax.Array) -> jax.Array:
-            return g + like(strength, g) * (q.astype(g.dtype) - like(c, g))
+            return g + in_dtype_of(strength, g) * (q.astype(g.dtype) - in_dtype_of(c, g))
 
         return jax.tree.map(towards, grads, params, centre)
 

@@ -13,12 +13,12 @@ from jnn.arithmetic import wide
 from jnn.optim.averages import Average, exponential, mean, total
 from jnn.optim.methods.descent import descend
 from jnn.optim.optimizer import Optimizer, chain
-from jnn.optim.rates import Number, Rate, advance, check_numbers, check_rate, like, zero
+from jnn.optim.rates import Number, Rate, advance, check_numbers, check_rate, in_dtype_of, zero
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
-@value
+@constructor
 def whiten(average: Average, epsilon: Number = 1e-3) -> Optimizer:
     """The direction `(M^{1/2} + epsilon)^{-1} J`, where M is an average of `J J^T`.
 
@@ -47,7 +47,7 @@ def whiten(average: Average, epsilon: Number = 1e-3) -> Optimizer:
         flat, unravel = _ravel(grads)
         state = average.update(jnp.outer(flat, flat), state)
         w, v = jnp.linalg.eigh(average.value(state))
-        size = jnp.sqrt(jnp.maximum(w, jnp.zeros_like(w))) + like(epsilon, w)
+        size = jnp.sqrt(jnp.maximum(w, jnp.zeros_like(w))) + in_dtype_of(epsilon, w)
         direction = _matmul(v, _matmul(v.T, flat) / size)
         return unravel(direction), state
 
@@ -61,7 +61,7 @@ class SketchState(NamedTuple):
     columns: jax.Array
 
 
-@value
+@constructor
 def whiten_last(rank: int, keep: Number | None, epsilon: Number = 1e-3) -> Optimizer:
     """`whiten` with the last `rank` gradients only, for many parameters.
 
@@ -100,8 +100,8 @@ def whiten_last(rank: int, keep: Number | None, epsilon: Number = 1e-3) -> Optim
         step = advance(state.step)
         n = step.astype(float)
         old, new = (1 - 1 / n, 1 / n) if keep is None else (keep, 1 - keep)
-        past = like(jnp.sqrt(old), flat) * state.columns
-        newest = like(jnp.sqrt(new), flat) * flat
+        past = in_dtype_of(jnp.sqrt(old), flat) * state.columns
+        newest = in_dtype_of(jnp.sqrt(new), flat) * flat
         # A ring: the oldest column makes room.
         columns = lax.dynamic_update_index_in_dim(past, newest, state.step % rank, 1)
         squares, v = jnp.linalg.eigh(_matmul(columns.T, columns))
@@ -111,14 +111,14 @@ def whiten_last(rank: int, keep: Number | None, epsilon: Number = 1e-3) -> Optim
         s = jnp.sqrt(jnp.where(real, squares, jnp.ones_like(squares)))
         # U = C V / s, hence U^T J / (s + epsilon) and U of it, each without forming U.
         along = _matmul(v.T, _matmul(columns.T, flat)) / s
-        part = jnp.where(real, along / (s + like(epsilon, s)) / s, jnp.zeros_like(s))
+        part = jnp.where(real, along / (s + in_dtype_of(epsilon, s)) / s, jnp.zeros_like(s))
         direction = _matmul(columns, _matmul(v, part))
         return unravel(direction), SketchState(step, columns)
 
     return Optimizer(init, update)
 
 
-@value
+@constructor
 def full_adagrad(
     rate: Rate, *, average: str = "mean", epsilon: Number = 1e-3, rank: int | None = None
 ) -> Optimizer:
@@ -149,7 +149,7 @@ def full_adagrad(
     return chain(whiten_last(rank, None, epsilon), descend(rate))
 
 
-@value
+@constructor
 def full_rmsprop(
     rate: Rate, beta: Number = 0.9, *, epsilon: Number = 1e-3, rank: int | None = None
 ) -> Optimizer:

@@ -8,12 +8,22 @@ from jnn import errors
 from jnn.optim.averages import Average, exponential
 from jnn.optim.methods.descent import descend
 from jnn.optim.optimizer import Optimizer, chain
-from jnn.optim.rates import Number, Rate, advance, at, check_numbers, check_rate, like, zero, zeros
+from jnn.optim.rates import (
+    Number,
+    Rate,
+    advance,
+    at,
+    check_numbers,
+    check_rate,
+    in_dtype_of,
+    zero,
+    zeros_like,
+)
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
-@value
+@constructor
 def follow(average: Average) -> Optimizer:
     """A transform that puts a running average in the gradient's place.
 
@@ -41,7 +51,7 @@ class TraceState(NamedTuple):
     trace: Any
 
 
-@value
+@constructor
 def trace(beta: Number, *, ahead: bool = False) -> Optimizer:
     """A transform that adds up, fading: `t_n = beta t_{n-1} + u_n`.
 
@@ -57,7 +67,7 @@ def trace(beta: Number, *, ahead: bool = False) -> Optimizer:
     check_numbers("trace", beta=beta, below=1)
 
     def init(params: Params) -> State:
-        return TraceState(zeros(params))
+        return TraceState(zeros_like(params))
 
     def update(
         grads: Grads, state: State, params: Params = None, **extra: Any
@@ -65,7 +75,7 @@ def trace(beta: Number, *, ahead: bool = False) -> Optimizer:
         del params, extra
 
         def add(u: jax.Array, t: jax.Array) -> jax.Array:
-            return u.astype(t.dtype) + like(beta, t) * t
+            return u.astype(t.dtype) + in_dtype_of(beta, t) * t
 
         fading = jax.tree.map(add, grads, state.trace)
         updates = jax.tree.map(add, grads, fading) if ahead else fading
@@ -74,7 +84,7 @@ def trace(beta: Number, *, ahead: bool = False) -> Optimizer:
     return Optimizer(init, update)
 
 
-@value
+@constructor
 def momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
     """Gradient descent with momentum, as other libraries have it under this name.
 
@@ -102,7 +112,7 @@ def momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
     return chain(trace(beta), descend(rate))
 
 
-@value
+@constructor
 def heavy_ball(rate: Rate, beta: Number = 0.9) -> Optimizer:
     """The heavy ball, `x_{i+1} = x_i - mu_i J_i + p (x_i - x_{i-1})` (H-121).
 
@@ -127,7 +137,7 @@ def heavy_ball(rate: Rate, beta: Number = 0.9) -> Optimizer:
     return chain(descend(rate), trace(beta))
 
 
-@value
+@constructor
 def nesterov(rate: Rate, beta: Number = 0.9) -> Optimizer:
     """Nesterov's accelerated gradient: the gradient is taken where momentum is about to lead.
 
@@ -151,7 +161,7 @@ def nesterov(rate: Rate, beta: Number = 0.9) -> Optimizer:
     return chain(descend(rate), trace(beta, ahead=True))
 
 
-@value
+@constructor
 def averaged_momentum(rate: Rate, beta: Number = 0.9) -> Optimizer:
     """Momentum as an exponential average of gradients.
 
@@ -184,7 +194,7 @@ class ParticleState(NamedTuple):
     velocity: Any
 
 
-@value
+@constructor
 def damped_particle(rate: Rate, friction: Number) -> Optimizer:
     """A particle that rolls down with friction, `d2q/dt2 = -J - gamma dq/dt` (D-5..7).
 
@@ -209,7 +219,7 @@ def damped_particle(rate: Rate, friction: Number) -> Optimizer:
         errors.fail("damped_particle", "friction", bound, f"{friction:g}", "Lower the rate.")
 
     def init(params: Params) -> State:
-        return ParticleState(zero(), zeros(params))
+        return ParticleState(zero(), zeros_like(params))
 
     def update(
         grads: Grads, state: State, params: Params = None, **extra: Any
@@ -218,10 +228,12 @@ def damped_particle(rate: Rate, friction: Number) -> Optimizer:
         alpha = at(rate, state.step)
 
         def accelerate(g: jax.Array, v: jax.Array) -> jax.Array:
-            return like(1 - friction * alpha, v) * v - like(alpha, v) * g.astype(v.dtype)
+            return in_dtype_of(1 - friction * alpha, v) * v - in_dtype_of(alpha, v) * g.astype(
+                v.dtype
+            )
 
         velocity = jax.tree.map(accelerate, grads, state.velocity)
-        updates = jax.tree.map(lambda v: like(alpha, v) * v, velocity)
+        updates = jax.tree.map(lambda v: in_dtype_of(alpha, v) * v, velocity)
         return updates, ParticleState(advance(state.step), velocity)
 
     return Optimizer(init, update)

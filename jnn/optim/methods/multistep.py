@@ -13,9 +13,9 @@ import numpy as np
 
 from jnn import errors
 from jnn.optim.optimizer import Optimizer
-from jnn.optim.rates import Rate, advance, at, check_rate, like, zero, zeros
+from jnn.optim.rates import Rate, advance, at, check_rate, in_dtype_of, zero, zeros_like
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
 class MultistepState(NamedTuple):
@@ -29,7 +29,7 @@ class MultistepState(NamedTuple):
 Coefficients = Sequence[float]
 
 
-@value
+@constructor
 def multistep(
     rate: Rate,
     moves: Coefficients,
@@ -73,8 +73,8 @@ def multistep(
     b_table = np.array([[*b, *[0.0] * (past + 1 - len(b))] for _, b in table])
 
     def init(params: Params) -> State:
-        old = tuple(zeros(params) for _ in range(kept))
-        return MultistepState(zero(), old, tuple(zeros(params) for _ in range(past)))
+        old = tuple(zeros_like(params) for _ in range(kept))
+        return MultistepState(zero(), old, tuple(zeros_like(params) for _ in range(past)))
 
     def update(
         grads: Grads, state: State, params: Params = None, **extra: Any
@@ -88,11 +88,11 @@ def multistep(
         def move(*leaves: jax.Array) -> jax.Array:
             old, new = leaves[:kept], leaves[kept:]
             g = new[0]
-            s = -like(b[0], g) * g
+            s = -in_dtype_of(b[0], g) * g
             for i in range(1, past + 1):
-                s -= like(b[i], g) * new[i].astype(g.dtype)
+                s -= in_dtype_of(b[i], g) * new[i].astype(g.dtype)
             for i in range(kept):
-                s += like(a[i], g) * old[i].astype(g.dtype)
+                s += in_dtype_of(a[i], g) * old[i].astype(g.dtype)
             return s
 
         step = jax.tree.map(move, *state.moves, *known)
@@ -110,7 +110,7 @@ def _push(newest: Any, past: tuple[Any, ...]) -> tuple[Any, ...]:
     return (cast, *past[:-1])
 
 
-@value
+@constructor
 def midpoint(rate: Rate) -> Optimizer:
     """The midpoint rule, `q_{n+1} = q_{n-1} - 2 alpha J_n`, started by Euler (D-13). Unstable.
 
@@ -129,7 +129,7 @@ def midpoint(rate: Rate) -> Optimizer:
     return multistep(rate, [-1.0], [2.0])
 
 
-@value
+@constructor
 def three_step(rate: Rate) -> Optimizer:
     """Delmas' three-step rule (D-14), started by two steps of Euler. Unstable.
 
@@ -149,7 +149,7 @@ def three_step(rate: Rate) -> Optimizer:
     return multistep(rate, [-2.5, 0.5], [3.0])
 
 
-@value
+@constructor
 def adams_bashforth(rate: Rate, order: int = 2) -> Optimizer:
     """Adams and Bashforth's methods: stable higher order from one gradient a step.
 

@@ -11,15 +11,15 @@ from jnn.optim.methods.adaptive import adamw
 from jnn.optim.methods.descent import descend, pulling
 from jnn.optim.methods.momentum import trace
 from jnn.optim.optimizer import Optimizer, chain, stateless
-from jnn.optim.rates import Number, Rate, check_numbers, check_rate, like
+from jnn.optim.rates import Number, Rate, check_numbers, check_rate, in_dtype_of
 from jnn.optim.selection import Where, matching, only
-from jnn.value import value
+from jnn.value import constructor
 
 # p(s) = a s + b s^3 + c s^5, chosen to lift small singular values fast rather than to converge.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
-@value
+@constructor
 def orthogonalise(steps: int = 5) -> Optimizer:
     """A transform that brings the singular values of each matrix near to one, without an SVD.
 
@@ -74,7 +74,7 @@ def _is_matrix(path: str, leaf: Any) -> bool:
     return leaf.ndim >= 2
 
 
-@value
+@constructor
 def muon(
     rate: Rate = 0.02,
     beta: Number = 0.95,
@@ -112,7 +112,7 @@ def muon(
 
     def widen(u: jax.Array) -> jax.Array:
         rows, columns = u.size // max(u.shape[-1], 1), u.shape[-1]
-        return like(max(1.0, columns / max(rows, 1)) ** 0.5, u) * u
+        return in_dtype_of(max(1.0, columns / max(rows, 1)) ** 0.5, u) * u
 
     matrices = chain(
         trace(beta, ahead=True),

@@ -13,9 +13,9 @@ from numpy.polynomial import chebyshev as polynomials
 
 from jnn import errors
 from jnn.optim.optimizer import Optimizer, need
-from jnn.optim.rates import Rate, advance, at, check_rate, like, zero
+from jnn.optim.rates import Rate, advance, at, check_rate, in_dtype_of, zero
 from jnn.types import Params, State
-from jnn.value import value
+from jnn.value import constructor
 
 Moves = Callable[[jax.Array, Any, Any, Callable[[Any], Any]], Any]
 
@@ -51,7 +51,10 @@ def _sum(weights: Sequence[Any], trees: Sequence[Any]) -> Any:
 
     def add(*leaves: jax.Array) -> jax.Array:
         x = leaves[0]
-        parts = [like(w, x) * leaf.astype(x.dtype) for w, leaf in zip(weights, leaves, strict=True)]
+        parts = [
+            in_dtype_of(w, x) * leaf.astype(x.dtype)
+            for w, leaf in zip(weights, leaves, strict=True)
+        ]
         return sum(parts[1:], parts[0])
 
     return jax.tree.map(add, *trees)
@@ -61,7 +64,7 @@ def _shifted(params: Any, move: Any) -> Any:
     return jax.tree.map(lambda q, u: q + u.astype(q.dtype), params, move)
 
 
-@value
+@constructor
 def runge_kutta(
     rate: Rate, stages: Sequence[Sequence[float]], weights: Sequence[float]
 ) -> Optimizer:
@@ -103,7 +106,7 @@ def _explicit(
     return _stages(function, rate, step)
 
 
-@value
+@constructor
 def heun(rate: Rate) -> Optimizer:
     """Heun's method, of second order and two gradients a step: the mean of slopes at both ends.
 
@@ -120,7 +123,7 @@ def heun(rate: Rate) -> Optimizer:
     return _explicit("heun", rate, [[1.0]], [1 / 2, 1 / 2])
 
 
-@value
+@constructor
 def rk4(rate: Rate) -> Optimizer:
     """The classical Runge-Kutta method, of fourth order and four gradients a step.
 
@@ -180,7 +183,7 @@ def _damping(order: int, damping: float | None) -> float:
     return (0.05 if order == 1 else 2 / 13) if damping is None else damping
 
 
-@value
+@constructor
 def chebyshev(
     rate: Rate, stages: int = 5, *, order: int = 1, damping: float | None = None
 ) -> Optimizer:

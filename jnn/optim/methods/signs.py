@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jnn.optim.averages import exponential
 from jnn.optim.methods.descent import descend, pulling
 from jnn.optim.optimizer import Optimizer, chain
-from jnn.optim.rates import Number, Rate, check_numbers, check_rate, like
+from jnn.optim.rates import Number, Rate, check_numbers, check_rate, in_dtype_of
 from jnn.optim.selection import Where
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
-@value
+@constructor
 def lion(
     rate: Rate = 1e-4,
     beta1: Number = 0.9,
@@ -54,7 +54,7 @@ def lion(
 
         def sign(g: jax.Array, m: jax.Array) -> jax.Array:
             g = g.astype(m.dtype)
-            return jnp.sign(m + like(1 - beta1, m) * (g - m))
+            return jnp.sign(m + in_dtype_of(1 - beta1, m) * (g - m))
 
         updates = jax.tree.map(sign, grads, state.value)
         return updates, average.update(grads, state)

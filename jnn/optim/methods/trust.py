@@ -9,11 +9,11 @@ from jnn.optim.averages import rms, unbiased, unbiased_weight
 from jnn.optim.methods.adaptive import adam_direction, check_adam, divide
 from jnn.optim.methods.descent import descend, pulling
 from jnn.optim.optimizer import Optimizer, chain, need, stateless
-from jnn.optim.rates import Number, Rate, advance, check_numbers, check_rate, like, zero
+from jnn.optim.rates import Number, Rate, advance, check_numbers, check_rate, in_dtype_of, zero
 from jnn.optim.selection import Where
 from jnn.optim.transforms import squares
 from jnn.types import Grads, Params, State, Updates
-from jnn.value import value
+from jnn.value import constructor
 
 
 class RadamState(NamedTuple):
@@ -24,7 +24,7 @@ class RadamState(NamedTuple):
     square: Any
 
 
-@value
+@constructor
 def radam(
     rate: Rate = 1e-3, beta1: Number = 0.9, beta2: Number = 0.999, *, epsilon: Number = 1e-8
 ) -> Optimizer:
@@ -63,14 +63,14 @@ def radam(
         scaled = divide(mean.value, size.value(square), epsilon)
 
         def choose(m: jax.Array, s: jax.Array) -> jax.Array:
-            return jnp.where(trusted, like(root, s) * s, m)
+            return jnp.where(trusted, in_dtype_of(root, s) * s, m)
 
         return jax.tree.map(choose, mean.value, scaled), RadamState(step, mean, square)
 
     return chain(Optimizer(init, update), descend(rate))
 
 
-@value
+@constructor
 def trust_ratio() -> Optimizer:
     """A transform that gives the update of each array the norm of the array: `u |q| / |u|`.
 
@@ -87,7 +87,7 @@ def trust_ratio() -> Optimizer:
         step = jnp.sqrt(squares(u)).astype(size.dtype)
         known = (size > 0) & (step > 0)
         one = jnp.ones_like(size)
-        return u * like(jnp.where(known, size / jnp.where(known, step, one), one), u)
+        return u * in_dtype_of(jnp.where(known, size / jnp.where(known, step, one), one), u)
 
     def update(grads: Grads, params: Params) -> Updates:
         return jax.tree.map(scale, grads, need("trust_ratio", "params", params))
@@ -95,7 +95,7 @@ def trust_ratio() -> Optimizer:
     return stateless(update)
 
 
-@value
+@constructor
 def lamb(
     rate: Rate = 1e-3,
     beta1: Number = 0.9,

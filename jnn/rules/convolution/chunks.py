@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.arithmetic import mixed, widen
+from jnn.arithmetic import as_wide, outer_sum
 
 CACHE = 2**21  # Bytes of patches that are made at once: what the cores keep next to them.
 
 
-def samples(x: jax.Array, each: int) -> int:
+def samples_at_once(x: jax.Array, each: int) -> int:
     """How many samples of x at a time, of `each` numbers: in parts of one size, if it can be."""
     batch = len(x)
     most = max(1, min(batch, CACHE // max(each * x.dtype.itemsize, 1)))
@@ -22,12 +22,12 @@ def samples(x: jax.Array, each: int) -> int:
 
 def over_samples(function: Callable[..., Any], arrays: tuple[jax.Array, ...], each: int) -> Any:
     """`function(*arrays)`, of as many samples at a time as fit the cache, each `each` numbers."""
-    return over_chunks(function, arrays, samples(arrays[0], each))
+    return over_chunks(function, arrays, samples_at_once(arrays[0], each))
 
 
 def sum_over_samples(function: Callable[..., Any], arrays: tuple[jax.Array, ...], each: int) -> Any:
     """The same of sums over samples."""
-    return sum_over_chunks(function, arrays, samples(arrays[0], each))
+    return sum_over_chunks(function, arrays, samples_at_once(arrays[0], each))
 
 
 def over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
@@ -93,6 +93,6 @@ def against(seen: jax.Array, delta: jax.Array) -> jax.Array:
 
     It is faster, too, where the first factor is the narrower one.
     """
-    seen, delta = (widen(a.reshape(-1, a.shape[-1])) for a in (seen, delta))
+    seen, delta = (as_wide(a.reshape(-1, a.shape[-1])) for a in (seen, delta))
     wide = seen.shape[-1] > delta.shape[-1]
-    return mixed(delta, seen).T if wide else mixed(seen, delta)
+    return outer_sum(delta, seen).T if wide else outer_sum(seen, delta)

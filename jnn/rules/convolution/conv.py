@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from jnn import errors
-from jnn.arithmetic import widen
+from jnn.arithmetic import as_wide
 from jnn.rules.convolution import linked
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.convolution.geometry import Geometry, fitted, per_axis, reach
@@ -85,7 +85,7 @@ def conv(
     ValueError: conv: `stride` must be a divisor of the 23 pixels ...
     """
     if connections is not None:
-        w = linked.dense(w, Connections(connections), x.ndim - 2)
+        w = linked.filters_of_all(w, Connections(connections), x.ndim - 2)
     return with_bias(correlation(x, w, stride, padding, rhs_dilation=dilation,
                                  feature_group_count=groups), b)  # fmt: skip
 
@@ -97,7 +97,7 @@ def correlation(
     axes = x.ndim - 2
     layout = lax.ConvDimensionNumbers(images(axes), filters(axes), images(axes))
     return lax.conv_general_dilated(
-        widen(x), widen(w), stride, padding, dimension_numbers=layout, **settings
+        as_wide(x), as_wide(w), stride, padding, dimension_numbers=layout, **settings
     ).astype(x.dtype)
 
 

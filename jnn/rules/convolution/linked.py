@@ -19,7 +19,7 @@ import numpy as np
 from jnn.rules.convolution import products, sparse
 from jnn.rules.convolution.connections import Connections
 from jnn.rules.convolution.geometry import Geometry, Sizes
-from jnn.rules.convolution.sparse import pick
+from jnn.rules.convolution.sparse import pick_maps
 
 
 class Block(NamedTuple):
@@ -54,7 +54,7 @@ def blocks(connections: Connections, entries: int) -> tuple[Block, ...]:
     found = _merged(connections.table, found, entries)
     apart = sum(_cost(len(b.inputs), len(b.outputs), _fetched(b, inputs), entries) for b in found)
     whole = _cost(inputs, outputs, 0, entries)
-    if sparse.cost(connections.links, entries) < min(apart, whole):
+    if sparse.cost_of_links(connections.links, entries) < min(apart, whole):
         return ()
     return (Block(tuple(range(inputs)), tuple(range(outputs))),) if apart > whole else tuple(found)
 
@@ -118,13 +118,13 @@ def value(x: jax.Array, w: jax.Array, connections: Connections, g: Geometry) -> 
         return sparse.value(x, kernels, connections, g)
     parts = [
         products.value(
-            pick(x, block.inputs), kernel(kernels, connections, block),
+            pick_maps(x, block.inputs), kernel(kernels, connections, block),
             setting=g.replaced(groups=block.groups),
         )
         for block in division
     ]  # fmt: skip
     order = [o for block in division for o in block.outputs]
-    return pick(jnp.concatenate(parts, -1), np.argsort(order).tolist())
+    return pick_maps(jnp.concatenate(parts, -1), np.argsort(order).tolist())
 
 
 def input_delta(delta: jax.Array, w: jax.Array, connections: Connections, g: Geometry) -> jax.Array:
@@ -135,7 +135,7 @@ def input_delta(delta: jax.Array, w: jax.Array, connections: Connections, g: Geo
         return sparse.input_delta(delta, kernels, connections, g)
     for block in division:
         part = products.input_delta(
-            pick(delta, block.outputs), kernel(kernels, connections, block),
+            pick_maps(delta, block.outputs), kernel(kernels, connections, block),
             setting=g.replaced(groups=block.groups),
         )  # fmt: skip
         total = total + spread(part, block.inputs, len(connections.table))
@@ -156,17 +156,19 @@ def _by_blocks(x: jax.Array, delta: jax.Array, connections: Connections, g: Geom
     parts, places = [], {}
     for block in blocks(connections, math.prod(g.window)):
         part = products.filter_delta(
-            pick(x, block.inputs), pick(delta, block.outputs),
+            pick_maps(x, block.inputs), pick_maps(delta, block.outputs),
             setting=g.replaced(groups=block.groups),
         )  # fmt: skip
         start = sum(p.shape[-1] for p in parts)
         for place, link in enumerate(links(connections, block).ravel()):
             places[int(link)] = start + place  # That of no link is never asked for.
         parts.append(part.reshape(*g.window, -1))
-    return pick(jnp.concatenate(parts, -1), [places[link] for link in range(connections.links)])
+    return pick_maps(
+        jnp.concatenate(parts, -1), [places[link] for link in range(connections.links)]
+    )
 
 
-def dense(w: jax.Array, connections: Connections, axes: int) -> jax.Array:
+def filters_of_all(w: jax.Array, connections: Connections, axes: int) -> jax.Array:
     """Filters between all maps, (*window, C, O), zero where there is no link."""
     kernels, _ = per_link(w, connections, axes)
     into, out = connections.indices()
@@ -178,7 +180,7 @@ def per_link(w: jax.Array, connections: Connections, axes: int) -> tuple[jax.Arr
     """One filter a link, (*window, links), and whether maps share theirs."""
     if w.ndim == axes + 1:
         return w, False
-    return pick(w.reshape(*w.shape[:axes], -1), connections.indices()[1].tolist()), True
+    return pick_maps(w.reshape(*w.shape[:axes], -1), connections.indices()[1].tolist()), True
 
 
 def kernel(kernels: jax.Array, connections: Connections, block: Block) -> jax.Array:

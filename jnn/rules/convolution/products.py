@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.arithmetic import widen
+from jnn.arithmetic import as_wide
 from jnn.rules.convolution.defaults import default
 from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.core.product import Product
@@ -77,7 +77,7 @@ def correlate(a: jax.Array, b: jax.Array, layout: Any, **settings: Any) -> jax.A
     """
     dtype = a.dtype
     if is_for("cpu"):
-        a, b = widen(a), widen(b)
+        a, b = as_wide(a), as_wide(b)
     numbers = lax.ConvDimensionNumbers(*layout)
     return lax.conv_general_dilated(a, b, dimension_numbers=numbers, **settings).astype(dtype)
 

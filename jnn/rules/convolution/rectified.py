@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.rules.convolution.chunks import over_chunks, samples, sum_over_chunks
+from jnn.rules.convolution.chunks import over_chunks, samples_at_once, sum_over_chunks
 from jnn.rules.convolution.conv import (
     FIT,
     conv,
@@ -154,7 +154,7 @@ def _at_a_time(x: jax.Array, w: jax.Array, g: Geometry) -> int:
     """Samples, all of them off the CPU, where a loop of small programs is slow."""
     if not is_for("cpu"):
         return max(1, len(x))
-    return samples(x, math.prod(g.places) * w.shape[-1])
+    return samples_at_once(x, math.prod(g.places) * w.shape[-1])
 
 
 @rectified_conv.check

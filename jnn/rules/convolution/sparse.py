@@ -50,7 +50,7 @@ def layers(connections: Connections, backwards: bool = False) -> Layers:
     return Layers(tuple(order), sources)
 
 
-def cost(links: int, entries: int) -> int:
+def cost_of_links(links: int, entries: int) -> int:
     """Of all three products, a place of the image, in multiplications of a matrix product."""
     return links * (300 + 70 * entries)
 
@@ -77,7 +77,7 @@ def _through(
     def of_samples(x: jax.Array) -> jax.Array:
         parts = (
             product(
-                pick(x, read), kernels[..., None, number[read, fed]],
+                pick_maps(x, read), kernels[..., None, number[read, fed]],
                 setting=g.replaced(groups=len(read)),
             )
             for read, fed in found.links()
@@ -94,12 +94,12 @@ def filter_delta(
     number, found = connections.numbers(), layers(connections)
     parts = [
         products.filter_delta(
-            pick(x, read), pick(delta, fed), setting=g.replaced(groups=len(read))
+            pick_maps(x, read), pick_maps(delta, fed), setting=g.replaced(groups=len(read))
         )[..., 0, :]
         for read, fed in found.links()
     ]
     order = np.concatenate([number[read, fed] for read, fed in found.links()])
-    return pick(jnp.concatenate(parts, -1), np.argsort(order).tolist())
+    return pick_maps(jnp.concatenate(parts, -1), np.argsort(order).tolist())
 
 
 def added(parts: Iterable[jax.Array], found: Layers) -> jax.Array:
@@ -109,7 +109,7 @@ def added(parts: Iterable[jax.Array], found: Layers) -> jax.Array:
         part = part if total is None else part + longer(total, part.shape[-1])
         # Stored one by one: XLA would fuse all layers into one loop, which runs far slower.
         total = lax.optimization_barrier(part)
-    return pick(longer(total, len(found.order)), np.argsort(found.order).tolist())
+    return pick_maps(longer(total, len(found.order)), np.argsort(found.order).tolist())
 
 
 def longer(x: Any, count: int) -> jax.Array:
@@ -118,7 +118,7 @@ def longer(x: Any, count: int) -> jax.Array:
     return jnp.pad(x, room) if room[-1][1] else x
 
 
-def pick(x: Any, maps: Sequence[int]) -> jax.Array:
+def pick_maps(x: Any, maps: Sequence[int]) -> jax.Array:
     """Those maps of the last axis, by a slice where they follow each other."""
     first, count = maps[0], len(maps)
     if list(maps) == list(range(first, first + count)):

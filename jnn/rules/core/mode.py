@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 import jax
 
 from jnn import errors
-from jnn.value import value
+from jnn.value import constructor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +36,7 @@ def derivatives(mode: str) -> Iterator[None]:
         yield
 
 
-@value
+@constructor
 def autodiff(function: Callable[P, R]) -> Callable[P, R]:
     """`function` with every rule in it differentiated by JAX from its definition.
 

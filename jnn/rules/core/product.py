@@ -62,12 +62,12 @@ class References:
 _REFERENCES = References()
 
 
-def exact() -> Any:
+def by_reference() -> Any:
     """Within this context every product runs as its reference: a convolution as XLA has it.
 
     No transform rounds differently then, and no choice depends on the shape or on the machine.
 
-    >>> with jnn.rules.exact():
+    >>> with jnn.rules.by_reference():
     ...     jnn.rules.conv(jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))).shape
     (2, 6, 6, 4)
     """

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.arithmetic import dot, mixed
+from jnn.arithmetic import contract, outer_sum
 from jnn.rules.core.rule import Example, rule
 
 
@@ -34,21 +34,21 @@ def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None) -> jax.Array:
     >>> jax.grad(lambda w: jnn.rules.affine(x, w, b).sum())(w)[0].tolist()
     [8.0, 8.0]
     """
-    z = dot(x, w)  # D-17: z_i = sum_j W_ij x_j + b_i
+    z = contract(x, w)  # D-17: z_i = sum_j W_ij x_j + b_i
     return z if b is None else z + jnp.broadcast_to(b, z.shape)
 
 
 @affine.forward
 def affine_forward(x, w, b):
-    z = dot(x, w)
+    z = contract(x, w)
     return z if b is None else z + jnp.broadcast_to(b, z.shape), (x, w)
 
 
 @affine.backward
 def affine_backward(saved, delta):
     x, w = saved
-    dx = dot(delta, w.T)  # H-14: dx_j = sum_i delta_i W_ij
-    dw = mixed(x, delta)  # H-18, T-37: dW = delta x^T, summed over the batch
+    dx = contract(delta, w.T)  # H-14: dx_j = sum_i delta_i W_ij
+    dw = outer_sum(x, delta)  # H-18, T-37: dW = delta x^T, summed over the batch
     db = delta.sum(range(delta.ndim - 1))  # H-19: db = delta, summed over the batch
     return dx, dw, db
 
@@ -57,7 +57,7 @@ def affine_backward(saved, delta):
 def affine_tangent(primals, tangents):
     (x, w, b), (dx, dw, db) = primals, tangents
     z, _ = affine_forward(x, w, b)
-    dz = dot(dx, w) + dot(x, dw)  # T-24, T-36: the product rule
+    dz = contract(dx, w) + contract(x, dw)  # T-24, T-36: the product rule
     return z, dz if b is None else dz + jnp.broadcast_to(db, z.shape)
 
 

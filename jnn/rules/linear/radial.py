@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from jnn import errors
-from jnn.arithmetic import widen
+from jnn.arithmetic import as_wide
 from jnn.rules.core.product import Call, Product
 from jnn.rules.core.rule import Example, rule
 
@@ -43,7 +43,7 @@ def radial(x: jax.Array, centres: jax.Array, beta: jax.Array, *, kernel: str = "
     >>> round(jnn.rules.radial(x, centres, beta).item(), 4)  # exp(-1)
     0.3679
     """
-    x, centres, beta = map(widen, (given := x, centres, beta))
+    x, centres, beta = map(as_wide, (given := x, centres, beta))
     away = x[..., None, :] - centres.reshape((1,) * (x.ndim - 1) + centres.shape)
     square = (away * away).sum(-1)
     moved = square != 0
@@ -55,7 +55,7 @@ def radial(x: jax.Array, centres: jax.Array, beta: jax.Array, *, kernel: str = "
 
 @radial.forward
 def radial_forward(x, centres, beta, *, kernel):
-    square = squares(_rows(x), widen(centres)).reshape(*x.shape[:-1], len(centres))
+    square = squares(_rows(x), as_wide(centres)).reshape(*x.shape[:-1], len(centres))
     distance = jnp.sqrt(square)
     z = _fallen(distance if kernel == "norm" else square, beta).astype(x.dtype)
     return z, (x, centres, beta, z, distance.astype(x.dtype))
@@ -63,8 +63,8 @@ def radial_forward(x, centres, beta, *, kernel):
 
 @radial.backward
 def radial_backward(saved, delta, *, kernel):
-    x, centres, beta, z, r = map(widen, saved)
-    falling = z * widen(delta)
+    x, centres, beta, z, r = map(as_wide, saved)
+    falling = z * as_wide(delta)
     if kernel == "norm":
         a = -jnp.broadcast_to(beta, r.shape) * falling * _over(r)
     else:
@@ -78,15 +78,15 @@ def radial_backward(saved, delta, *, kernel):
 def radial_tangent(primals, tangents, *, kernel):
     (x, centres, beta), (dx, dcentres, dbeta) = primals, tangents
     z, (*_, distance) = radial_forward(x, centres, beta, kernel=kernel)
-    x, dx, centres, dcentres = _rows(x), _rows(dx), widen(centres), widen(dcentres)
+    x, dx, centres, dcentres = _rows(x), _rows(dx), as_wide(centres), as_wide(dcentres)
     slope = (_away(x, centres) * _away(dx, dcentres)).sum(-1).reshape(distance.shape)
-    r, beta, dbeta = (widen(each) for each in (distance, beta, dbeta))
+    r, beta, dbeta = (as_wide(each) for each in (distance, beta, dbeta))
     if kernel == "norm":
         falls, dfalls = r, slope * _over(r)
     else:
         falls, dfalls = r * r, 2 * slope
     beta, dbeta = (jnp.broadcast_to(each, r.shape) for each in (beta, dbeta))
-    return z, (-widen(z) * (beta * dfalls + dbeta * falls)).astype(z.dtype)
+    return z, (-as_wide(z) * (beta * dfalls + dbeta * falls)).astype(z.dtype)
 
 
 @radial.check
@@ -163,7 +163,7 @@ def _away(x: jax.Array, centres: jax.Array) -> jax.Array:
 
 
 def _rows(x: jax.Array) -> jax.Array:
-    return widen(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return as_wide(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _over(r: jax.Array) -> jax.Array:
@@ -172,7 +172,7 @@ def _over(r: jax.Array) -> jax.Array:
 
 
 def _fallen(falls: jax.Array, beta: jax.Array) -> jax.Array:
-    return jnp.exp(-jnp.broadcast_to(widen(beta), falls.shape) * falls)
+    return jnp.exp(-jnp.broadcast_to(as_wide(beta), falls.shape) * falls)
 
 
 def _example(kernel: str, *batch: int):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.arithmetic import dot, mixed
+from jnn.arithmetic import contract, outer_sum
 from jnn.rules.core.rule import Example, Rule, rule
 from jnn.rules.pointwise.activation import activation as chosen
 
@@ -42,23 +42,23 @@ def residual(
     True
     """
     hidden = chosen("residual", activation).parts.definition(_affine(x, w1, b))
-    return x + dot(hidden, w2)  # T-22
+    return x + contract(hidden, w2)  # T-22
 
 
 @residual.forward
 def residual_forward(x, w1, b, w2, *, activation):
     hidden, kept = chosen("residual", activation).parts.forward(_affine(x, w1, b))
-    return x + dot(hidden, w2), (x, w1, w2, hidden, kept)
+    return x + contract(hidden, w2), (x, w1, w2, hidden, kept)
 
 
 @residual.backward
 def residual_backward(saved, delta, *, activation):
     x, w1, w2, hidden, kept = saved
-    (u,) = chosen("residual", activation).parts.backward(kept, dot(delta, w2.T))  # s' W2^T v
-    dx = delta + dot(u, w1.T)  # dx = v + W1^T u
-    dw1 = mixed(x, u)  # dW1 = u x^T
+    (u,) = chosen("residual", activation).parts.backward(kept, contract(delta, w2.T))  # s' W2^T v
+    dx = delta + contract(u, w1.T)  # dx = v + W1^T u
+    dw1 = outer_sum(x, u)  # dW1 = u x^T
     db = u.sum(range(u.ndim - 1))
-    dw2 = mixed(hidden, delta)  # dW2 = v s^T
+    dw2 = outer_sum(hidden, delta)  # dW2 = v s^T
     return dx, dw1, db, dw2
 
 
@@ -66,8 +66,8 @@ def residual_backward(saved, delta, *, activation):
 def residual_tangent(primals, tangents, *, activation):
     (x, w1, b, w2), (dx, dw1, db, dw2) = primals, tangents
     step = chosen("residual", activation).parts.tangent
-    hidden, dhidden = step((_affine(x, w1, b),), (_affine(dx, w1, db) + dot(x, dw1),))
-    return x + dot(hidden, w2), dx + dot(dhidden, w2) + dot(hidden, dw2)
+    hidden, dhidden = step((_affine(x, w1, b),), (_affine(dx, w1, db) + contract(x, dw1),))
+    return x + contract(hidden, w2), dx + contract(dhidden, w2) + contract(hidden, dw2)
 
 
 @residual.check
@@ -107,31 +107,31 @@ def residual_projection(
     [2.0, 2.0, 2.0]
     """
     step = chosen("residual_projection", activation).parts.definition
-    return dot(x, w2) + step(_affine(x, w1, b))  # T-23
+    return contract(x, w2) + step(_affine(x, w1, b))  # T-23
 
 
 @residual_projection.forward
 def residual_projection_forward(x, w1, b, w2, *, activation):
     step = chosen("residual_projection", activation).parts.forward
     y, kept = step(_affine(x, w1, b))
-    return dot(x, w2) + y, (x, w1, w2, kept)
+    return contract(x, w2) + y, (x, w1, w2, kept)
 
 
 @residual_projection.backward
 def residual_projection_backward(saved, delta, *, activation):
     x, w1, w2, kept = saved
     (u,) = chosen("residual_projection", activation).parts.backward(kept, delta)  # u = s'(z) v
-    dx = dot(delta, w2.T) + dot(u, w1.T)  # dx = W2^T v + W1^T u
+    dx = contract(delta, w2.T) + contract(u, w1.T)  # dx = W2^T v + W1^T u
     db = u.sum(range(u.ndim - 1))
-    return dx, mixed(x, u), db, mixed(x, delta)  # dW1 = u x^T, dW2 = v x^T
+    return dx, outer_sum(x, u), db, outer_sum(x, delta)  # dW1 = u x^T, dW2 = v x^T
 
 
 @residual_projection.tangent
 def residual_projection_tangent(primals, tangents, *, activation):
     (x, w1, b, w2), (dx, dw1, db, dw2) = primals, tangents
     step = chosen("residual_projection", activation).parts.tangent
-    y, dy = step((_affine(x, w1, b),), (_affine(dx, w1, db) + dot(x, dw1),))
-    return dot(x, w2) + y, dot(dx, w2) + dot(x, dw2) + dy
+    y, dy = step((_affine(x, w1, b),), (_affine(dx, w1, db) + contract(x, dw1),))
+    return contract(x, w2) + y, contract(dx, w2) + contract(x, dw2) + dy
 
 
 @residual_projection.check
@@ -141,7 +141,7 @@ def residual_projection_check(x, w1, b, w2, *, activation):
 
 
 def _affine(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
-    z = dot(x, w)
+    z = contract(x, w)
     return z + jnp.broadcast_to(b, z.shape)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from jnn import errors
-from jnn.arithmetic import widen
+from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.losses import labels
 
@@ -63,7 +63,7 @@ def binary_cross_entropy(p: jax.Array, t: jax.Array) -> jax.Array:
     >>> round(jnn.binary_cross_entropy(jnp.array([0.8]), jnp.array([1.0])).item(), 4)
     0.2231
     """
-    q, t = widen(p), t.astype(widen(p).dtype)
+    q, t = as_wide(p), t.astype(as_wide(p).dtype)
     return -(t * _log(q) + (1 - t) * _log1m(q)).sum(-1).astype(p.dtype)
 
 
@@ -75,7 +75,7 @@ def binary_cross_entropy_forward(p, t):
 @binary_cross_entropy.backward
 def binary_cross_entropy_backward(saved, delta):
     p, t = saved
-    v = widen(delta)[..., None]
+    v = as_wide(delta)[..., None]
     dp, dt = _binary_slopes(p, t)
     return v * dp, v * dt if errors.is_floating(t) else None
 
@@ -84,12 +84,12 @@ def binary_cross_entropy_backward(saved, delta):
 def binary_cross_entropy_tangent(primals, tangents):
     (p, t), (dp, dt) = primals, tangents
     of_p, of_t = _binary_slopes(p, t)
-    dy = of_p * widen(dp) + (of_t * widen(dt) if errors.is_floating(t) else 0)
+    dy = of_p * as_wide(dp) + (of_t * as_wide(dt) if errors.is_floating(t) else 0)
     return binary_cross_entropy.parts.definition(p, t), dy.sum(-1)
 
 
 def _binary_slopes(p, t):
-    q, t = widen(p), t.astype(widen(p).dtype)
+    q, t = as_wide(p), t.astype(as_wide(p).dtype)
     # H-32: (p - t) / (p (1 - p))
     of_p = (1 - t) / _guarded(1 - q, p.dtype) - t / _guarded(q, p.dtype)
     return of_p, _log1m(q) - _log(q)
@@ -122,9 +122,9 @@ def cross_entropy(p: jax.Array, t: jax.Array) -> jax.Array:
     >>> jnn.cross_entropy(p, jnp.array([0, 0])).tolist()
     [0.6931471824645996, -0.0]
     """
-    q = widen(p)
+    q = as_wide(p)
     if labels.are_indices(p, t):
-        y = -labels.validity(q, t) * _log(labels.pick(q, t))
+        y = -labels.validity(q, t) * _log(labels.pick_class(q, t))
     else:
         y = -(t.astype(q.dtype) * _log(q)).sum(-1)
     return y.astype(p.dtype)
@@ -138,33 +138,33 @@ def cross_entropy_forward(p, t):
 @cross_entropy.backward
 def cross_entropy_backward(saved, delta):
     p, t = saved
-    v = widen(delta)[..., None]
-    dt = -v * _log(widen(p)) if errors.is_floating(t) else None
+    v = as_wide(delta)[..., None]
+    dt = -v * _log(as_wide(p)) if errors.is_floating(t) else None
     return v * _slopes(p, t), dt
 
 
 @cross_entropy.tangent
 def cross_entropy_tangent(primals, tangents):
     (p, t), (dp, dt) = primals, tangents
-    dy = _slopes(p, t) * widen(dp)
+    dy = _slopes(p, t) * as_wide(dp)
     if errors.is_floating(t):
-        dy = dy - widen(dt) * _log(widen(p))
+        dy = dy - as_wide(dt) * _log(as_wide(p))
     return cross_entropy.parts.definition(p, t), dy.sum(-1)
 
 
 def _slopes(p, t):
     """H-28: -t / y, one number a class."""
-    q = widen(p)
+    q = as_wide(p)
     if not labels.are_indices(p, t):
         return -t.astype(q.dtype) / _guarded(q, p.dtype)
-    row = -labels.validity(q, t) / _guarded(labels.pick(q, t), p.dtype)
+    row = -labels.validity(q, t) / _guarded(labels.pick_class(q, t), p.dtype)
     row = jnp.broadcast_to(row[..., None], q.shape)
-    return jnp.where(labels.one_hot(q, t), row, 0 * row)  # NaN, too, where there is no class.
+    return jnp.where(labels.is_class(q, t), row, 0 * row)  # NaN, too, where there is no class.
 
 
 @cross_entropy.check
 def cross_entropy_check(p, t):
-    labels.check("cross_entropy", "p", p, t)
+    labels.check_labels("cross_entropy", "p", p, t)
 
 
 @rule
@@ -185,13 +185,13 @@ def sigmoid_cross_entropy(logits: jax.Array, t: jax.Array) -> jax.Array:
     >>> jax.grad(jnn.sigmoid_cross_entropy)(logits, t).tolist()
     [-0.5, 0.0]
     """
-    x, t = widen(logits), t.astype(widen(logits).dtype)
+    x, t = as_wide(logits), t.astype(as_wide(logits).dtype)
     return (t * _softplus(-x) + (1 - t) * _softplus(x)).sum(-1).astype(logits.dtype)
 
 
 @sigmoid_cross_entropy.forward
 def sigmoid_cross_entropy_forward(logits, t):
-    x, u = widen(logits), t.astype(widen(logits).dtype)
+    x, u = as_wide(logits), t.astype(as_wide(logits).dtype)
     # log(1 + e^x) - t x, where e^x cannot overflow.
     terms = jnp.where(x < 0, -u * x, (1 - u) * x) + jnp.log1p(jnp.exp(_minus_abs(x)))
     return terms.sum(-1).astype(logits.dtype), (logits, t)
@@ -200,17 +200,17 @@ def sigmoid_cross_entropy_forward(logits, t):
 @sigmoid_cross_entropy.backward
 def sigmoid_cross_entropy_backward(saved, delta):
     logits, t = saved
-    v = widen(delta)[..., None]
-    return v * _y_minus_t(logits, t), -v * widen(logits) if errors.is_floating(t) else None
+    v = as_wide(delta)[..., None]
+    return v * _y_minus_t(logits, t), -v * as_wide(logits) if errors.is_floating(t) else None
 
 
 @sigmoid_cross_entropy.tangent
 def sigmoid_cross_entropy_tangent(primals, tangents):
     (logits, t), (dx, dt) = primals, tangents
     y, _ = sigmoid_cross_entropy_forward(logits, t)
-    dy = _y_minus_t(logits, t) * widen(dx)
+    dy = _y_minus_t(logits, t) * as_wide(dx)
     if errors.is_floating(t):
-        dy = dy - widen(logits) * widen(dt)
+        dy = dy - as_wide(logits) * as_wide(dt)
     return y, dy.sum(-1)
 
 
@@ -225,7 +225,7 @@ def _minus_abs(x: jax.Array) -> jax.Array:
 
 def _y_minus_t(logits, t):
     """H-26, Remark 1, from the smaller of y and 1 - y."""
-    x, t = widen(logits), t.astype(widen(logits).dtype)
+    x, t = as_wide(logits), t.astype(as_wide(logits).dtype)
     less = lax.logistic(_minus_abs(x))
     return jnp.where(x < 0, less - t, (1 - t) - less)
 

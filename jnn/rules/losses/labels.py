@@ -17,13 +17,13 @@ def are_indices(x: jax.Array, t: jax.Array) -> bool:
     return t.ndim == x.ndim - 1
 
 
-def one_hot(x: jax.Array, t: jax.Array) -> jax.Array:
+def is_class(x: jax.Array, t: jax.Array) -> jax.Array:
     """Where in `x` the class is that of its sample; no scatter, so that it fuses."""
     t = _wide(t)
     return t[..., None] == lax.broadcasted_iota(t.dtype, x.shape, x.ndim - 1)
 
 
-def pick(x: jax.Array, t: jax.Array) -> jax.Array:
+def pick_class(x: jax.Array, t: jax.Array) -> jax.Array:
     """The entry of each sample's class, (..., n) to (...); of class 0 or n - 1 if there is none."""
     return jnp.take_along_axis(x, _wide(t)[..., None], -1, mode="clip")[..., 0]
 
@@ -40,7 +40,7 @@ def _wide(t: jax.Array) -> jax.Array:
     return t.astype(jnp.int32) if t.dtype.itemsize < 4 else t
 
 
-def check(function: str, argument: str, x: jax.Array, t: jax.Array) -> None:
+def check_labels(function: str, argument: str, x: jax.Array, t: jax.Array) -> None:
     """`t` fits the prediction `x` in one of the forms."""
     errors.floating(function, **{argument: x})
     if x.ndim == 0 or x.shape[-1] == 0:

@@ -13,20 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.arithmetic import widen
+from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, Rule, rule
 
 Term = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 def _error(y, t):
-    return widen(y) - widen(t)
+    return as_wide(y) - as_wide(t)
 
 
 def _factor(e, weights, outputs):
     """What each output's term is multiplied by."""
     factor = 1 / e.shape[-1] if outputs == "mean" else 1.0
-    return factor if weights is None else factor * jnp.broadcast_to(widen(weights), e.shape)
+    return factor if weights is None else factor * jnp.broadcast_to(as_wide(weights), e.shape)
 
 
 def _reduce(terms, weights, outputs, dtype):
@@ -71,7 +71,7 @@ def _of_error(of: Rule) -> Callable[[Term], Term]:
 
         def backward(saved, v, /, *, outputs, **settings: Any):
             e, weights = saved
-            e, v = widen(e), widen(v)[..., None]
+            e, v = as_wide(e), as_wide(v)[..., None]
             value, slope = term(e, **settings)
             dy = v * _factor(e, weights, outputs) * slope
             dw = v * _factor(e, None, outputs) * value
@@ -81,7 +81,7 @@ def _of_error(of: Rule) -> Callable[[Term], Term]:
             (y, t, weights), (dy, dt, dw) = primals, tangents
             e = _error(y, t)
             value, slope = term(e, **settings)
-            terms = _factor(e, weights, outputs) * slope * (widen(dy) - widen(dt))
+            terms = _factor(e, weights, outputs) * slope * (as_wide(dy) - as_wide(dt))
             if weights is not None:
                 terms = terms + _factor(e, dw, outputs) * value
             return of.parts.definition(y, t, weights, outputs=outputs, **settings), terms.sum(-1)

@@ -11,13 +11,13 @@ import numpy as np
 from jax import lax
 
 from jnn import errors
-from jnn.arithmetic import widen
+from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, rule
 
 Axis = int | tuple[int, ...] | None
 
 
-def largest(x: jax.Array, axis: Axis) -> jax.Array:
+def row_maximum(x: jax.Array, axis: Axis) -> jax.Array:
     """The largest entry, with its axes kept, as a constant to subtract; 0 where it is infinite."""
     m = lax.stop_gradient(x.max(axis, keepdims=True, initial=-jnp.inf))
     return jnp.where(jnp.isfinite(m), m, jnp.zeros_like(m))
@@ -28,7 +28,7 @@ def shares(x: jax.Array, m: jax.Array, s: jax.Array, of: jax.Array) -> jax.Array
 
     p is had from two numbers a row: the largest entry, and the sum of the exponentials.
     """
-    return jnp.exp(widen(x) - m) * (of / s)
+    return jnp.exp(as_wide(x) - m) * (of / s)
 
 
 @rule
@@ -47,7 +47,7 @@ def softmax(x: jax.Array, *, axis: Axis = -1) -> jax.Array:
     >>> jnn.rules.softmax(jnp.array([1e4, 1e4, -jnp.inf])).tolist()
     [0.5, 0.5, 0.0]
     """
-    e = jnp.exp(widen(x) - largest(widen(x), axis))
+    e = jnp.exp(as_wide(x) - row_maximum(as_wide(x), axis))
     return (e / e.sum(axis, keepdims=True)).astype(x.dtype)
 
 
@@ -74,7 +74,7 @@ def _symmetric(y, v, axis):
     So p . v is subtracted twice. What the first leaves is small where p is near 1, and there the
     second takes away what the rounding of p has put in: about 1e-7 |v|, more than all the rest.
     """
-    p, v = widen(y), widen(v)
+    p, v = as_wide(y), as_wide(v)
     v = v - (p * v).sum(axis, keepdims=True)
     return p * (v - (p * v).sum(axis, keepdims=True))  # D-31, X-72
 
@@ -94,14 +94,14 @@ def log_softmax(x: jax.Array, *, axis: Axis = -1) -> jax.Array:
     >>> jnn.rules.log_softmax(jnp.array([1e4, 0.0])).tolist()
     [0.0, -10000.0]
     """
-    shifted = widen(x) - largest(widen(x), axis)
+    shifted = as_wide(x) - row_maximum(as_wide(x), axis)
     return (shifted - jnp.log(jnp.exp(shifted).sum(axis, keepdims=True))).astype(x.dtype)
 
 
 @log_softmax.forward
 def log_softmax_forward(x, *, axis):
-    m = largest(widen(x), axis)
-    shifted = widen(x) - m
+    m = row_maximum(as_wide(x), axis)
+    shifted = as_wide(x) - m
     s = jnp.exp(shifted).sum(axis, keepdims=True)
     return (shifted - jnp.log(s)).astype(x.dtype), (x, m, s)
 
@@ -109,15 +109,15 @@ def log_softmax_forward(x, *, axis):
 @log_softmax.backward
 def log_softmax_backward(saved, delta, *, axis):
     x, m, s = saved
-    delta = widen(delta)
+    delta = as_wide(delta)
     return (delta - shares(x, m, s, delta.sum(axis, keepdims=True)),)
 
 
 @log_softmax.tangent
 def log_softmax_tangent(primals, tangents, *, axis):
     y, (x, m, s) = log_softmax_forward(*primals, axis=axis)
-    v = widen(tangents[0])
-    return y, v - (jnp.exp(widen(x) - m) * v).sum(axis, keepdims=True) / s
+    v = as_wide(tangents[0])
+    return y, v - (jnp.exp(as_wide(x) - m) * v).sum(axis, keepdims=True) / s
 
 
 @rule
@@ -136,15 +136,15 @@ def logsumexp(x: jax.Array, *, axis: Axis = -1, keepdims: bool = False) -> jax.A
     >>> jnn.rules.logsumexp(jnp.array([1e4, 1e4])).item() - 1e4
     0.693359375
     """
-    m = largest(widen(x), axis)
-    y = m + jnp.log(jnp.exp(widen(x) - m).sum(axis, keepdims=True))
+    m = row_maximum(as_wide(x), axis)
+    y = m + jnp.log(jnp.exp(as_wide(x) - m).sum(axis, keepdims=True))
     return (y if keepdims else y.squeeze(_axes(x, axis))).astype(x.dtype)
 
 
 @logsumexp.forward
 def logsumexp_forward(x, *, axis, keepdims):
-    m = largest(widen(x), axis)
-    s = jnp.exp(widen(x) - m).sum(axis, keepdims=True)
+    m = row_maximum(as_wide(x), axis)
+    s = jnp.exp(as_wide(x) - m).sum(axis, keepdims=True)
     y = m + jnp.log(s)
     y = (y if keepdims else y.squeeze(_axes(x, axis))).astype(x.dtype)
     return y, (x, m, jnp.where(s == 0, jnp.ones_like(s), s))
@@ -153,14 +153,14 @@ def logsumexp_forward(x, *, axis, keepdims):
 @logsumexp.backward
 def logsumexp_backward(saved, delta, *, axis, keepdims):
     x, m, s = saved
-    delta = widen(delta) if keepdims else jnp.expand_dims(widen(delta), _axes(x, axis))
+    delta = as_wide(delta) if keepdims else jnp.expand_dims(as_wide(delta), _axes(x, axis))
     return (shares(x, m, s, delta),)
 
 
 @logsumexp.tangent
 def logsumexp_tangent(primals, tangents, *, axis, keepdims):
     y, (x, m, s) = logsumexp_forward(*primals, axis=axis, keepdims=keepdims)
-    v = shares(x, m, s, jnp.ones_like(s)) * widen(tangents[0])
+    v = shares(x, m, s, jnp.ones_like(s)) * as_wide(tangents[0])
     return y, v.sum(axis, keepdims=keepdims)
 
 

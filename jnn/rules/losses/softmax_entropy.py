@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.arithmetic import widen
+from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.losses import labels
-from jnn.rules.losses.softmax import largest, shares
+from jnn.rules.losses.softmax import row_maximum, shares
 
 
 @rule
@@ -51,11 +51,11 @@ def softmax_cross_entropy(
     [[0.0, 0.0, 0.0], [0.5, -0.5, 0.0]]
     """
     x = _read(logits, t, ignore)
-    shifted = x - largest(x, -1)
+    shifted = x - row_maximum(x, -1)
     log_p = shifted - jnp.log(jnp.exp(shifted).sum(-1, keepdims=True))
     _, u, total = _targets(x, t, weights, smoothing, ignore)
     if _one_class(x, t, smoothing):
-        y = -total[..., 0] * labels.pick(log_p, t)
+        y = -total[..., 0] * labels.pick_class(log_p, t)
     else:
         y = -(u * _present(log_p, u)).sum(-1)
     return y.astype(logits.dtype)
@@ -64,11 +64,11 @@ def softmax_cross_entropy(
 @softmax_cross_entropy.forward
 def softmax_cross_entropy_forward(logits, t, weights, *, smoothing, ignore):
     x = _read(logits, t, ignore)
-    m = largest(x, -1)
+    m = row_maximum(x, -1)
     s = jnp.exp(x - m).sum(-1, keepdims=True)
     _, u, total = _targets(x, t, weights, smoothing, ignore)
     if _one_class(x, t, smoothing):
-        y = total * (jnp.log(s) - (labels.pick(x, t)[..., None] - m))
+        y = total * (jnp.log(s) - (labels.pick_class(x, t)[..., None] - m))
     else:
         y = total * jnp.log(s) - (u * _present(x - m, u)).sum(-1, keepdims=True)
     return y[..., 0].astype(logits.dtype), (logits, t, weights, m, s)
@@ -77,7 +77,7 @@ def softmax_cross_entropy_forward(logits, t, weights, *, smoothing, ignore):
 @softmax_cross_entropy.backward
 def softmax_cross_entropy_backward(saved, delta, *, smoothing, ignore):
     logits, t, weights, m, s = saved
-    x, v = _read(logits, t, ignore), widen(delta)[..., None]
+    x, v = _read(logits, t, ignore), as_wide(delta)[..., None]
     q, u, total = _targets(x, t, weights, smoothing, ignore)
     dx = v * (shares(x, m, s, total) - u)  # X-73: p - t
     du = -v * _present(x - m - jnp.log(s), u)
@@ -97,10 +97,10 @@ def softmax_cross_entropy_tangent(primals, tangents, *, smoothing, ignore):
     )
     x = _read(logits, t, ignore)
     q, u, total = _targets(x, t, weights, smoothing, ignore)
-    dy = (shares(x, m, s, total) - u) * widen(dx)
+    dy = (shares(x, m, s, total) - u) * as_wide(dx)
     log_p = _present(x - m - jnp.log(s), u)
     if errors.is_floating(t):
-        dy = dy - (1 - smoothing) * _weighted(widen(dt), weights) * log_p
+        dy = dy - (1 - smoothing) * _weighted(as_wide(dt), weights) * log_p
     if weights is not None:
         dy = dy - _weighted(q, dw) * log_p
     return y, dy.sum(-1)
@@ -113,7 +113,7 @@ def _one_class(x, t, smoothing) -> bool:
 
 def _read(logits, t, ignore):
     """The logits as they count: in the wide dtype, and 0 in the rows that are ignored."""
-    x = widen(logits)
+    x = as_wide(logits)
     return x if ignore is None else jnp.where((t == ignore)[..., None], jnp.zeros_like(x), x)
 
 
@@ -121,7 +121,7 @@ def _targets(x, t, weights, smoothing, ignore):
     """The targets q, one number a class; u = w q; and the sum of u over the classes."""
     if labels.are_indices(x, t):
         row = labels.validity(x, t, ignore)[..., None]
-        q = jnp.where(labels.one_hot(x, t), row, jnp.zeros_like(x))
+        q = jnp.where(labels.is_class(x, t), row, jnp.zeros_like(x))
     else:
         row, q = jnp.ones_like(x), t.astype(x.dtype)
     if smoothing:
@@ -132,12 +132,12 @@ def _targets(x, t, weights, smoothing, ignore):
     elif weights is None:
         total = row
     else:
-        total = row * jnp.take(widen(weights), t, mode="clip")[..., None]
+        total = row * jnp.take(as_wide(weights), t, mode="clip")[..., None]
     return q, u, total
 
 
 def _weighted(q, weights):
-    return q if weights is None else q * jnp.broadcast_to(widen(weights), q.shape)
+    return q if weights is None else q * jnp.broadcast_to(as_wide(weights), q.shape)
 
 
 def _present(log_p, u):
@@ -147,7 +147,7 @@ def _present(log_p, u):
 
 @softmax_cross_entropy.check
 def softmax_cross_entropy_check(logits, t, weights, *, smoothing, ignore):
-    labels.check("softmax_cross_entropy", "logits", logits, t)
+    labels.check_labels("softmax_cross_entropy", "logits", logits, t)
     if weights is not None:
         errors.shape("softmax_cross_entropy", "weights", weights, logits.shape[-1:],
                      "One weight a class.")  # fmt: skip

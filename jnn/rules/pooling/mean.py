@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jnn.arithmetic import widen
+from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.pooling.windows import Windows, image_example, on
 from jnn.types import Padding, Setting
@@ -47,7 +47,7 @@ def mean_pool(
     """
     seen = on("mean_pool", x, window, stride, padding, rest)
     total = lax.reduce_window(
-        widen(x), 0.0, lax.add, (1, *seen.window, 1), (1, *seen.stride, 1),
+        as_wide(x), 0.0, lax.add, (1, *seen.window, 1), (1, *seen.stride, 1),
         ((0, 0), *seen.padding, (0, 0)),
     )  # fmt: skip
     return _over_counts(total, seen).astype(x.dtype)
@@ -56,12 +56,12 @@ def mean_pool(
 @mean_pool.forward
 def mean_pool_forward(x, *, window, stride, padding, rest):
     seen = on("mean_pool", x, window, stride, padding, rest)
-    return _over_counts(seen.sums(widen(x)), seen).astype(x.dtype), seen
+    return _over_counts(seen.sums(as_wide(x)), seen).astype(x.dtype), seen
 
 
 @mean_pool.backward
 def mean_pool_backward(seen, delta, *, window, stride, padding, rest):
-    share = _over_counts(widen(delta), seen)
+    share = _over_counts(as_wide(delta), seen)
     return (spread(share, seen).astype(delta.dtype),)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from jax import lax
 
 from jnn import errors
-from jnn.arithmetic import dot, mixed, widen
+from jnn.arithmetic import as_wide, contract, outer_sum
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.pooling.mean import spread
@@ -53,14 +53,14 @@ def weighted_subsample(
     """
     seen = _blocks(x, factor)
     tile = (1, *seen.window, 1)
-    sums = lax.reduce_window(widen(x), 0.0, lax.add, tile, tile, "VALID").astype(x.dtype)
+    sums = lax.reduce_window(as_wide(x), 0.0, lax.add, tile, tile, "VALID").astype(x.dtype)
     return _mixed_maps(sums, alpha, b, connections)
 
 
 @weighted_subsample.forward
 def weighted_subsample_forward(x, alpha, b, *, factor, connections):
     seen = _blocks(x, factor)
-    sums = seen.sums(widen(x)).astype(x.dtype)
+    sums = seen.sums(as_wide(x)).astype(x.dtype)
     return _mixed_maps(sums, alpha, b, connections), (seen, sums, alpha)
 
 
@@ -70,13 +70,13 @@ def weighted_subsample_backward(saved, delta, *, factor, connections):
     table = None if connections is None else jnp.asarray(connections.table, delta.dtype)
     if alpha.ndim == 2:
         linked = alpha if table is None else alpha * table
-        dsums = dot(delta, linked.T)  # H-88..91: sum_{i in C_j} alpha_ij delta_i
-        dalpha = mixed(sums, delta)  # H-94, H-95
+        dsums = contract(delta, linked.T)  # H-88..91: sum_{i in C_j} alpha_ij delta_i
+        dalpha = outer_sum(sums, delta)  # H-94, H-95
         dalpha = dalpha if table is None else dalpha * table
     else:
         weighted = delta * jnp.broadcast_to(alpha, delta.shape)
-        dsums = weighted if table is None else dot(weighted, table.T)  # H-92, corrected
-        read = sums if table is None else dot(sums, table)
+        dsums = weighted if table is None else contract(weighted, table.T)  # H-92, corrected
+        read = sums if table is None else contract(sums, table)
         dalpha = _total(delta * read)  # H-96, corrected
     return spread(dsums, seen), dalpha, _total(delta)  # H-91, H-93: constant on a block; H-97
 
@@ -85,7 +85,7 @@ def weighted_subsample_backward(saved, delta, *, factor, connections):
 def weighted_subsample_tangent(primals, tangents, *, factor, connections):
     (x, alpha, b), (dx, dalpha, db) = primals, tangents
     seen = _blocks(x, factor)
-    sums, dsums = (seen.sums(widen(each)).astype(each.dtype) for each in (x, dx))
+    sums, dsums = (seen.sums(as_wide(each)).astype(each.dtype) for each in (x, dx))
     z = _mixed_maps(sums, alpha, b, connections)
     dz = _mixed_maps(dsums, alpha, None, connections) + _mixed_maps(sums, dalpha, db, connections)
     return z, dz
@@ -171,9 +171,9 @@ def _mixed_maps(
     """Block sums (N, *places, in) to the maps (N, *places, out)."""
     table = None if connections is None else jnp.asarray(Connections(connections).table, sums.dtype)
     if alpha.ndim == 2:
-        z = dot(sums, alpha if table is None else alpha * table)  # H-86
+        z = contract(sums, alpha if table is None else alpha * table)  # H-86
     else:
-        read = sums if table is None else dot(sums, table)
+        read = sums if table is None else contract(sums, table)
         z = read * jnp.broadcast_to(alpha, read.shape)  # H-87, corrected
     return z if b is None else z + jnp.broadcast_to(b, z.shape)
 

@@ -11,11 +11,11 @@ from jnn.solve.drive import Solver, State, check_kind
 from jnn.solve.methods.bfgs import bfgs
 from jnn.solve.problem import Box, Smooth
 from jnn.solve.result import SolverStatus
-from jnn.value import value
+from jnn.value import constructor
 from jnn.xla.control import while_loop
 
 
-@value
+@constructor
 def active_subset(size: int, *, solver: Solver | None = None, steps: int = 10) -> Solver:
     """Steps of a costly method on the `size` unknowns with the steepest slopes (§8).
 

@@ -12,7 +12,7 @@ from jnn.solve.methods.lbfgs import lbfgs
 from jnn.solve.methods.steepest import steepest_descent
 from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
-from jnn.value import value
+from jnn.value import constructor
 from jnn.xla.control import cond
 
 
@@ -26,7 +26,7 @@ class SwitchingMemory(NamedTuple):
     stalls: jax.Array  # Since the value last fell; two end the search.
 
 
-@value
+@constructor
 def switching(
     weak: Solver | None = None, strong: Solver | None = None, *, gain: float = 0.01
 ) -> Solver:

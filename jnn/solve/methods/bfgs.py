@@ -13,7 +13,7 @@ from jnn.arithmetic import nonzero
 from jnn.linesearch import Search, wolfe
 from jnn.solve.drive import Solver
 from jnn.solve.methods.descent import Method, Move, descent, fall_start, no_fall
-from jnn.value import value
+from jnn.value import constructor
 
 # Loose: the direction has a natural length, and 1 is often right (§7.2).
 LOOSE = partial(wolfe, c2=0.9)
@@ -31,7 +31,7 @@ class Inverse(NamedTuple):
     fall: jax.Array  # How far the value fell.
 
 
-@value
+@constructor
 def bfgs(
     *, scaled: bool | None = None, damped: bool = False, search: Callable[..., Search] = FAR
 ) -> Solver:

@@ -12,8 +12,8 @@ from jnn.arithmetic import nonzero
 from jnn.linesearch import Search, wolfe
 from jnn.solve.drive import Solver
 from jnn.solve.methods.descent import Method, Move, descent, fall_start, no_fall
-from jnn.solve.methods.lbfgs import Pairs, empty, forget, store, two_loop
-from jnn.value import value
+from jnn.solve.methods.lbfgs import CurvaturePairs, empty, forget, store, two_loop
+from jnn.value import constructor
 
 ORTHOGONAL = 0.5  # Powell's test: successive gradients of a quadratic are orthogonal.
 ACCURATE = partial(wolfe, c2=0.4)  # As accurate as conjugacy needs.
@@ -26,7 +26,7 @@ class Conjugate(NamedTuple):
     count: jax.Array
     fall: jax.Array
     square: jax.Array  # g^T P g, with the P of that direction.
-    pairs: Pairs | None  # Recent steps and changes of the gradient, from which P comes.
+    pairs: CurvaturePairs | None  # Recent steps and changes of the gradient, from which P comes.
     natural: jax.Array  # Whether P does, so that the direction's natural length is 1.
 
 
@@ -58,7 +58,7 @@ def hager_zhang(g, y, d, old, pg, square, p):
 
 
 def preconditioned(
-    pairs: Pairs, newest: jax.Array, known: jax.Array, otherwise: Callable, v: jax.Array
+    pairs: CurvaturePairs, newest: jax.Array, known: jax.Array, otherwise: Callable, v: jax.Array
 ) -> jax.Array:
     """The product with the inverse Hessian of the pairs, if it is known."""
     return jnp.where(known, two_loop(pairs, v, newest), otherwise(v))
@@ -73,7 +73,7 @@ BETAS = {
 }
 
 
-@value
+@constructor
 def nonlinear_cg(
     *,
     beta: str = "PR+",

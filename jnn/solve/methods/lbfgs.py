@@ -14,14 +14,14 @@ from jnn.linesearch import Search
 from jnn.solve.drive import Solver
 from jnn.solve.methods.bfgs import FAR, curved, mix, trust
 from jnn.solve.methods.descent import Method, Move, descent, unit_start
-from jnn.value import value
+from jnn.value import constructor
 from jnn.xla.control import fori_loop
 
 SHORT = 64  # Bytes of a vector up to which the two loops are as fast as products of matrices.
 product = partial(jnp.matmul, precision=tree.HIGHEST)
 
 
-class Pairs(NamedTuple):
+class CurvaturePairs(NamedTuple):
     """The last m steps and changes of the gradient, in a ring, each pair scaled to s^T y = 1."""
 
     s: jax.Array  # (m, n)
@@ -32,7 +32,7 @@ class Pairs(NamedTuple):
     count: jax.Array  # How many pairs were stored since they were forgotten, from place 0 on.
 
 
-@value
+@constructor
 def lbfgs(
     *,
     memory: int = 20,
@@ -68,15 +68,15 @@ def lbfgs(
     """
     errors.positive_integer("lbfgs", "memory", memory)
 
-    def begin(x: jax.Array) -> Pairs:
+    def begin(x: jax.Array) -> CurvaturePairs:
         return empty(x, memory)
 
-    def direction(objective, pairs: Pairs, state, gradient) -> jax.Array:
+    def direction(objective, pairs: CurvaturePairs, state, gradient) -> jax.Array:
         if objective.box is not None:
             pairs = within(pairs, gradient != 0)
         return -two_loop(pairs, gradient)
 
-    def update(pairs: Pairs, move: Move) -> Pairs:
+    def update(pairs: CurvaturePairs, move: Move) -> CurvaturePairs:
         s, y = move.new.x - move.old.x, move.new.gradient - move.old.gradient
         if damped:
             bs = -move.alpha * move.old.gradient
@@ -87,14 +87,14 @@ def lbfgs(
     return descent(Method(begin, direction, update, unit_start), search, "lbfgs", bounded=True)
 
 
-def empty(x: jax.Array, memory: int) -> Pairs:
+def empty(x: jax.Array, memory: int) -> CurvaturePairs:
     """No pairs yet, for steps of the shape of `x`."""
     blank = jnp.zeros((memory, x.size), x.dtype)
     inverse = None if x.nbytes <= SHORT else jnp.zeros((memory, memory), x.dtype)
-    return Pairs(blank, blank, inverse, jnp.ones((), x.dtype), jnp.int32(0))
+    return CurvaturePairs(blank, blank, inverse, jnp.ones((), x.dtype), jnp.int32(0))
 
 
-def two_loop(pairs: Pairs, gradient: jax.Array, newest: Any = True) -> jax.Array:
+def two_loop(pairs: CurvaturePairs, gradient: jax.Array, newest: Any = True) -> jax.Array:
     """The product of the inverse Hessian with a vector (Algorithm 2, corrected).
 
     `newest` says whether the newest pair counts.
@@ -121,7 +121,7 @@ def two_loop(pairs: Pairs, gradient: jax.Array, newest: Any = True) -> jax.Array
     return h + product(counted(steps), pairs.s)
 
 
-def over_vectors(pairs: Pairs, gradient: jax.Array, newest: Any = True) -> jax.Array:
+def over_vectors(pairs: CurvaturePairs, gradient: jax.Array, newest: Any = True) -> jax.Array:
     """Both loops as one, as printed: m turns towards the oldest pair, then m turns back."""
     room = jnp.int32(len(pairs.s))
     stored = jnp.minimum(pairs.count, room)
@@ -144,12 +144,12 @@ def over_vectors(pairs: Pairs, gradient: jax.Array, newest: Any = True) -> jax.A
     return fori_loop(-used, used, turn, (first, blank))[0]
 
 
-def forget(pairs: Pairs, when: jax.Array) -> Pairs:
+def forget(pairs: CurvaturePairs, when: jax.Array) -> CurvaturePairs:
     """No pairs, if a condition holds."""
     return pairs._replace(count=jnp.where(when, 0, pairs.count))
 
 
-def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
+def store(pairs: CurvaturePairs, s: jax.Array, y: jax.Array, few: int = 0) -> CurvaturePairs:
     """Puts a pair in the place of the oldest (Algorithm 3), if its curvature is positive.
 
     The initial matrix is that of H-191, but for `few` unknowns, without those that rest, its
@@ -180,10 +180,10 @@ def store(pairs: Pairs, s: jax.Array, y: jax.Array, few: int = 0) -> Pairs:
         column = jnp.where(here, 1, -product(inverse, column))
         inverse = put(put(inverse, jnp.zeros_like(column)), column, axis=1)
     gamma = jnp.where(sound, gamma, pairs.gamma)
-    return Pairs(new_s, put(pairs.y, y), inverse, gamma, pairs.count + jnp.int32(sound))
+    return CurvaturePairs(new_s, put(pairs.y, y), inverse, gamma, pairs.count + jnp.int32(sound))
 
 
-def within(pairs: Pairs, free: jax.Array) -> Pairs:
+def within(pairs: CurvaturePairs, free: jax.Array) -> CurvaturePairs:
     """The pairs of the free entries alone; one that has no positive curvature left says nothing."""
     s, y = (jnp.where(free[None, :], v, 0) for v in (pairs.s, pairs.y))
     curvature = jnp.sum(s * y, axis=1)

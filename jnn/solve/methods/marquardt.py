@@ -13,7 +13,7 @@ from jnn.solve.linear import decomposed
 from jnn.solve.methods.damped import PATIENCE, STEP, damped
 from jnn.solve.problem import Squares
 from jnn.solve.result import SolverStatus
-from jnn.value import value
+from jnn.value import constructor
 from jnn.xla.control import cond, while_loop
 
 svd = partial(jnp.linalg.svd, full_matrices=False)
@@ -131,7 +131,7 @@ def svd_solve(a: jax.Array, b: jax.Array, *, cutoff: float | None = None) -> jax
     return jnp.dot(right.T, inverse * rotated, precision=tree.HIGHEST)
 
 
-@value
+@constructor
 def levenberg_marquardt(
     *,
     linear: str = "svd",
@@ -177,7 +177,7 @@ def levenberg_marquardt(
     return make(radius, geodesic, cutoff, "levenberg_marquardt")
 
 
-@value
+@constructor
 def gauss_newton(*, cutoff: float | None = None) -> Solver:
     """Gauss-Newton: undamped steps (H-107), of the shortest length where J is rank-deficient.
 

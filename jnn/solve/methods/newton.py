@@ -15,7 +15,7 @@ from jnn.solve.linear import decomposed
 from jnn.solve.methods.bfgs import LOOSE
 from jnn.solve.methods.descent import Method, Move, descent
 from jnn.solve.problem import Smooth
-from jnn.value import value
+from jnn.value import constructor
 from jnn.xla.control import cond, while_loop
 
 FORCING = 0.01  # The residual at which the Krylov space is large enough, relative to the gradient.
@@ -55,7 +55,7 @@ class Krylov(NamedTuple):
         return jnp.diag(self.diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
 
 
-@value
+@constructor
 def newton_cg(*, search: Callable[..., Search] = LOOSE, max_products: int = 50) -> Solver:
     """Newton's method without a matrix, for any curvature (H-156..161).
 

@@ -12,7 +12,7 @@ from jnn.linesearch import Search, exact
 from jnn.solve.drive import Solver, State
 from jnn.solve.problem import Smooth
 from jnn.solve.result import SolverStatus
-from jnn.value import value
+from jnn.value import constructor
 from jnn.xla.control import fori_loop
 
 
@@ -23,7 +23,7 @@ class Directions(NamedTuple):
     lengths: jax.Array
 
 
-@value
+@constructor
 def powell(*, search: Callable[..., Search] = exact) -> Solver:
     """Line searches along a set of directions that becomes conjugate; only values are used.
 

@@ -11,7 +11,7 @@ from jnn import errors
 from jnn.linesearch import Search, armijo, exact
 from jnn.solve.drive import Solver
 from jnn.solve.methods.descent import Method, Move, descent, fall_start, no_fall
-from jnn.value import value
+from jnn.value import constructor
 from jnn.xla.control import cond
 
 
@@ -24,7 +24,7 @@ class Slopes(NamedTuple):
     fall: jax.Array
 
 
-@value
+@constructor
 def steepest_descent(
     *, search: Callable[..., Search] = exact, every: int = 1, mean: float = 0.0
 ) -> Solver:

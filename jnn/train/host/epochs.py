@@ -8,12 +8,12 @@ from typing import Any
 from jnn import errors
 from jnn.train.host import fault
 from jnn.train.host.fault import Fault
-from jnn.train.host.loop import Loop, named
+from jnn.train.host.loop import Loop, named_values
 from jnn.train.host.stream import Batches, Chunk, End, Reader, fetched
 from jnn.train.layout import local
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import chunk
-from jnn.train.program.chunk import Part
+from jnn.train.program.chunk import Underway
 from jnn.train.program.epoch import epoch
 from jnn.train.program.evaluate import as_validation
 from jnn.train.program.order import length
@@ -79,13 +79,13 @@ class Streamed:
         for item in chunks:
             if isinstance(item, End):
                 break
-            part, so_far = chunk.advance(self.plan, part, item.batches)
+            part, so_far = chunk.run_chunk(self.plan, part, item.batches)
             under_way.append((so_far, item, index))
             seen, index = seen + item.samples, index + length(item.batches)
             if len(under_way) > 1 and not self._check(*under_way.popleft()):
                 break
             if loop.progress.due():
-                loop.progress.show(number, named(self.plan.names, so_far), seen)
+                loop.progress.show(number, named_values(self.plan.names, so_far), seen)
             if interrupted():
                 loop.carry = part.carry
                 return None
@@ -121,7 +121,7 @@ class Streamed:
         elif not end.steps:
             self.ending = RunStatus.OUT_OF_DATA
 
-    def _measure(self, part: Part) -> Values:
+    def _measure(self, part: Underway) -> Values:
         """The means on a validation that is a stream."""
         assert self.held is not None
         sums = chunk.nothing(self.plan)

@@ -125,20 +125,20 @@ class Loop:
             if found:
                 self.note = f" It was step {found.step}, in {found.place}."
         if self.rows:
-            self.progress.end(done, named(self.names, self.rows[-1]))
+            self.progress.end(done, named_values(self.names, self.rows[-1]))
 
     def _look(self, i: int) -> None:
         """Reads the row of an epoch, which waits for it to end."""
-        row = self.rows[i] = read(self.rows[i])
+        row = self.rows[i] = read_row(self.rows[i])
         now = time.perf_counter()
         self.seconds.append(now - self.began)
         self.began = now
         self.status = RunStatus(int(row.status))
         number = int(self.carry.epoch) if self.callbacks else 0
         if self.progress.due():
-            self.progress.show(self.progress.first + i + 1, named(self.names, row))
+            self.progress.show(self.progress.first + i + 1, named_values(self.names, row))
         for callback in self.callbacks:
-            values, carry = named(self.names, row), self.carry
+            values, carry = named_values(self.names, row), self.carry
             report = Report(number, int(carry.steps), values, carry.params, carry.state)
             if callback(report) is True and self.status == RunStatus.RUNNING:
                 self.status = RunStatus.CALLED
@@ -165,12 +165,12 @@ class Loop:
         return collect(self.names, self.rows, self.seconds, self.before)
 
 
-def read(row: Row) -> Row:
+def read_row(row: Row) -> Row:
     """A row on the host, which waits for the epoch to end."""
     return jax.tree.map(np.asarray, row)
 
 
-def named(names: Sequence[str], row: Row) -> dict[str, float]:
+def named_values(names: Sequence[str], row: Row) -> dict[str, float]:
     """A row's values in the order of the history's columns, as numbers."""
     return {name: float(row.values[name]) for name in names}
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.train.layout import spread
+from jnn.train.layout import shard
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import step as steps
 from jnn.train.program.epoch import conclude
@@ -28,7 +28,7 @@ class Sums(NamedTuple):
         return {name: value / self.count for name, value in self.values.items()}
 
 
-class Part(NamedTuple):
+class Underway(NamedTuple):
     """An epoch that is under way.
 
     Attributes:
@@ -44,9 +44,9 @@ class Part(NamedTuple):
     sums: Sums
 
 
-def initial(plan: Plan, carry: Carry) -> Part:
+def initial(plan: Plan, carry: Carry) -> Underway:
     """An epoch that begins."""
-    return Part(carry, steps.initial(plan, carry).running, jnp.int32(0), nothing(plan))
+    return Underway(carry, steps.initial(plan, carry).running, jnp.int32(0), nothing(plan))
 
 
 def nothing(plan: Plan) -> Sums:
@@ -55,7 +55,7 @@ def nothing(plan: Plan) -> Sums:
 
 
 @functools.partial(jax.jit, donate_argnames="part")
-def advance(plan: Plan, part: Part, batches: Any) -> tuple[Part, Row]:
+def run_chunk(plan: Plan, part: Underway, batches: Any) -> tuple[Underway, Row]:
     """Steps on stacked batches; the row so far, which outlives the part.
 
     Where a number is not finite and that ends the run, the chunk is undone. So is, in effect, all
@@ -63,7 +63,7 @@ def advance(plan: Plan, part: Part, batches: Any) -> tuple[Part, Row]:
     """
     carry = part.carry
 
-    def run(part: Part) -> Part:
+    def run(part: Underway) -> Underway:
         key = keys(carry.key, carry.epoch)[1]
         moving = Moving(carry.params, carry.state, carry.opt_state, carry.scaling, part.running,
                         carry.skipped)  # fmt: skip
@@ -71,7 +71,7 @@ def advance(plan: Plan, part: Part, batches: Any) -> tuple[Part, Row]:
 
         def body(moving: Moving, item: Any) -> tuple[Moving, Any]:
             i, batch = item
-            batch = spread(plan.mesh, batch, size)
+            batch = shard(plan.mesh, batch, size)
             moved, values = step(plan, moving, batch, jax.random.fold_in(key, part.index + i))
             weight = batch[2].sum() if len(batch) > 2 else jnp.float32(size)
             return moved, (_single(values), weight)
@@ -92,7 +92,7 @@ def advance(plan: Plan, part: Part, batches: Any) -> tuple[Part, Row]:
             params=moved.params, state=moved.state, opt_state=moved.opt_state,
             scaling=moved.scaling, skipped=moved.skipped, steps=carry.steps + count,
         )  # fmt: skip
-        new = Part(reached, moved.running, part.index + count, sums)
+        new = Underway(reached, moved.running, part.index + count, sums)
         if plan.not_finite != "stop":
             return new
         ok = jnp.isfinite(sums.values["loss"]) & finite(moved.params)

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.optim.transforms import global_norm
-from jnn.train.layout import spread
+from jnn.train.layout import shard
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import full, precision, stopping
 from jnn.train.program import step as steps
 from jnn.train.program.evaluate import evaluate
-from jnn.train.program.order import keys, length, order, rows, split
+from jnn.train.program.order import keys, length, order, rows, stacked
 from jnn.train.program.step import Moving, Values, finite, step
 from jnn.train.program.stopping import Still
 from jnn.xla.flags import quick_jit
@@ -116,15 +116,15 @@ def train(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, Values]:
 
         def body(moving: Moving, item: Any) -> tuple[Moving, Any]:
             i, batch = item
-            batch = spread(plan.mesh, fetch(batch), size)
+            batch = shard(plan.mesh, fetch(batch), size)
             return step(plan, moving, batch, jax.random.fold_in(step_key, i))
 
-        moving, values = lax.scan(body, moving, (jnp.arange(count), split(batches, count, size)))
+        moving, values = lax.scan(body, moving, (jnp.arange(count), stacked(batches, count, size)))
         measured.append((size, values))
     if rest:
         batch = fetch(jax.tree.map(lambda a: a[count * size :], batches))
         key = jax.random.fold_in(step_key, count)
-        moving, values = step(plan, moving, spread(plan.mesh, batch, rest), key)
+        moving, values = step(plan, moving, shard(plan.mesh, batch, rest), key)
         measured.append((rest, values))
     return moving, {name: _mean(plan, measured, name) for name in plan.names}
 

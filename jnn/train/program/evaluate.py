@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.train.layout import spread
+from jnn.train.layout import shard
 from jnn.train.plan import Plan
 from jnn.train.program import precision
-from jnn.train.program.order import length, split
+from jnn.train.program.order import length, stacked
 from jnn.train.program.step import Values
 
 EVALUATED = 1024  # Samples a batch, where nothing is differentiated.
@@ -18,7 +18,7 @@ EVALUATED = 1024  # Samples a batch, where nothing is differentiated.
 
 def assess(plan: Plan, params: Any, state: Any, batch: Any) -> Values:
     """The means over a batch."""
-    x, t = spread(plan.mesh, batch, length(batch))
+    x, t = shard(plan.mesh, batch, length(batch))
     narrow = functools.partial(precision.narrow, plan.precision)
     y, _ = plan.net.apply(narrow(params), state, narrow(x), train=False)
     if plan.precision is not None:
@@ -36,7 +36,7 @@ def evaluate(plan: Plan, params: Any, state: Any, data: Any) -> Values:
     if count == 1:
         means = measure(jax.tree.map(lambda a: a[:size], data))
     else:
-        means = jax.tree.map(jnp.sum, lax.map(measure, split(data, count, size)))
+        means = jax.tree.map(jnp.sum, lax.map(measure, stacked(data, count, size)))
     sums = jax.tree.map(lambda m: size * m, means)
     if rest:
         last = measure(jax.tree.map(lambda a: a[count * size :], data))

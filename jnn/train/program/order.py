@@ -33,7 +33,7 @@ def rows(data: Any, index: jax.Array) -> Any:
     return jax.tree.map(lambda a: a.at[index].get(mode="promise_in_bounds"), data)
 
 
-def split(data: Any, count: int, size: int) -> Any:
+def stacked(data: Any, count: int, size: int) -> Any:
     """The first batches, stacked."""
     return jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), data)
 

@@ -75,7 +75,7 @@ def _cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(cast, tree)
 
 
-def adjust(precision: Precision, scaling: Scaling, finite: jax.Array) -> Scaling:
+def adjust_scale(precision: Precision, scaling: Scaling, finite: jax.Array) -> Scaling:
     """The scale after a step: halved after an overflow, doubled after many good steps."""
     good = jnp.where(finite, scaling.good + 1, 0)
     grown = good >= precision.every

@@ -96,7 +96,7 @@ def _guarded(plan: Plan, old: Moving, new: Moving, value: jax.Array, grads: Any)
     ok = jnp.isfinite(value) & finite(grads)
     picked = jax.tree.map(lambda a, b: jnp.where(ok, a, b), new, old)
     if plan.precision is not None and old.scaling != ():
-        picked = picked._replace(scaling=precision.adjust(plan.precision, old.scaling, ok))
+        picked = picked._replace(scaling=precision.adjust_scale(plan.precision, old.scaling, ok))
     return picked._replace(skipped=old.skipped + (~ok).astype(jnp.int32))
 
 

@@ -38,14 +38,14 @@ class Still:
     delta: float
 
 
-Rule = Patience | Still
+StopRule = Patience | Still
 
 
-def rules_of(stop: Rule | Sequence[Rule]) -> tuple[Rule, ...]:
+def rules_of(stop: StopRule | Sequence[StopRule]) -> tuple[StopRule, ...]:
     """One rule, or several, as a tuple."""
     rules = tuple(stop) if isinstance(stop, Sequence) else (stop,)
     for rule in rules:
-        if not isinstance(rule, Rule):
+        if not isinstance(rule, StopRule):
             got, remedy = errors.describe(rule), "Callbacks that return True stop too."
             expected = "jnn.train.patience(...), jnn.train.still(...) or several"
             errors.fail("fit", "stop", expected, got, remedy, TypeError)

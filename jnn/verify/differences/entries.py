@@ -7,7 +7,7 @@ import numpy as np
 
 from jnn.verify.differences.reports import Entry, Verdict
 from jnn.verify.differences.slopes import EPS, STEPS, Slopes, measure
-from jnn.verify.differences.vectors import Function
+from jnn.verify.differences.vectors import FlatFunction
 
 SETTLED = 2e-7  # A bar that decides, relative to the output's largest slope: errors of 1e-6 show.
 LISTED = 10
@@ -45,7 +45,7 @@ def limit(slopes: Slopes, size: np.ndarray) -> np.ndarray:
 
 
 def along(
-    function: Function,
+    function: FlatFunction,
     us: np.ndarray | None,
     ds: np.ndarray,
     noise: np.ndarray,
@@ -104,7 +104,7 @@ def measured(
     return first
 
 
-def check_entries(function: Function, derivative: Derivative, noise: np.ndarray) -> Finding:
+def check_entries(function: FlatFunction, derivative: Derivative, noise: np.ndarray) -> Finding:
     """Every entry of the Jacobian, input by input."""
     m, n = function.m, function.n
     given = derivative.matrix(m, n).T
@@ -129,7 +129,7 @@ def check_entries(function: Function, derivative: Derivative, noise: np.ndarray)
     return judge(function, given, slopes)
 
 
-def judge(function: Function, given: np.ndarray, slopes: Slopes) -> Finding:
+def judge(function: FlatFunction, given: np.ndarray, slopes: Slopes) -> Finding:
     """The verdict on all entries, (n, m)."""
     bound = limit(slopes, _size(given))
     largest = np.max(np.where(np.isfinite(slopes.bar), np.abs(slopes.value), 0), axis=0)
@@ -175,7 +175,7 @@ def judge(function: Function, given: np.ndarray, slopes: Slopes) -> Finding:
     return Finding("right", reason, (), resolution)
 
 
-def cause(function: Function) -> str:
+def cause(function: FlatFunction) -> str:
     """Why differences may not settle."""
     if function.eps > EPS:
         return (
@@ -194,7 +194,7 @@ def _count(entries: np.ndarray) -> str:
     return f"{count} of {entries.size} entries {'is' if count == 1 else 'are'}"
 
 
-def _pattern(function: Function, given: np.ndarray, slopes: Slopes, wrong: np.ndarray) -> str:
+def _pattern(function: FlatFunction, given: np.ndarray, slopes: Slopes, wrong: np.ndarray) -> str:
     """What the wrong entries have in common, leaf by leaf of x."""
     if given.shape[0] == given.shape[1] > 1 and wrong.sum() > 1 and _close(given, slopes.value.T):
         return "What is given is the transpose of the measured Jacobian."

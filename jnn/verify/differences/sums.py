@@ -22,19 +22,19 @@ from jnn.verify.differences.entries import (
 )
 from jnn.verify.differences.reports import Entry
 from jnn.verify.differences.slopes import Slopes
-from jnn.verify.differences.vectors import Function
+from jnn.verify.differences.vectors import FlatFunction
 
 
 class Sums:
     """`u^T J d` for each pair of u and d, as given and as measured."""
 
     def __init__(
-        self, function: Function, derivative: Derivative,
+        self, function: FlatFunction, derivative: Derivative,
         us: np.ndarray, ds: np.ndarray, noise: np.ndarray,
     ):  # fmt: skip
         self.function, self.derivative = function, derivative
         self.us, self.ds, self.output_noise = us, ds, noise
-        self.noise = norm(us * noise)
+        self.noise = lengths(us * noise)
         self.given, self.size = derivative.form(us, ds)
         self.slopes = measured(self._look, self.given, self.size)
         self.bound = limit(self.slopes, self.size)
@@ -52,7 +52,7 @@ class Sums:
         if self.slopes.kink.any():
             reason = "f has a kink at x. Move x off it, or check entry by entry (elementwise=True)."
             return Finding("inconclusive", reason, (), resolution)
-        vague = ~(self.slopes.bar <= enough(self.size, norm(self.us * self.function.scale)))
+        vague = ~(self.slopes.bar <= enough(self.size, lengths(self.us * self.function.scale)))
         if vague.any():
             reason = f"Differences do not settle along {vague.sum()} of {len(vague)} directions."
             return Finding("inconclusive", f"{reason} {cause(self.function)}", (), resolution)
@@ -73,7 +73,7 @@ class Sums:
         one = Sums(self.function, self.derivative, u, d, self.output_noise)
         if not one.wrong[0]:
             return Finding("wrong", f"{reason} No single entry is to blame.", (), resolution)
-        entry = named(self.function, u, d, one.given[0], one.slopes.value[0], one.bound[0])
+        entry = unit_entry(self.function, u, d, one.given[0], one.slopes.value[0], one.bound[0])
         return Finding("wrong", f"{reason} Halved until one entry was left:", (entry,), resolution)
 
     def _apart(self, us: np.ndarray, ds: np.ndarray) -> np.ndarray:
@@ -103,8 +103,13 @@ def locate(
     return row, column
 
 
-def named(
-    function: Function, u: np.ndarray, d: np.ndarray, given: float, measured: float, bound: float
+def unit_entry(
+    function: FlatFunction,
+    u: np.ndarray,
+    d: np.ndarray,
+    given: float,
+    measured: float,
+    bound: float,
 ) -> Entry:
     """The entry of the unit rows u and d."""
     output = function.outputs.entry(int(np.argmax(u)))
@@ -112,6 +117,6 @@ def named(
     return Entry(output, name, float(given), float(measured), float(bound))
 
 
-def norm(rows: np.ndarray) -> np.ndarray:
+def lengths(rows: np.ndarray) -> np.ndarray:
     """The length of each row."""
     return np.linalg.norm(rows, axis=1)

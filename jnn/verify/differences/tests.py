@@ -16,8 +16,8 @@ from jnn.rules.core.mode import autodiff
 from jnn.verify.differences.entries import Derivative, Finding, check_entries
 from jnn.verify.differences.reports import DifferenceReport, TransposeReport
 from jnn.verify.differences.slopes import EPS, NOISE_STEPS, round_off
-from jnn.verify.differences.sums import Sums, locate, named, norm
-from jnn.verify.differences.vectors import Function, float64
+from jnn.verify.differences.sums import Sums, lengths, locate, unit_entry
+from jnn.verify.differences.vectors import FlatFunction, float64
 
 MOST_INPUTS, MOST_ENTRIES = 4096, 2**20  # More are not checked one by one unless asked for.
 Directions = int | Sequence[Any]
@@ -65,7 +65,7 @@ def gradient_test(
     d f(x) / d x is given as 0.8414709848, measured as 0.5403023059 (± ...)
     """
     with float64():
-        function = Function("gradient_test", f, x, args)
+        function = FlatFunction("gradient_test", f, x, args)
         if not hasattr(function.y, "shape") or function.y.shape or function.m != 1:
             got, remedy = errors.describe(function.y), "For others there is jacobian_test."
             errors.fail("gradient_test", "f", "a function with a real scalar value", got, remedy)
@@ -117,7 +117,7 @@ def jacobian_test(
     if jvp is not None and vjp is not None:
         errors.fail("jacobian_test", "vjp", "None where `jvp` is given", "both", "Test each alone.")
     with float64():
-        function = Function("jacobian_test", f, x, args)
+        function = FlatFunction("jacobian_test", f, x, args)
         pushes = jvp is not None
         derivative = Derivative(function.push(jvp) if pushes else function.pull(vjp), pushes)
         return _run(function, derivative, directions, eps, halvings, elementwise, seed)
@@ -153,7 +153,7 @@ def transpose_test(
     True
     """
     with float64():
-        function = Function("transpose_test", f, x, args)
+        function = FlatFunction("transpose_test", f, x, args)
         pull, push = function.pull(vjp), function.push(jvp or _jvp(f))
         us, vs = _pairs(function, directions, seed)
         tolerance = 1024 * EPS
@@ -161,7 +161,7 @@ def transpose_test(
         def sides(us: np.ndarray, vs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             pushed, pulled = push(vs), pull(us)
             with np.errstate(invalid="ignore", over="ignore"):
-                scale = np.maximum(norm(us) * norm(pushed), norm(vs) * norm(pulled))
+                scale = np.maximum(lengths(us) * lengths(pushed), lengths(vs) * lengths(pulled))
                 forward, backward = np.sum(us * pushed, axis=1), np.sum(vs * pulled, axis=1)
                 error = np.abs(forward - backward) / np.where(scale == 0, 1, scale)
             return forward, backward, np.where(np.isnan(error), np.inf, error)
@@ -181,7 +181,7 @@ def transpose_test(
 
         u, v = locate(apart, us[bad], vs[bad])
         (by_jvp,), (by_vjp,), _ = sides(u, v)
-        blamed = named(function, u, v, by_vjp, by_jvp, tolerance * abs(by_jvp))
+        blamed = unit_entry(function, u, v, by_vjp, by_jvp, tolerance * abs(by_jvp))
         reason = (
             f"The two sides differ by {error[bad]:.1g} of |u| |J v|, relative. In the entry below "
             "J^T u is taken as given, J v as measured."
@@ -208,7 +208,7 @@ def _jvp(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _run(
-    function: Function,
+    function: FlatFunction,
     derivative: Derivative,
     directions: Directions,
     eps: float,
@@ -253,10 +253,12 @@ def _run(
     if elementwise and finding.verdict == "right" and (sums.wrong | sums.slopes.kink).any():
         reason = f"{finding.reason} Yet along random directions they do not add up: f has partial "
         finding = Finding("inconclusive", f"{reason}derivatives at x, but no derivative.")
-    return report(finding, first, corrected, 20 * norm(us * noise))
+    return report(finding, first, corrected, 20 * lengths(us * noise))
 
 
-def _pairs(function: Function, directions: Directions, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(
+    function: FlatFunction, directions: Directions, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Vectors u and d of random signs and of sizes between 1 and 2; or d as the user has it."""
     random = np.random.default_rng(seed)
 
@@ -284,6 +286,6 @@ def _order(steps: np.ndarray, column: np.ndarray, floor: float) -> float:
     return float(np.polyfit(np.log(steps[used]), np.log(column[used]), 1)[0])
 
 
-def _not_finite(function: Function) -> str:
+def _not_finite(function: FlatFunction) -> str:
     place = int(np.flatnonzero(~np.isfinite(function.centre))[0])
     return f"{function.outputs.entry(place)} is {function.centre[place]}: f must be finite at x."

@@ -70,7 +70,7 @@ class Vectors:
             yield self.paths[i], slice(self.ends[k], self.ends[k + 1])
 
 
-class Function:
+class FlatFunction:
     """`f(x, *args)` as a function of rows of float64; make it, and call it, under `float64()`."""
 
     def __init__(self, test: str, f: Callable[..., Any], x: Any, args: tuple[Any, ...]):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jnn.verify.case import Arrays, Case, Outcome, equal, flat
+from jnn.verify.case import Arrays, Case, Outcome, equal, flattened
 
 EXACT = 1e-10  # Relative, entry by entry; `equal` says what where terms cancel.
 
@@ -48,5 +48,5 @@ def transpose(case: Case) -> Iterator[Outcome]:
 
 def _inner(left: Arrays, right: Arrays) -> tuple[float, float]:
     """An inner product, and the sum of the magnitudes of its terms."""
-    terms = flat(left) * flat(right)
+    terms = flattened(left) * flattened(right)
     return float(terms.sum()), float(np.abs(terms).sum())

@@ -76,7 +76,7 @@ def integers(case: Case) -> Iterator[Outcome]:
                               f"{dx.dtype.name}{list(dx.shape)}")  # fmt: skip
 
 
-def cost(case: Case) -> Iterator[Outcome]:
+def idle_cost(case: Case) -> Iterator[Outcome]:
     """Under `jit`, arguments that are not differentiated cost nothing.
 
     The gradient in each argument alone takes no more operations than autodiff's, counted by the

@@ -17,11 +17,11 @@ from jnn.verify.case import (
     Case,
     Outcome,
     Told,
-    cast,
+    clipped,
     compared,
     entry,
-    flat,
-    largest,
+    flattened,
+    magnitude,
     widened,
     worst,
 )
@@ -35,16 +35,18 @@ LOST = 64  # Ulps too: what it may err where autodiff gives no number at all.
 def extremes(case: Case) -> Iterator[Outcome]:
     """Where float64 has a finite answer, each dtype that can hold it gives it, as accurately."""
     for dtype in ("float16", "float32", "float64"):  # bfloat16 has the range of float32.
-        yield from accuracy(case, dtype)
+        yield from rounding(case, dtype)
 
 
-def accuracy(case: Case, dtype: str) -> Iterator[Outcome]:
+def rounding(case: Case, dtype: str) -> Iterator[Outcome]:
     """Value and cotangents have the arguments' dtype; no error is more than twice autodiff's.
 
     The error of a tensor is that of its worst entry, relative to the tensor's largest one; for
     elementwise rules relative to the entry itself as well. A few ulps are always allowed.
     """
-    floats, delta, direction = (cast(x, dtype) for x in (case.floats, case.delta, case.direction))
+    floats, delta, direction = (
+        clipped(x, dtype) for x in (case.floats, case.delta, case.direction)
+    )
     with jax.enable_x64(dtype == "float64"):
         point = floats, case.rest, delta, direction
         hand, autodiff = case.hand(*point), case.autodiff(*point)
@@ -60,11 +62,11 @@ def accuracy(case: Case, dtype: str) -> Iterator[Outcome]:
             if got.dtype != dtype:
                 yield Outcome(f"the {what} of `{name}` is {got.dtype.name}, expected {dtype}")
             (got, theirs), want = widened((got, theirs)), _held(want, got, dtype)
-            if what != "value" and np.isfinite(flat(expected.value)).all():
+            if what != "value" and np.isfinite(flattened(expected.value)).all():
                 if np.isnan(got).any():
                     yield Outcome(f"in {dtype}, the {what} of `{name}` has NaN")
                 want = np.where(np.isnan(want), got, want)  # Nobody knows it: finite will do.
-            scale, came_in = largest(want), max(map(largest, widened(incoming)), default=0.0)
+            scale, came_in = magnitude(want), max(map(magnitude, widened(incoming)), default=0.0)
             if scale < 8 * eps * came_in:  # It vanishes but for rounding.
                 scale = came_in
             for floor in _floors(case, dtype, scale):
@@ -88,13 +90,13 @@ def _floors(case: Case, dtype: str, scale: float) -> Iterator[float]:
 def _reference(case: Case, floats: Arrays, delta: Arrays, direction: Arrays) -> Told:
     """Autodiff in float64; where that gives no number, differences of the definition do."""
     told = Told(*map(widened, case.autodiff(floats, case.rest, delta, direction)[:3]))
-    if np.isfinite(flat([*told.cotangent, *told.tangent])).all():
+    if np.isfinite(flattened([*told.cotangent, *told.tangent])).all():
         return told
     quotients = by_differences(case, floats, direction)
     cotangent = np.full(case.size, np.nan)
     with np.errstate(all="ignore"):
         cotangent[quotients.entries] = _settled(
-            quotients.slopes @ flat(delta), quotients.doubts @ np.abs(flat(delta))
+            quotients.slopes @ flattened(delta), quotients.doubts @ np.abs(flattened(delta))
         )
         tangent = _settled(quotients.tangent, quotients.tangent_doubt)
     return Told(told.value, _filled(told.cotangent, cotangent), _filled(told.tangent, tangent))
@@ -102,7 +104,7 @@ def _reference(case: Case, floats: Arrays, delta: Arrays, direction: Arrays) -> 
 
 def _settled(slopes: np.ndarray, doubts: np.ndarray) -> np.ndarray:
     """The slopes, NaN where differences do not know them."""
-    return np.where(doubts <= 1e-3 * (np.abs(slopes) + largest(slopes)), slopes, np.nan)
+    return np.where(doubts <= 1e-3 * (np.abs(slopes) + magnitude(slopes)), slopes, np.nan)
 
 
 def _filled(tensors: Arrays, entries: np.ndarray) -> list[np.ndarray]:
@@ -153,16 +155,16 @@ def _weak(x: Any) -> str:
 
 def nan(case: Case) -> Iterator[Outcome]:
     """NaN in, NaN out, in the entries where the definition has it."""
-    delta, direction = cast(case.delta, "float32"), cast(case.direction, "float32")
+    delta, direction = clipped(case.delta, "float32"), clipped(case.direction, "float32")
     for i, name in enumerate(case.names):
-        floats = cast(case.floats, "float32")
+        floats = clipped(case.floats, "float32")
         floats[i] = np.full_like(floats[i], np.nan)
         with jax.enable_x64(False):
             point = floats, case.rest, delta, direction
             hand, autodiff = case.hand(*point), case.autodiff(*point)
-            got, want = (np.isnan(flat(told.value)) for told in (hand, autodiff))
+            got, want = (np.isnan(flattened(told.value)) for told in (hand, autodiff))
         if not np.array_equal(got, want):
             yield Outcome(f"with NaN in `{name}`, the value is NaN in {got.sum()} entries, the "
                           f"definition's in {want.sum()}")  # fmt: skip
-        if flat(autodiff.cotangent[i : i + 1]).any() and not want.any():
+        if flattened(autodiff.cotangent[i : i + 1]).any() and not want.any():
             yield Outcome(f"with NaN in `{name}`, the value has none")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn.verify.case import Arrays, Case, Outcome, compared, flat, largest, worst
+from jnn.verify.case import Arrays, Case, Outcome, compared, flattened, magnitude, worst
 from jnn.verify.suites.agreement import EXACT
 from jnn.xla.flags import quick_jit
 
@@ -35,21 +35,21 @@ def differences(case: Case) -> Iterator[Outcome]:
     """
     told = case.hand(case.floats, case.rest, case.delta, case.direction)
     quotients = by_differences(case, case.floats, case.direction)
-    delta, names = flat(case.delta), case.entries
+    delta, names = flattened(case.delta), case.entries
     comparisons = (
         ("the cotangent of", [names[i] for i in quotients.entries],
-         flat(told.cotangent)[quotients.entries],
+         flattened(told.cotangent)[quotients.entries],
          quotients.slopes @ delta, quotients.doubts @ np.abs(delta)),
         ("the tangent of", [f"entry {i} of the output" for i in range(delta.size)],
-         flat(told.tangent), quotients.tangent, quotients.tangent_doubt),
+         flattened(told.tangent), quotients.tangent, quotients.tangent_doubt),
     )  # fmt: skip
     for what, names, got, want, doubt in comparisons:
-        scale = np.abs(want) + 1e-2 * (largest(want) + largest(delta))
+        scale = np.abs(want) + 1e-2 * (magnitude(want) + magnitude(delta))
         settled = doubt <= ALLOWED * scale
         if 2 * settled.sum() < settled.size:
             yield Outcome(f"differences for {what} the output do not settle: is the rule smooth?")
         got, want = np.where(settled, got, 0.0), np.where(settled, want, 0.0)
-        error, where = worst(got, want, 1e-2 * (largest(want) + largest(delta)))
+        error, where = worst(got, want, 1e-2 * (magnitude(want) + magnitude(delta)))
         if where:
             yield compared(f"against central differences, {what} {names[where[0]]}",
                            got, want, where, error, ALLOWED)  # fmt: skip
@@ -57,16 +57,16 @@ def differences(case: Case) -> Iterator[Outcome]:
 
 def by_differences(case: Case, floats: Arrays, direction: Arrays) -> Quotients:
     """Differences of fourth order over three steps; that is taken which the next one confirms."""
-    centre = flat(floats)
+    centre = flattened(floats)
     with np.errstate(over="ignore"):
-        reach = np.concatenate([np.abs(x).ravel() + 0.01 * largest(x) + 1e-30 for x in floats])
+        reach = np.concatenate([np.abs(x).ravel() + 0.01 * magnitude(x) + 1e-30 for x in floats])
     entries = np.arange(centre.size)
     if centre.size > MOST:
         entries = np.sort(np.random.default_rng(0).choice(centre.size, MOST, replace=False))
-    along = 0.1 * min((largest(x) for x in floats if x.size), default=1.0) + 1e-30
+    along = 0.1 * min((magnitude(x) for x in floats if x.size), default=1.0) + 1e-30
     moves = np.zeros((len(entries) + 1, centre.size))
     moves[np.arange(len(entries)), entries] = reach[entries]
-    moves[-1] = along * flat(direction)
+    moves[-1] = along * flattened(direction)
     lengths = np.append(reach[entries], along)[:, None]
     with np.errstate(all="ignore"):
         values = _values(case, centre, np.multiply.outer(STEPS, (-2.0, -1.0, 1.0, 2.0)), moves)
@@ -85,7 +85,7 @@ def kinks(case: Case) -> Iterator[Outcome]:
 
     A step beside it, it is the slope of that side. All this for each entry of the Jacobian.
     """
-    centre, n = flat(case.floats), case.size
+    centre, n = flattened(case.floats), case.size
     moves = 1e-5 * np.diag(np.maximum(1.0, np.abs(centre)))
     lengths = np.diag(moves)[:, None]
     values = _values(case, centre, np.array([-2.0, -1.0, 0.0, 1.0, 2.0]), moves)

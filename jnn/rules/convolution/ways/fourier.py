@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jnn.arithmetic import widen
+from jnn.arithmetic import as_wide
 from jnn.rules.convolution.geometry import Geometry, Sizes, padded
 from jnn.rules.convolution.products import filter_delta, input_delta, value
 from jnn.rules.core.product import Call
@@ -22,7 +22,7 @@ def large(call: Call) -> bool:
 
 
 def _transform(x: jax.Array, length: Sizes, first: int) -> jax.Array:
-    return jnp.fft.rfftn(widen(x), length, axes=range(first, first + len(length)))
+    return jnp.fft.rfftn(as_wide(x), length, axes=range(first, first + len(length)))
 
 
 def _inverse(x: jax.Array, length: Sizes, first: int) -> jax.Array:

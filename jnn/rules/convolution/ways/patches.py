@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 import jax
 import jax.numpy as jnp
 
-from jnn.arithmetic import dot, widen
+from jnn.arithmetic import as_wide, contract
 from jnn.rules.convolution.chunks import against, over_samples, sum_over_samples
 from jnn.rules.convolution.geometry import Geometry, padded
 from jnn.rules.convolution.products import filter_delta, input_delta, rotated, value
@@ -55,7 +55,7 @@ def value_im2col(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     matrix = w.reshape(-1, w.shape[-1])
 
     def of_samples(x: jax.Array) -> jax.Array:
-        return dot(patches(g.padded(x), g), matrix)
+        return contract(patches(g.padded(x), g), matrix)
 
     return over_samples(of_samples, (x,), math.prod(g.places) * len(matrix))
 
@@ -67,7 +67,7 @@ def value_rows(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
 
     def of_samples(x: jax.Array) -> jax.Array:
         seen = leading(rows(g.padded(x), g), g)
-        terms = (dot(widen(v), widen(m)) for v, m in zip(seen, matrices, strict=True))
+        terms = (contract(as_wide(v), as_wide(m)) for v, m in zip(seen, matrices, strict=True))
         return jnp.asarray(sum(terms), x.dtype)
 
     return over_samples(of_samples, (x,), _row_size(g) * matrices.shape[1])
@@ -81,7 +81,7 @@ def value_shifted_rows(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     entries = matrix.shape[1]
 
     def of_samples(x: jax.Array) -> jax.Array:
-        z = dot(widen(rows(g.padded(x), g)), widen(matrix).reshape(len(matrix), -1))
+        z = contract(as_wide(rows(g.padded(x), g)), as_wide(matrix).reshape(len(matrix), -1))
         terms = (leading(part, g)[i] for i, part in enumerate(jnp.split(z, entries, -1)))
         return jnp.asarray(sum(terms), x.dtype)
 
@@ -120,7 +120,7 @@ def input_spread(delta: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     matrix = w.transpose(*reversed(range(axes)), axes, axes + 1).reshape(-1, w.shape[-1]).T
 
     def of_samples(delta: jax.Array) -> jax.Array:
-        z = dot(widen(delta), widen(matrix))
+        z = contract(as_wide(delta), as_wide(matrix))
         for a in reversed(range(axes)):
             spread = tuple(g.stride[a] if i == a else 1 for i in range(axes))
             length = (g.places[a] - 1) * g.stride[a] + 1

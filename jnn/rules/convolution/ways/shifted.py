@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.arithmetic import wide, widen
+from jnn.arithmetic import as_wide, wide
 from jnn.rules.convolution.chunks import over_samples, sum_over_chunks
 from jnn.rules.convolution.geometry import Geometry, Pairs, Sizes, padded
 from jnn.rules.convolution.products import filter_delta, input_delta, value
@@ -35,7 +35,7 @@ def value_shifted(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
 
     def of_samples(x: jax.Array) -> jax.Array:
         seen = g.views(_wide(x, g.padding, outputs // g.groups))
-        return _weighted(seen, widen(w).reshape(-1, outputs)).astype(x.dtype)
+        return _weighted(seen, as_wide(w).reshape(-1, outputs)).astype(x.dtype)
 
     return over_samples(of_samples, (x,), _numbers(g.places, outputs))
 
@@ -47,7 +47,7 @@ def input_shifted(delta: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
 
     def of_samples(delta: jax.Array) -> jax.Array:
         seen = back.views(_wide(delta, back.padding, 1, g.stride))
-        dx = _weighted(seen, widen(w).reshape(-1, outputs)[::-1])
+        dx = _weighted(seen, as_wide(w).reshape(-1, outputs)[::-1])
         if outputs > g.groups:
             dx = dx.reshape(*dx.shape[:-1], g.groups, outputs // g.groups).sum(-1)
         return dx.astype(delta.dtype)
@@ -72,7 +72,7 @@ def filter_shifted(x: jax.Array, delta: jax.Array, g: Geometry) -> jax.Array:
     def of_samples(x: jax.Array, delta: jax.Array) -> list[jax.Array]:
         seen = g.views(_wide(x, g.room, outputs // g.groups))
         none = jnp.zeros((g.places[0] // bands, *delta.shape[2:]), wide(x.dtype))
-        deltas = apart(widen(delta))
+        deltas = apart(as_wide(delta))
         return [sum((v * d for v, d in zip(apart(s), deltas, strict=True)), none) for _, s in seen]
 
     sums = sum_over_chunks(of_samples, (x, delta), chunk)
@@ -87,7 +87,9 @@ def _numbers(places: Sizes, maps: int) -> int:
 
 def _wide(x: jax.Array, padding: Pairs, repeats: int, spread: Sizes | None = None) -> jax.Array:
     """The image padded, each map so many times."""
-    wide = lax.optimization_barrier(padded(widen(x), padding, spread))  # Else each view pads anew.
+    wide = lax.optimization_barrier(
+        padded(as_wide(x), padding, spread)
+    )  # Else each view pads anew.
     return jnp.repeat(wide, repeats, -1)
 
 
