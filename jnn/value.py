@@ -158,7 +158,7 @@ def constructor(constructor: Callable[P, T]) -> Callable[P, T]:
     """Makes values of what a constructor returns: a function, or a named tuple of functions.
 
     >>> from jnn.value import constructor
-    >>> @value
+    >>> @constructor
     ... def power(n):
     ...     return lambda x: x**n
     >>> power(2), power(2)(3), power(2) == power(2), power(2) == power(2.0)
