@@ -154,8 +154,8 @@ def _part(recipe: Recipe, name: str) -> Any:
     return made if isinstance(made, Part) else Part(recipe, name, made)
 
 
-def constructor(constructor: Callable[P, T]) -> Callable[P, T]:
-    """Makes values of what a constructor returns: a function, or a named tuple of functions.
+def constructor(function: Callable[P, T]) -> Callable[P, T]:
+    """A constructor of values from one that returns a function, or a named tuple of functions.
 
     >>> from jnn.value import constructor
     >>> @constructor
@@ -164,12 +164,12 @@ def constructor(constructor: Callable[P, T]) -> Callable[P, T]:
     >>> power(2), power(2)(3), power(2) == power(2), power(2) == power(2.0)
     (power(2), 9, True, False)
     """
-    bind = binder(constructor)
+    bind = binder(function)
 
-    @functools.wraps(constructor)
+    @functools.wraps(function)
     def construct(*args: P.args, **kwargs: P.kwargs) -> T:
         settings = bind(*args, **kwargs)
-        return parts(Recipe(construct, settings), called(constructor, settings))
+        return parts(Recipe(construct, settings), called(function, settings))
 
     return construct
 

@@ -132,6 +132,46 @@ def test_a_file_holds_one_idea(module):
         assert ast.get_docstring(ast.parse(text)), "a module says in its docstring what it holds"
 
 
+# Names that may be defined in two files, since they mean the same there. Besides these, a layer is
+# called as its rule, and a picture as what it draws.
+SAME = {
+    "initial step": "the same part of another loop",
+    "value input_delta filter_delta": "the three products of a convolution",
+    "History Progress": "of a training run, and of a solve",
+    "Regression": "the model, and data made for it",
+}
+
+
+def shared_names() -> dict[str, set[str]]:
+    """Public functions and classes that other files use, each with the modules that define one."""
+    trees = {m: ast.parse(m.read_text(encoding="utf-8")) for m in MODULES}
+    dotted = {m: "jnn." + ".".join(m.relative_to(ROOT).with_suffix("").parts) for m in MODULES}
+    defined: dict[str, set[str]] = {}
+    for module, tree in trees.items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                defined.setdefault(node.name, set()).add(dotted[module])
+    used: set[tuple[str, str]] = set()
+    for tree in trees.values():
+        modules = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                used |= {(node.module or "", alias.name) for alias in node.names}
+                modules |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                used.add((modules.get(node.value.id, ""), node.attr))
+    found = {name: {m for m in where if (m, name) in used} for name, where in defined.items()}
+    return {name: where for name, where in found.items() if len(where) > 1}
+
+
+def test_a_name_that_files_share_has_one_meaning():
+    alike = {name for names in SAME for name in names.split()}
+    for name, modules in shared_names().items():
+        rooms = [m for m in modules if m.split(".")[1] not in ("layers", "plots")]
+        assert name in alike or len(rooms) <= 1, (name, modules)
+
+
 AUTODIFF = {"grad", "value_and_grad", "vjp", "jvp", "linearize", "jacfwd", "jacrev", "hessian"}
 
 
