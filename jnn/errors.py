@@ -59,6 +59,24 @@ def gone(**sentences: str) -> Callable[[F], F]:
     return mark
 
 
+def renamed(module: str, **names: str) -> Callable[[str], NoReturn]:
+    """A module's `__getattr__`, which says what each old name is called now.
+
+    >>> from jnn.errors import renamed
+    >>> renamed("jnn.tree", largest="largest_entry")("largest")
+    Traceback (most recent call last):
+    ...
+    AttributeError: jnn.tree.largest is now jnn.tree.largest_entry.
+    """
+
+    def look(name: str) -> NoReturn:
+        if name in names:
+            raise AttributeError(f"{module}.{name} is now {module}.{names[name]}.")
+        raise AttributeError(f"module '{module}' has no attribute '{name}'")
+
+    return look
+
+
 def instead(constructor: Callable[..., Any], given: Collection[str], otherwise: str) -> str:
     """What to write instead of the settings `given`, where one of them is gone."""
     sentences = constructor.__dict__.get("gone", {})

@@ -87,3 +87,6 @@ def floating_dtype(function: str, params: Any, argument: str = "params") -> Any:
         errors.fail(function, argument, "floating", errors.describe(leaf), remedy, TypeError)
     errors.floating(function, **{f"{argument}[{i}]": x for i, x in enumerate(leaves)})
     return jnp.result_type(*leaves)
+
+
+__getattr__ = errors.renamed("jnn.tree", largest="largest_entry")

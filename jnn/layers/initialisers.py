@@ -196,3 +196,6 @@ def _fans(function: str, shape: Shape) -> tuple[int, int]:
         errors.fail(function, "shape", "(..., in, out)", shape, remedy)
     window = math.prod(shape[:-2])
     return max(window * shape[-2], 1), max(window * shape[-1], 1)
+
+
+__getattr__ = errors.renamed("jnn.initialisers", check="check_initialisers")

@@ -55,6 +55,16 @@ class Case(NamedTuple):
         return any(before > 0 for before, _ in self.g.padding)
 
     @property
+    def pixels(self) -> int:
+        """How many places there are in all samples."""
+        return self.multiplications // (math.prod(self.g.window) * self.inputs * self.outputs)
+
+    @property
+    def maps(self) -> int:
+        """The larger number of maps."""
+        return max(self.inputs, self.outputs)
+
+    @property
     def narrow(self) -> int:
         """The smaller number of maps."""
         return min(self.inputs, self.outputs)
@@ -109,13 +119,14 @@ ROWS = (
         (0.7, 1.7)),
     Row(INPUT, "spread", lambda c: c.unit and not c.padded and c.narrow < 128, (1.1, 1.5)),
     Row(FILTER, "rows", lambda c: c.plane and (c.inputs <= 4 or not c.g.unit), (0.7, 6.3)),
+    # Winograd's, where tiles of 4 by 4 or 2 by 2 are at least as many as maps: with fewer, the sums
+    # that make a filter of the products take longer than these.
     Row(FILTER, "winograd4",
-        lambda c: c.plane and c.g.window == (3, 3) and c.narrow >= 32
-        and max(c.inputs, c.outputs) >= 64 and min(c.g.places) >= 8, (1.3, 2.7)),
+        lambda c: c.plane and c.g.window == (3, 3) and c.narrow >= 32 and c.maps >= 64
+        and min(c.g.places) >= 8 and c.pixels >= 16 * c.maps, (1.3, 2.7)),
     Row(FILTER, "winograd",
-        lambda c: c.plane and c.narrow >= 32 and (
-            c.g.window == (5, 5)
-            or (c.g.window == (3, 3) and max(c.inputs, c.outputs) >= 64)), (0.8, 2.4)),
+        lambda c: c.plane and c.narrow >= 32 and c.pixels >= 4 * c.maps
+        and (c.g.window == (5, 5) or (c.g.window == (3, 3) and c.maps >= 64)), (0.8, 2.4)),
     Row(FILTER, "wide_delta",
         lambda c: c.plane and c.g.window == (3, 3)
         and (min(c.g.places) >= 16 or c.outputs <= 64), (1.3, 1.9)),

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jnn.rules.convolution.chunks import over_samples, sum_over_samples
 from jnn.rules.convolution.geometry import Geometry, Pairs, Sizes, padded
@@ -96,9 +97,15 @@ def weighted(matrix: np.ndarray, terms: list[jax.Array]) -> jax.Array:
 
 
 def both_axes(matrix: np.ndarray, grid: jax.Array) -> jax.Array:
-    """`M grid M'` of the first two axes, which change their places."""
-    half = summed(matrix, list(grid))
-    return weighted(matrix, [half[:, j] for j in range(half.shape[1])])
+    """`M grid M'` of the first two axes, which change their places: one matrix product."""
+    rows, columns = matrix.shape
+    both = np.kron(matrix, matrix).reshape(rows, rows, columns, columns).swapaxes(2, 3)
+    product = jnp.dot(
+        jnp.asarray(both.reshape(rows**2, columns**2), grid.dtype),
+        grid.reshape(columns**2, -1),
+        precision=lax.Precision.HIGHEST,
+    )
+    return product.reshape(rows, rows, *grid.shape[2:])
 
 
 def of_tiles(matrix: np.ndarray, x: jax.Array, count: Sizes, step: int) -> jax.Array:
