@@ -59,7 +59,7 @@ def by_backward(rule: Any, settings: Settings) -> Callable[..., Any]:
         saved, types, held = residuals
 
         def pull(saved: Any, delta: Any) -> Any:
-            # Wherever it is pulled, what held at the call holds.
+            # A cotangent is pulled back under the contexts of the call.
             with choices(held.choices), held_for(held.platforms):
                 return _fit(rule, backward(saved, delta, **settings), types.tree)
 

@@ -29,7 +29,7 @@ from jnn.verify.suites.agreement import EXACT
 from jnn.verify.suites.quotients import by_differences
 
 ULPS = 4  # What a rule may always err, whatever autodiff does.
-LOST = 64  # Ulps too: what it may err where autodiff gives no number at all.
+LOST = 64  # Ulps too: what it may err where autodiff gives NaN.
 
 
 def extremes(case: Case) -> Iterator[Outcome]:
@@ -88,7 +88,7 @@ def _floors(case: Case, dtype: str, scale: float) -> Iterator[float]:
 
 
 def _reference(case: Case, floats: Arrays, delta: Arrays, direction: Arrays) -> Told:
-    """Autodiff in float64; where that gives no number, differences of the definition do."""
+    """Autodiff in float64; where that gives NaN, differences of the definition do."""
     told = Told(*map(widened, case.autodiff(floats, case.rest, delta, direction)[:3]))
     if np.isfinite(flattened([*told.cotangent, *told.tangent])).all():
         return told
@@ -108,7 +108,7 @@ def _settled(slopes: np.ndarray, doubts: np.ndarray) -> np.ndarray:
 
 
 def _filled(tensors: Arrays, entries: np.ndarray) -> list[np.ndarray]:
-    """The tensors, with those entries where they have no number themselves."""
+    """The tensors, with those entries where they are NaN themselves."""
     parts = np.split(entries, np.cumsum([x.size for x in tensors])[:-1])
     return [
         np.where(np.isfinite(x) | np.isnan(part.reshape(x.shape)), x, part.reshape(x.shape))
