@@ -91,3 +91,13 @@ def test_hundreds_of_fits_in_one_process(bounded):
     for n in range(1, 151):
         a_fit(n)
         assert maps() < most + CALL
+
+
+def test_nothing_is_forgotten_while_a_program_is_traced(monkeypatch):
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(True))
+    ask = lambda x: (monkeypatch.setattr(memory, "since", 1.0), forget_programs(0), x)[-1]  # noqa: E731
+    jax.jit(ask)(1.0)
+    assert not cleared
+    ask(1.0)
+    assert cleared
