@@ -1,7 +1,7 @@
 """Pooling and sub-sampling as layers."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -120,6 +120,7 @@ def weighted_subsample(
     n: int | None = None,
     *,
     connections: Connections | np.ndarray | None = None,
+    rest: str = "drop",
     activation: str | Rule | None = None,
     bias: bool = True,
     weights: Initialiser | None = None,
@@ -133,6 +134,7 @@ def weighted_subsample(
       n: the number of output maps for cross weights, (in, n); None for one weight a map.
       connections: a table of booleans, (input maps, output maps); None for all with cross weights,
         one to one with single weights.
+      rest: of pixels behind the last whole block, "drop" or "error".
       activation: the name of an elementwise rule, or the rule; None for none.
       bias: whether there are biases.
       weights: initialiser of alpha. None makes single weights those of a mean over all that is
@@ -150,6 +152,7 @@ def weighted_subsample(
     if n is not None:
         errors.positive_integer(name, "n", n)
     check_initialisers(name, biases=biases, **({} if weights is None else {"weights": weights}))
+    errors.choice(name, "rest", rest, RESTS)
     check_dtype(name, dtype)
     step = chosen(name, "identity" if activation is None else activation)
 
@@ -173,6 +176,7 @@ def weighted_subsample(
         if not isinstance(params, SubsampleParams):
             errors.fail(name, "params", "SubsampleParams", described(params), "Make them by init.")
         x = fed(x, params.alpha, dtype)
-        return step(rules.weighted_subsample(x, *params, factor=factor, connections=connections))
+        settings: Any = {"factor": factor, "connections": connections, "rest": rest}
+        return step(rules.weighted_subsample(x, *params, **settings))
 
     return init, pure(apply)

@@ -221,3 +221,22 @@ def test_autodiff_scatters():
 def test_what_does_not_fit_says_so(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call(jnp.zeros((2, 8, 8, 3)))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda x, **rest: max_pool(x, window=2, **rest),
+        lambda x, **rest: mean_pool(x, window=2, **rest),
+        lambda x, **rest: weighted_subsample(x, jnp.ones(3), factor=2, **rest),
+        lambda x, **rest: jnn.weighted_subsample(2, **rest)(
+            jnn.layers.SubsampleParams(jnp.ones(3), None), x
+        ),
+    ],
+)
+def test_pixels_behind_the_last_window_are_dropped_or_refused(pool):
+    x = jnp.ones((1, 5, 4, 3))
+    assert pool(x).shape == pool(x, rest="drop").shape == (1, 2, 2, 3)
+    assert pool(x[:, :4], rest="error").shape == (1, 2, 2, 3)
+    with pytest.raises(ValueError, match='leave 1 out by rest="drop"'):
+        pool(x, rest="error")

@@ -22,13 +22,14 @@ def weighted_subsample(
     *,
     factor: Setting,
     connections: Connections | np.ndarray | None = None,
+    rest: str = "drop",
 ) -> jax.Array:
     """Weighted sums of blocks of K pixels an axis: `z_i = sum_j alpha_ji sum_block x_j + b_i`.
 
     With cross weights, (in, out), that is H-86. With single weights, (out,), it is
     `z_i = alpha_i sum_{j in D_i} sum_block x_j + b_i` (Table 6; H-87 leaves the sum over D_i out,
-    which is right only where D_i = {i}: so it is without a table). A sum, not a mean; pixels behind
-    the last whole block are left out. With S_j the block sums of x_j:
+    which is right only where D_i = {i}: so it is without a table). A sum, not a mean. With S_j the
+    block sums of x_j:
 
         dS_j = sum_i alpha_ji delta_i      dx_j = dS_j of the pixel's block, else 0   (H-88..93)
         dalpha_ji = sum delta_i S_j        db_i = sum delta_i                         (H-94..97)
@@ -46,26 +47,27 @@ def weighted_subsample(
       connections: a table of boolean constants, (input maps, output maps); None for all with cross
         weights, and for one to one with single weights. Cross weights outside the table count
         nothing, and have no gradient.
+      rest: of pixels behind the last whole block: "drop" leaves them out, "error" refuses them.
 
     >>> x = jnp.ones((1, 5, 4, 2))
     >>> jnn.rules.weighted_subsample(x, jnp.array([0.5, 0.25]), factor=2)[0, 0, 0].tolist()
     [2.0, 1.0]
     """
-    seen = _blocks(x, factor)
+    seen = _blocks(x, factor, rest)
     tile = (1, *seen.window, 1)
     sums = lax.reduce_window(as_wide(x), 0.0, lax.add, tile, tile, "VALID").astype(x.dtype)
     return _mixed_maps(sums, alpha, b, connections)
 
 
 @weighted_subsample.forward
-def weighted_subsample_forward(x, alpha, b, *, factor, connections):
-    seen = _blocks(x, factor)
+def weighted_subsample_forward(x, alpha, b, *, factor, connections, rest):
+    seen = _blocks(x, factor, rest)
     sums = seen.sums(as_wide(x)).astype(x.dtype)
     return _mixed_maps(sums, alpha, b, connections), (seen, sums, alpha)
 
 
 @weighted_subsample.backward
-def weighted_subsample_backward(saved, delta, *, factor, connections):
+def weighted_subsample_backward(saved, delta, *, factor, connections, rest):
     seen, sums, alpha = saved
     table = None if connections is None else jnp.asarray(connections.table, delta.dtype)
     if alpha.ndim == 2:
@@ -82,9 +84,9 @@ def weighted_subsample_backward(saved, delta, *, factor, connections):
 
 
 @weighted_subsample.tangent
-def weighted_subsample_tangent(primals, tangents, *, factor, connections):
+def weighted_subsample_tangent(primals, tangents, *, factor, connections, rest):
     (x, alpha, b), (dx, dalpha, db) = primals, tangents
-    seen = _blocks(x, factor)
+    seen = _blocks(x, factor, rest)
     sums, dsums = (seen.sums(as_wide(each)).astype(each.dtype) for each in (x, dx))
     z = _mixed_maps(sums, alpha, b, connections)
     dz = _mixed_maps(dsums, alpha, None, connections) + _mixed_maps(sums, dalpha, db, connections)
@@ -92,10 +94,10 @@ def weighted_subsample_tangent(primals, tangents, *, factor, connections):
 
 
 @weighted_subsample.check
-def weighted_subsample_check(x, alpha, b, *, factor, connections):
+def weighted_subsample_check(x, alpha, b, *, factor, connections, rest):
     arrays = {"x": x, "alpha": alpha, **({} if b is None else {"b": b})}
     errors.floating("weighted_subsample", **arrays)
-    seen = _blocks(x, factor)
+    seen = _blocks(x, factor, rest)
     errors.rank("weighted_subsample", "alpha", alpha, 1, 2)
     maps = x.shape[-1]
     table = canonical("weighted_subsample", connections, maps)
@@ -107,7 +109,8 @@ def weighted_subsample_check(x, alpha, b, *, factor, connections):
                  "Weights are (in, out), or (out,) for one a map.")  # fmt: skip
     if b is not None:
         errors.shape("weighted_subsample", "b", b, (outputs,), "One bias an output map.")
-    return {"factor": seen.window, "connections": table}
+    # What depends on the image is settled here; from here on `rest` has done its part.
+    return {"factor": seen.window, "connections": table, "rest": "drop"}
 
 
 @rule
@@ -157,9 +160,9 @@ def _kept(x: jax.Array, factor: Setting) -> Windows:
     return on("subsample", x, 1, factor, "valid", names=("factor", "factor"))
 
 
-def _blocks(x: jax.Array, factor: Setting) -> Windows:
+def _blocks(x: jax.Array, factor: Setting, rest: str) -> Windows:
     """Blocks of K pixels."""
-    return on("weighted_subsample", x, factor, None, "valid", names=("factor", "factor"))
+    return on("weighted_subsample", x, factor, None, "valid", rest, ("factor", "factor"))
 
 
 def _mixed_maps(
