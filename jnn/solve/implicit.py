@@ -1,13 +1,12 @@
 """Derivatives of a solution: by the implicit function theorem, or else in forward mode only."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jnn import errors
@@ -39,7 +38,7 @@ def attach(
 
 def forward_only(function: str, run: Any) -> Any:
     """The run of a loop, which has tangents but no cotangents; whoever asks is told what to do."""
-    one = partial(_forward_only.bind, function=function)
+    one = partial(_forward_only().bind, function=function)
     return jax.tree.map(lambda x: one(x) if errors.is_floating(x) else x, run)
 
 
@@ -50,9 +49,14 @@ def _no_cotangent(*_: Any, function: str) -> Any:
     )  # fmt: skip
 
 
-_forward_only = Primitive("forward_only")
-_forward_only.def_impl(lambda x, **_: x)
-_forward_only.def_abstract_eval(lambda x, **_: x)
-ad.deflinear2(_forward_only, _no_cotangent)
-batching.defvectorized(_forward_only)
-mlir.register_lowering(_forward_only, lambda _, x, **__: [x])
+@cache
+def _forward_only() -> Any:
+    from jax.extend.core import Primitive  # Slow to import.
+
+    primitive = Primitive("forward_only")
+    primitive.def_impl(lambda x, **_: x)
+    primitive.def_abstract_eval(lambda x, **_: x)
+    ad.deflinear2(primitive, _no_cotangent)
+    batching.defvectorized(primitive)
+    mlir.register_lowering(primitive, lambda _, x, **__: [x])
+    return primitive

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from jax.extend.core import subjaxprs
-
 
 def equations(program: Any) -> Iterator[Any]:
     """The operations of a program, and of those that it calls: bodies, branches, custom rules.
@@ -14,6 +12,8 @@ def equations(program: Any) -> Iterator[Any]:
     >>> sorted({e.primitive.name for e in jnn.xla.programs.equations(program)} - {"cond", "jit"})
     ['convert_element_type', 'cos', 'gt', 'sin']
     """
+    from jax.extend.core import subjaxprs  # Slow to import.
+
     program = getattr(program, "jaxpr", program)  # Closed over its constants or not.
     yield from program.eqns
     for inner in subjaxprs(program):

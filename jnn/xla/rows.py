@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 # What a window becomes, by the name of the scatter.
 CHANGES: dict[str, Callable] = {
@@ -25,7 +24,7 @@ CHANGES: dict[str, Callable] = {
 }
 
 
-def row_by_row(program: Jaxpr) -> Jaxpr:
+def row_by_row(program: Any) -> Any:
     """The program with a loop for each scatter, also in what it calls.
 
     The rows are written in their order, so that the results are those of the scatter, also where
@@ -49,7 +48,7 @@ def row_by_row(program: Jaxpr) -> Jaxpr:
         equations = [changed(e) for e in value.eqns]
         return value if same(equations, value.eqns) else value.replace(eqns=equations)
 
-    def changed(equation: JaxprEqn) -> JaxprEqn:
+    def changed(equation: Any) -> Any:
         if can_loop(equation):
             return loop(equation)
         params = {name: each(value) for name, value in equation.params.items()}
@@ -58,7 +57,7 @@ def row_by_row(program: Jaxpr) -> Jaxpr:
         return equation.replace(params=params)
 
     def each(value: Any) -> Any:
-        if isinstance(value, ClosedJaxpr | Jaxpr):
+        if hasattr(value, "eqns"):  # A program.
             return within(value)
         if type(value) is tuple:
             parts = tuple(map(each, value))
@@ -73,7 +72,7 @@ def same(new: Any, old: Any) -> bool:
     return all(a is b for a, b in zip(new, old, strict=True))
 
 
-def can_loop(equation: JaxprEqn) -> bool:
+def can_loop(equation: Any) -> bool:
     """Whether an operation is a scatter that the loop below can do."""
     name, params = equation.primitive.name, equation.params
     if name not in CHANGES or params["dimension_numbers"].operand_batching_dims:
@@ -81,7 +80,7 @@ def can_loop(equation: JaxprEqn) -> bool:
     return name != "scatter" or params["update_jaxpr"] is None
 
 
-def loop(equation: JaxprEqn) -> JaxprEqn:
+def loop(equation: Any) -> Any:
     """A call of a function that does what the scatter does."""
     mode, numbers = equation.params["mode"], equation.params["dimension_numbers"]
     clip = mode == lax.GatherScatterMode.CLIP

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal
 
 from jnn import errors
 from jnn.floats import by_floats
@@ -183,7 +182,7 @@ class _Reader:
         known |= {v: _Value(OUTSIDE, "closed over", "input") for v in jaxpr.constvars}
 
         def read(variable: Any) -> _Value | None:
-            return None if isinstance(variable, Literal) else known[variable]
+            return None if hasattr(variable, "val") else known[variable]
 
         for eqn in jaxpr.eqns:
             operands = [read(v) for v in eqn.invars]
