@@ -1,7 +1,8 @@
 """Programs compiled, weighed and raced: the one stopwatch of this library.
 
 Candidates run in turns, in an order that rotates, so that whatever else the machine does falls on
-all of them; and they are compared by the median of ratios taken within a turn.
+all of them; and they are compared by the median of ratios taken within a turn. A turn is a block of
+consecutive calls, so that each candidate runs with caches and threads as it leaves them itself.
 """
 
 import math
@@ -14,8 +15,9 @@ import numpy as np
 
 Clock = Callable[[], float]
 
-# A sample shorter than this would measure the clock.
-SAMPLE_SECONDS = 1e-3
+# A block shorter than this would measure the clock.
+BLOCK_SECONDS = 1e-3
+BLOCK, LONG = 10, 0.5  # So many calls are a block, or as many as so many seconds hold.
 
 
 class Program(NamedTuple):
@@ -123,11 +125,11 @@ def race(
 
 
 def _calls(run: Callable[[], Any], clock: Clock) -> int:
-    """How many calls make a sample long enough for the clock."""
+    """How many calls are a block: ten, or what half a second holds; and enough for the clock."""
     calls = 1
-    while (seconds := _time(run, calls, clock) * calls) < SAMPLE_SECONDS:
-        calls *= max(2, math.ceil(SAMPLE_SECONDS / max(seconds, SAMPLE_SECONDS / 100)))
-    return calls
+    while (seconds := _time(run, calls, clock) * calls) < BLOCK_SECONDS:
+        calls *= max(2, math.ceil(BLOCK_SECONDS / max(seconds, BLOCK_SECONDS / 100)))
+    return max(calls, min(BLOCK, math.ceil(LONG * calls / seconds)))
 
 
 def _time(run: Callable[[], Any], calls: int, clock: Clock) -> float:

@@ -24,11 +24,11 @@ class _Same:
         return id(self.thing)
 
 
-def identity(setting: Any) -> Any:
+def comparable(setting: Any) -> Any:
     """What a setting is compared by, hashable whatever it is.
 
-    >>> from jnn.setting import identity
-    >>> identity((1, 2.0)) == identity((1, 2)), identity([1]) == identity([1])
+    >>> from jnn.setting import comparable
+    >>> comparable((1, 2.0)) == comparable((1, 2)), comparable([1]) == comparable([1])
     (False, True)
     """
     kind = type(setting)
@@ -37,11 +37,11 @@ def identity(setting: Any) -> Any:
     if isinstance(setting, float):
         return kind, setting.hex()  # NaN is one setting, 0.0 and -0.0 are two.
     if isinstance(setting, tuple | list):
-        return kind, *map(identity, setting)
+        return kind, *map(comparable, setting)
     if isinstance(setting, dict):
-        return kind, *((identity(k), identity(v)) for k, v in setting.items())
+        return kind, *((comparable(k), comparable(v)) for k, v in setting.items())
     if isinstance(setting, functools.partial):
-        return kind, *map(identity, (setting.func, setting.args, setting.keywords))
+        return kind, *map(comparable, (setting.func, setting.args, setting.keywords))
     try:
         if isinstance(setting, np.ndarray | np.generic | jax.Array):
             return kind, *_numbers(setting)

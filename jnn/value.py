@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, Self, TypeVar
 
 from jnn import errors
-from jnn.setting import held, identity, show
+from jnn.setting import comparable, held, show
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Recipe:
     settings: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        told = tuple((name, identity(value)) for name, value in self.settings)
+        told = tuple((name, comparable(value)) for name, value in self.settings)
         object.__setattr__(self, "_identity", (self.maker, told))
         object.__setattr__(self, "_hash", hash((self.maker, told)))
 
@@ -66,7 +66,7 @@ class Recipe:
                 shown += map(show, value)
             elif kind is inspect.Parameter.VAR_KEYWORD:
                 shown += [f"{k}={show(v)}" for k, v in value.items()]
-            elif parameter and identity(value) == identity(parameter.default):
+            elif parameter and comparable(value) == comparable(parameter.default):
                 skipped = True
             elif kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and not skipped:
                 shown.append(show(value))

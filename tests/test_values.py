@@ -26,7 +26,7 @@ from jnn.estimators import (
     RBFRegressor,
 )
 from jnn.optim.rates import Schedule
-from jnn.setting import identity
+from jnn.setting import comparable
 from jnn.train.augment import Augmentation
 from jnn.value import Recipe
 
@@ -304,20 +304,20 @@ def test_settings_are_compared_with_their_types_and_arrays_by_their_numbers():
                  functools.partial(max, default=1), functools.partial(max, default=1.0),
                  jax.random.key(0), jax.random.key(1)]  # fmt: skip
     for i, a in enumerate(different):
-        assert [identity(copy.deepcopy(b)) == identity(a) for b in different].index(True) == i
-        assert sum(identity(b) == identity(a) for b in different) == 1
-        hash(identity(a))
-    assert identity(float("nan")) == identity(float("nan"))
+        assert [comparable(copy.deepcopy(b)) == comparable(a) for b in different].index(True) == i
+        assert sum(comparable(b) == comparable(a) for b in different) == 1
+        hash(comparable(a))
+    assert comparable(float("nan")) == comparable(float("nan"))
 
 
 def test_what_has_no_numbers_is_equal_to_itself_alone():
     odd = [set(), np.array([None])]
     for thing in odd:
-        assert identity(thing) == identity(thing) != identity(copy.copy(thing))
+        assert comparable(thing) == comparable(thing) != comparable(copy.copy(thing))
 
     @jax.jit
     def traced(x):
-        assert identity(x) == identity(x) != identity(x + 1)
+        assert comparable(x) == comparable(x) != comparable(x + 1)
         return x
 
     traced(1.0)
