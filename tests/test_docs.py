@@ -117,5 +117,18 @@ def test_the_guide_has_an_index_of_all_its_pages():
     assert pages - {"README.md"} <= set(linked)
 
 
+def test_the_page_of_the_house_names_every_room_and_files_that_exist():
+    page = (ROOT / "docs" / "house.md").read_text(encoding="utf-8")
+    package = Path(jnn.__file__).parent
+    rooms = {p.name for p in package.iterdir() if (p / "__init__.py").exists()}
+    assert rooms <= {name.rstrip("/") for name in re.findall(r"^\| `(\w+/)`", page, re.MULTILINE)}
+    files = re.findall(r"`([\w/]+/\w+\.py)`", page)
+    assert len(files) > 15
+    for file in files:
+        assert (
+            (package / file).exists() or (package.parent / file).exists() or (ROOT / file).exists()
+        ), file
+
+
 def shell(text: str) -> str:
     return "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
