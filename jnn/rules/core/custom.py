@@ -15,6 +15,7 @@ import numpy as np
 from jnn import errors
 from jnn.errors import RuleError
 from jnn.rules.core.product import choices
+from jnn.rules.core.sharded import as_sharded, vary_like
 from jnn.xla.platform import held_for, platforms
 
 Settings = dict[str, Any]
@@ -63,7 +64,7 @@ def by_backward(rule: Any, settings: Settings) -> Callable[..., Any]:
             with choices(held.choices), held_for(held.platforms):
                 return _fit(rule, backward(saved, delta, **settings), types.tree)
 
-        return _as_sharded(pull, types.tree)(saved, as_arrays(delta))
+        return as_sharded(pull, types.tree)(saved, as_arrays(delta))
 
     function = jax.custom_vjp(_named(value, rule.name))
     function.defvjp(value_and_saved, cotangents)
@@ -135,7 +136,7 @@ def _fit_argument(rule: Any, argument: str, cotangent: Any, types: Any) -> Any:
                 f"rule '{rule.name}': backward returned {errors.describe(d)} as the cotangent of "
                 f"`{argument}`, which is {errors.describe(t)}."
             )
-        return _vary_like(_of_dtype(d, t.dtype), t)
+        return vary_like(_of_dtype(d, t.dtype), t)
 
     try:
         return jax.tree.map(fit, types, cotangent)
@@ -211,28 +212,3 @@ def _tangent_like(dy: Any, y: Any) -> Any:
 def _of_dtype(x: Any, dtype: Any) -> jax.Array:
     """`x` in that dtype; if it has it already, untouched, so that a weak type stays weak."""
     return x if isinstance(x, jax.Array) and x.dtype == dtype else jnp.asarray(x, dtype)
-
-
-def _vary_like(cotangent: jax.Array, like: Any) -> jax.Array:
-    """Inside `shard_map`: an argument that all devices share gets the sum of their cotangents."""
-    ours, theirs = _varying(jax.typeof(cotangent)), _varying(like)
-    if summed := ours - theirs:
-        cotangent = jax.lax.psum(cotangent, tuple(sorted(summed)))
-    if spread := theirs - ours:
-        cotangent = jax.lax.pcast(cotangent, tuple(sorted(spread)), to="varying")
-    return cotangent
-
-
-def _as_sharded(function: Callable[..., Any], types: Any) -> Callable[..., Any]:
-    """On a mesh with explicit axes, cotangents are laid out as their arguments are."""
-    shardings = jax.tree.map(
-        lambda t: t.sharding if jnp.issubdtype(t.dtype, jnp.inexact) else None, types
-    )
-    axis_types = {kind for s in jax.tree.leaves(shardings) for kind in s.mesh.axis_types}
-    if jax.sharding.AxisType.Explicit not in axis_types:
-        return function
-    return jax.sharding.auto_axes(function, out_sharding=shardings)
-
-
-def _varying(t: Any) -> frozenset[Any]:
-    return t.manual_axis_type.varying

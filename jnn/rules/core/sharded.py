@@ -1,0 +1,32 @@
+"""Cotangents on several devices: shared among them, or laid out, as their arguments are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def vary_like(cotangent: jax.Array, like: Any) -> jax.Array:
+    """Inside `shard_map`: an argument that all devices share gets the sum of their cotangents."""
+    ours, theirs = _varying(jax.typeof(cotangent)), _varying(like)
+    if summed := ours - theirs:
+        cotangent = jax.lax.psum(cotangent, tuple(sorted(summed)))
+    if spread := theirs - ours:
+        cotangent = jax.lax.pcast(cotangent, tuple(sorted(spread)), to="varying")
+    return cotangent
+
+
+def as_sharded(function: Callable[..., Any], types: Any) -> Callable[..., Any]:
+    """On a mesh with explicit axes, cotangents are laid out as their arguments are."""
+    shardings = jax.tree.map(
+        lambda t: t.sharding if jnp.issubdtype(t.dtype, jnp.inexact) else None, types
+    )
+    axis_types = {kind for s in jax.tree.leaves(shardings) for kind in s.mesh.axis_types}
+    if jax.sharding.AxisType.Explicit not in axis_types:
+        return function
+    return jax.sharding.auto_axes(function, out_sharding=shardings)
+
+
+def _varying(t: Any) -> frozenset[Any]:
+    return t.manual_axis_type.varying
