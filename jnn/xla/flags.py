@@ -40,8 +40,11 @@ def _known() -> tuple[str, ...]:
 
 
 def _is_known(*names: str) -> bool:
+    def probe() -> int:
+        return 0
+
     try:
-        jax.jit(lambda: 0, compiler_options={name: QUICK[name] for name in names})()
+        jax.jit(probe, compiler_options={name: QUICK[name] for name in names})()
     except jax.errors.JaxRuntimeError:
         return False
     return True

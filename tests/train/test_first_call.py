@@ -48,6 +48,7 @@ def test_it_compiles_the_carry_and_the_epoch_and_hardly_anything_else():
     assert [name for name in programs if "initial" in name or "epoch" in name] == [
         "jit(initial)", "jit(run_epoch)",
     ]  # fmt: skip
-    assert len(programs) <= 5, programs
+    # Where a version of XLA lacks an option, each option is probed once.
+    assert len([name for name in programs if name != "jit(probe)"]) <= 4, programs
     assert later == []
     assert all(same)
