@@ -33,10 +33,10 @@ def cond(which: Any, one: Callable, other: Callable, *operands: Any) -> Any:
         return lax.cond(which, one, other, *operands)
     types = [jax.eval_shape(branch, *operands) for branch in (one, other)]
 
-    def marked(branch: Callable) -> Callable:
+    def alike(branch: Callable) -> Callable:
         return lambda *operands: reduce(partial(jax.tree.map, _like), types, branch(*operands))
 
-    return lax.cond(which, marked(one), marked(other), *operands)
+    return lax.cond(which, alike(one), alike(other), *operands)
 
 
 def varying(turn: Callable, start: Any) -> Any:
@@ -44,18 +44,33 @@ def varying(turn: Callable, start: Any) -> Any:
     if not within_shard_map():
         return start
     while True:
-        marked = jax.tree.map(_like, start, jax.eval_shape(turn, start))
-        if jax.tree.map(_axes, marked) == jax.tree.map(_axes, start):
-            return marked
-        start = marked  # Which may make others differ.
+        after = jax.tree.map(_like, start, jax.eval_shape(turn, start))
+        if jax.tree.map(differing, after) == jax.tree.map(differing, start):
+            return after
+        start = after  # Which may make others differ.
 
 
-def _axes(x: Any) -> frozenset[Any]:
-    """The mesh axes along which a value differs among devices, where JAX keeps account of them."""
-    kind = (x if isinstance(x, jax.ShapeDtypeStruct) else jax.typeof(x)).manual_axis_type
+def differing(x: Any) -> frozenset[Any]:
+    """The mesh axes along which a value differs among devices, where JAX keeps account of them.
+
+    >>> from jnn.xla.control import differing
+    >>> differing(jnp.ones(3))
+    frozenset()
+    """
+    kind = (x if hasattr(x, "manual_axis_type") else jax.typeof(x)).manual_axis_type
     return kind.varying if kind else frozenset()
 
 
-def _like(x: Any, after: Any) -> Any:
-    missing = _axes(after) - _axes(x)
+def marked(x: jax.Array, axes: frozenset[Any]) -> jax.Array:
+    """The array, marked to differ along these axes too.
+
+    >>> from jnn.xla.control import marked
+    >>> marked(jnp.ones(2), frozenset()).tolist()
+    [1.0, 1.0]
+    """
+    missing = axes - differing(x)
     return lax.pcast(x, tuple(sorted(missing)), to="varying") if missing else x
+
+
+def _like(x: Any, after: Any) -> Any:
+    return marked(x, differing(after))

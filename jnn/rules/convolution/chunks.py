@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.arithmetic import as_wide, outer_sum
+from jnn.xla.control import differing, marked
 
 CACHE = 2**21  # Bytes of patches that are made at once: what the cores keep next to them.
 
@@ -72,13 +73,8 @@ def sum_over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...],
 def _results(function: Callable[..., Any], parts: tuple[jax.Array, ...]) -> tuple[Any, Any]:
     """The types of a chunk's results, and how a loop's first value is given them in shard_map."""
     like = jax.eval_shape(function, *(jax.typeof(a[0]) for a in parts))
-    devices = frozenset().union(*(jax.typeof(a).manual_axis_type.varying for a in parts))
-
-    def spread(a: jax.Array) -> jax.Array:  # Each device has its own.
-        missing = devices - jax.typeof(a).manual_axis_type.varying
-        return lax.pcast(a, tuple(sorted(missing)), to="varying") if missing else a
-
-    return like, spread
+    devices = frozenset().union(*map(differing, parts))
+    return like, lambda a: marked(a, devices)  # Each device has its own.
 
 
 def _split(arrays: tuple[jax.Array, ...], chunk: int) -> tuple[Any, Any]:

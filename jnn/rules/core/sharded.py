@@ -6,15 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jnn.xla.control import differing, marked
+
 
 def vary_like(cotangent: jax.Array, like: Any) -> jax.Array:
     """Inside `shard_map`: an argument that all devices share gets the sum of their cotangents."""
-    ours, theirs = _varying(jax.typeof(cotangent)), _varying(like)
-    if summed := ours - theirs:
+    theirs = differing(like)
+    if summed := differing(cotangent) - theirs:
         cotangent = jax.lax.psum(cotangent, tuple(sorted(summed)))
-    if spread := theirs - ours:
-        cotangent = jax.lax.pcast(cotangent, tuple(sorted(spread)), to="varying")
-    return cotangent
+    return marked(cotangent, theirs)
 
 
 def as_sharded(function: Callable[..., Any], types: Any) -> Callable[..., Any]:
@@ -26,7 +26,3 @@ def as_sharded(function: Callable[..., Any], types: Any) -> Callable[..., Any]:
     if jax.sharding.AxisType.Explicit not in axis_types:
         return function
     return jax.sharding.auto_axes(function, out_sharding=shardings)
-
-
-def _varying(t: Any) -> frozenset[Any]:
-    return t.manual_axis_type.varying
