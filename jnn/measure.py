@@ -6,6 +6,7 @@ consecutive calls, so that each candidate runs with caches and threads as it lea
 """
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -28,12 +29,14 @@ class Program(NamedTuple):
       compile_seconds: the time that tracing and compiling took.
       temporaries: the bytes of temporary memory that a run takes, None where it is not known.
       flops: the operations of a run by the compiler's count, None where it is not known.
+      instructions: the size of the compiled program, None where it is not known.
     """
 
     run: Callable[[], Any]
     compile_seconds: float
     temporaries: int | None
     flops: float | None
+    instructions: int | None = None
 
     def __call__(self) -> Any:
         return jax.block_until_ready(self.run())
@@ -57,6 +60,7 @@ def program(function: Callable[..., Any], *args: Any) -> Program:
         compile_seconds=seconds,
         temporaries=None if memory is None else memory.temp_size_in_bytes,
         flops=costs.get("flops"),
+        instructions=len(re.findall(r"(?m)^\s+(?:ROOT )?\S+ = ", executable.as_text() or "")),
     )
 
 

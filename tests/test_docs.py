@@ -14,7 +14,7 @@ from jnn.__main__ import COMMANDS
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -88,6 +88,30 @@ def test_no_equation_is_left_out(letter):
     assert found == set(range(1, LAST[letter] + 1))
 
 
+DERIVED = sorted((ROOT / "docs" / "derivations").glob("*.md"))
+
+
+def test_a_derivation_its_row_and_its_lines_of_code_have_the_same_numbers():
+    """A (M-1) at the end of a line of a derivation numbers an equation: once."""
+    defined = [
+        int(number)
+        for page in DERIVED
+        for number in re.findall(r"\(M-(\d+)\)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert sorted(defined) == list(range(1, len(defined) + 1))
+    rules = (Path(jnn.__file__).parent / "rules").rglob("*.py")
+    cells = {
+        "rows": [row["id"] for row in EQUATIONS],
+        "code": [path.read_text(encoding="utf-8") for path in rules],
+    }
+    for where, texts in cells.items():
+        found = set()
+        for text in texts:
+            for first, last in re.findall(r"\bM-(\d+)(?:\.\.(\d+))?", text):
+                found |= set(range(int(first), int(last or first) + 1))
+        assert found == set(defined), where
+
+
 def test_errata_of_all_five_documents_are_there():
     assert len(ERRATA) == 133
 
@@ -113,7 +137,7 @@ def test_links_and_commands_lead_somewhere(page):
 
 def test_the_guide_has_an_index_of_all_its_pages():
     linked = LINK.findall((ROOT / "docs" / "README.md").read_text(encoding="utf-8"))
-    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    pages = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
     assert pages - {"README.md"} <= set(linked)
 
 

@@ -189,8 +189,9 @@ class _Site:
 def _guide() -> dict[str, str]:
     """The pages of the guide and their titles, in the order of its index."""
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    order = ["README.md", *re.findall(r"\]\((\w+\.md)\)", index)]
-    order += sorted(p.name for p in (ROOT / "docs").glob("*.md") if p.name not in order)
+    order = ["README.md", *re.findall(r"\]\(([\w/]+\.md)\)", index)]
+    pages = (p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md"))
+    order += sorted(page for page in pages if page not in order)
     titles = {}
     for name in order:
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
@@ -204,7 +205,7 @@ def _url(file: str) -> str:
     if file == "docs/README.md":
         return "index.html"
     if file.startswith("docs/") and file.endswith(".md"):
-        return f"{Path(file).stem}.html"
+        return f"{file.removeprefix('docs/').removesuffix('.md').replace('/', '.')}.html"
     return f"{file.replace('/', '.')}.html"
 
 

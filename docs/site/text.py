@@ -18,7 +18,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
-EQUATION = re.compile(r"\b([DHXTB])-(\d+)(?:\.\.(\d+))?\b")
+EQUATION = re.compile(r"\b([DHXTBM])-(\d+)(?:\.\.(\d+))?\b")
 TEST = re.compile(r"^([\w/]+\.py)::(\w+)$")
 BENCHMARK = re.compile(r"^benchmarks\.\w+$")
 NAME = re.compile(r"^(jnn(?:\.\w+)+)(?:\(.*)?$", re.DOTALL)

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.rules.convolution.chunks import over_chunks, samples_at_once, sum_over_chunks
 from jnn.rules.convolution.conv import (
     FIT,
     conv,
@@ -26,6 +25,7 @@ from jnn.rules.convolution.conv import (
 )
 from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.convolution.products import filter_delta, input_delta, value
+from jnn.rules.core.chunks import over_chunks, samples_at_once, sum_over_chunks
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.pointwise.activation import relu
 from jnn.rules.pooling.max import largest, max_pool, max_pool_tangent, returned

@@ -20,9 +20,9 @@ import numpy as np
 from jax import lax
 
 from jnn.rules.convolution import products
-from jnn.rules.convolution.chunks import over_samples
 from jnn.rules.convolution.connections import Connections
 from jnn.rules.convolution.geometry import Geometry
+from jnn.rules.core.chunks import over_samples
 from jnn.rules.core.product import Product
 
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 import jax
 import jax.numpy as jnp
 
-from jnn.arithmetic import as_wide, contract
-from jnn.rules.convolution.chunks import against, over_samples, sum_over_samples
+from jnn.arithmetic import as_wide, contract, outer_sum
 from jnn.rules.convolution.geometry import Geometry, padded
 from jnn.rules.convolution.products import filter_delta, input_delta, rotated, value
+from jnn.rules.core.chunks import over_samples, sum_over_samples
 from jnn.rules.core.product import Call
 
 Value = Callable[[jax.Array, jax.Array, Geometry], jax.Array]
@@ -32,6 +32,16 @@ def one_group(call: Call) -> bool:
 def one_group_unit_stride(call: Call) -> bool:
     """Whether all maps mix, and no place is skipped: an input delta is then such a convolution."""
     return one_group(call) and call.setting.unit
+
+
+def against(seen: jax.Array, delta: jax.Array) -> jax.Array:
+    """`sum seen delta'` over samples and places as one axis; over several, XLA is slower.
+
+    It is faster, too, where the first factor is the narrower one.
+    """
+    seen, delta = (as_wide(a.reshape(-1, a.shape[-1])) for a in (seen, delta))
+    wide = seen.shape[-1] > delta.shape[-1]
+    return outer_sum(delta, seen).T if wide else outer_sum(seen, delta)
 
 
 def patches(x: jax.Array, g: Geometry, axes: Iterable[int] | None = None) -> jax.Array:

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.arithmetic import as_wide, wide
-from jnn.rules.convolution.chunks import over_samples, sum_over_chunks
 from jnn.rules.convolution.geometry import Geometry, Pairs, Sizes, padded
 from jnn.rules.convolution.products import filter_delta, input_delta, value
+from jnn.rules.core.chunks import over_samples, sum_over_chunks
 from jnn.rules.core.product import Call
 
 SAMPLES, BANDS = 4, 4  # So many products are added up before their sum is stored.

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jnn.rules.convolution.chunks import over_samples, sum_over_samples
 from jnn.rules.convolution.geometry import Geometry, Pairs, Sizes, padded
 from jnn.rules.convolution.products import filter_delta, input_delta, rotated, value
+from jnn.rules.core.chunks import over_samples, sum_over_samples
 from jnn.rules.core.product import Call, Function
 
 

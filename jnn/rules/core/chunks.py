@@ -1,4 +1,4 @@
-"""What is computed of a few samples at a time, so that it stays in the cache."""
+"""What is computed of a few samples, rows or keys at a time, so that it stays in the cache."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.arithmetic import as_wide, outer_sum
 from jnn.xla.control import differing, marked
 
 CACHE = 2**21  # Bytes of patches that are made at once: what the cores keep next to them.
@@ -82,13 +81,3 @@ def _split(arrays: tuple[jax.Array, ...], chunk: int) -> tuple[Any, Any]:
     whole = len(arrays[0]) // chunk * chunk
     parts = tuple(a[:whole].reshape(-1, chunk, *a.shape[1:]) for a in arrays)
     return parts, tuple(a[whole:] for a in arrays)
-
-
-def against(seen: jax.Array, delta: jax.Array) -> jax.Array:
-    """`sum seen delta'` over samples and places as one axis; over several, XLA is slower.
-
-    It is faster, too, where the first factor is the narrower one.
-    """
-    seen, delta = (as_wide(a.reshape(-1, a.shape[-1])) for a in (seen, delta))
-    wide = seen.shape[-1] > delta.shape[-1]
-    return outer_sum(delta, seen).T if wide else outer_sum(seen, delta)
