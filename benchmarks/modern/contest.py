@@ -37,7 +37,7 @@ def held(contest: Contest, seconds: float, clock: Clock) -> str:
     programs = contest.contenders()
     agree(contest.title, programs, contest.tolerance)
     times = race(programs, budget=seconds, clock=clock)
-    rows = [HEAD]
+    rows: list[tuple[str, ...]] = [HEAD]
     for name, each in programs.items():
         low, high = times.spread(OURS, name)
         ratio = f"{times.ratio(OURS, name):.2f} ({low:.2f} ... {high:.2f})"
