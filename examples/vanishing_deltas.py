@@ -18,7 +18,7 @@ import numpy as np
 
 import jnn
 from jnn import plots
-from jnn.layers.initialisers import Initialiser, glorot_uniform, he_normal, normal, orthogonal
+from jnn.layers.core.initialisers import Initialiser, glorot_uniform, he_normal, normal, orthogonal
 
 jax.config.update("jax_enable_x64", True)  # What vanishes would be less than float32 can hold.
 

@@ -53,7 +53,7 @@ from jnn.layers import subsample as subsample
 from jnn.layers import summary as summary
 from jnn.layers import tanh as tanh
 from jnn.layers import weighted_subsample as weighted_subsample
-from jnn.layers.layer import Layer as Layer
+from jnn.layers.core.layer import Layer as Layer
 from jnn.models import deltas as deltas
 from jnn.optim import adagrad as adagrad
 from jnn.optim import adam as adam

@@ -45,7 +45,7 @@ def gone(**sentences: str) -> Callable[[F], F]:
     >>> @jnn.layer
     ... @gone(slope="Write leaky_relu(slope=...).")
     ... def hinge():
-    ...     return jnn.layers.layer.without_parameters, None
+    ...     return jnn.layers.core.layer.without_parameters, None
     >>> hinge(slope=0.1)
     Traceback (most recent call last):
     ...

@@ -8,7 +8,7 @@ import numpy as np
 
 from jnn import data, errors
 from jnn.estimators.network import NetworkClassifier, units
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.models.images import cnn
 from jnn.models.named import Named
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jnn import data, errors
 from jnn.estimators import reading
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.models.named import Named
 from jnn.store.safetensors import fill, read_arrays
 from jnn.store.trained import ABOUT, Trained, renumbered, typed

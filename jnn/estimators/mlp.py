@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor, units
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.models.mlp import mlp
 from jnn.models.named import Named
 

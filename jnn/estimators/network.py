@@ -14,7 +14,7 @@ from jnn import data, errors, optim
 from jnn.estimators import reading
 from jnn.estimators.descending import made
 from jnn.estimators.estimator import Classifier, Estimator, Regressor
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.rules.linear.penalty import l2 as penalty
 from jnn.rules.losses.regression import half_squared_error
 from jnn.rules.losses.softmax import softmax

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jnn.estimators.network import Network, NetworkClassifier, NetworkRegressor
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.models.named import Named
 from jnn.models.radial import centred, rbf_network
 from jnn.solve.methods.lbfgs import lbfgs

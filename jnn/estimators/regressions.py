@@ -13,7 +13,7 @@ from jnn import errors
 from jnn.estimators import reading
 from jnn.estimators.descending import descending, made
 from jnn.estimators.estimator import Classifier, Estimator, Regressor
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.layers.linear import DenseParams, dense
 from jnn.models.study import regression
 from jnn.models.study.regression import Regression

@@ -1,19 +1,22 @@
 """Layers: pairs of pure functions `(init, apply)` over parameters that the caller holds."""
 
-from jnn.layers import initialisers as initialisers
-from jnn.layers.combinators import parallel as parallel
-from jnn.layers.combinators import serial as serial
+from jnn.layers.combinators import fusions as fusions
+from jnn.layers.combinators.rows import parallel as parallel
+from jnn.layers.combinators.rows import serial as serial
+from jnn.layers.combinators.summary import Summary as Summary
+from jnn.layers.combinators.summary import summary as summary
 from jnn.layers.convolution import ConvParams as ConvParams
 from jnn.layers.convolution import conv as conv
 from jnn.layers.convolution import conv_transpose as conv_transpose
+from jnn.layers.core import initialisers as initialisers
+from jnn.layers.core.layer import Layer as Layer
+from jnn.layers.core.layer import Spec as Spec
+from jnn.layers.core.layer import layer as layer
 from jnn.layers.depthwise import IMAGE_FILTERS as IMAGE_FILTERS
 from jnn.layers.depthwise import depthwise_conv as depthwise_conv
 from jnn.layers.depthwise import image_filter as image_filter
 from jnn.layers.depthwise import separable_conv as separable_conv
 from jnn.layers.flatten import flatten as flatten
-from jnn.layers.layer import Layer as Layer
-from jnn.layers.layer import Spec as Spec
-from jnn.layers.layer import layer as layer
 from jnn.layers.linear import DenseParams as DenseParams
 from jnn.layers.linear import RadialParams as RadialParams
 from jnn.layers.linear import ResidualParams as ResidualParams
@@ -44,5 +47,3 @@ from jnn.layers.pooling import max_pool as max_pool
 from jnn.layers.pooling import mean_pool as mean_pool
 from jnn.layers.pooling import subsample as subsample
 from jnn.layers.pooling import weighted_subsample as weighted_subsample
-from jnn.layers.summary import Summary as Summary
-from jnn.layers.summary import summary as summary

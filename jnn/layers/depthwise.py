@@ -9,10 +9,10 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jnn import errors, rules
-from jnn.layers.combinators import serial
+from jnn.layers.combinators.rows import serial
 from jnn.layers.convolution import ConvParams, conv, convolving, expect, grouped
-from jnn.layers.initialisers import Initialiser, check_initialisers, glorot_uniform, zeros
-from jnn.layers.layer import (
+from jnn.layers.core.initialisers import Initialiser, check_initialisers, glorot_uniform, zeros
+from jnn.layers.core.layer import (
     Apply,
     Init,
     Layer,

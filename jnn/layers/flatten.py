@@ -5,7 +5,7 @@ import math
 import jax
 
 from jnn import errors
-from jnn.layers.layer import Apply, Init, layer, pure, without_parameters
+from jnn.layers.core.layer import Apply, Init, layer, pure, without_parameters
 from jnn.types import Params
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jnn import errors, rules
-from jnn.layers.initialisers import (
+from jnn.layers.core.initialisers import (
     Initialiser,
     check_initialisers,
     constant,
@@ -16,7 +16,7 @@ from jnn.layers.initialisers import (
     normal,
     zeros,
 )
-from jnn.layers.layer import (
+from jnn.layers.core.layer import (
     Apply,
     Init,
     check_dtype,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jnn import errors, rules
-from jnn.layers.layer import Apply, Init, Layer, layer, pure, without_parameters
+from jnn.layers.core.layer import Apply, Init, Layer, layer, pure, without_parameters
 from jnn.rules.core.rule import Rule
 from jnn.value import Recipe
 

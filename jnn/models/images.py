@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from jnn import errors
-from jnn.layers.combinators import parallel, serial
+from jnn.layers.combinators.rows import parallel, serial
 from jnn.layers.convolution import conv
+from jnn.layers.core.initialisers import Initialiser, glorot_uniform, he_normal
+from jnn.layers.core.layer import Layer
 from jnn.layers.flatten import flatten
-from jnn.layers.initialisers import Initialiser, glorot_uniform, he_normal
-from jnn.layers.layer import Layer
 from jnn.layers.linear import dense
 from jnn.layers.pointwise import identity, relu
 from jnn.layers.pooling import global_mean_pool, max_pool, weighted_subsample

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from jnn import errors
-from jnn.layers.combinators import each, serial
-from jnn.layers.initialisers import Initialiser, glorot_uniform, zeros
-from jnn.layers.layer import Layer
+from jnn.layers.combinators.rows import each, serial
+from jnn.layers.core.initialisers import Initialiser, glorot_uniform, zeros
+from jnn.layers.core.layer import Layer
 from jnn.layers.linear import dense
 from jnn.rules.core.rule import Rule
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jnn import errors
-from jnn.layers.combinators import serial
+from jnn.layers.combinators.rows import serial
+from jnn.layers.core.layer import Layer
 from jnn.layers.flatten import flatten
-from jnn.layers.layer import Layer
 from jnn.layers.linear import dense
 from jnn.models.images import cnn, lenet5, modern_lenet, resnet, vgg
 from jnn.models.mlp import mlp

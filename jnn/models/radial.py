@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.layers.combinators import serial
-from jnn.layers.layer import Layer
+from jnn.layers.combinators.rows import serial
+from jnn.layers.core.layer import Layer
 from jnn.layers.linear import RadialParams, dense, radial
 from jnn.models.study.kmeans import kmeans
 from jnn.rules.convolution.connections import Connections

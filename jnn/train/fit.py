@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jnn import errors
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.store.checkpoints import Checkpoints, checkpoints_of
 from jnn.train.arguments import (
     USUAL,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.store.checkpoints import Checkpoints, checkpoints_of, same_key
 from jnn.train.arguments import batch_of, check_precision, check_run, check_solver, key_of, pair
 from jnn.train.host.fault import find

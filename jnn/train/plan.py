@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.optim.optimizer import Optimizer, adapt
 from jnn.optim.template import with_rates, without_rates
 from jnn.solve.drive import Solver

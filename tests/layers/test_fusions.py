@@ -9,8 +9,8 @@ import pytest
 
 import jnn
 from jnn.layers import Layer, Spec
-from jnn.layers.combinators import stages
-from jnn.layers.layer import pure
+from jnn.layers.combinators.rows import stages
+from jnn.layers.core.layer import pure
 from tests.draw import parameters
 
 X = np.random.default_rng(1).normal(size=(4, 9, 9, 2)).astype(np.float32)

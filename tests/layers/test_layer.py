@@ -9,7 +9,7 @@ import pytest
 
 import jnn
 from jnn.layers import Layer, Spec
-from jnn.layers.layer import pure, without_parameters
+from jnn.layers.core.layer import pure, without_parameters
 
 NETS = {
     "dense": jnn.dense(3, activation="sigmoid"),

@@ -20,10 +20,10 @@ from jnn.rules import (
     rectified_conv,
     weighted_subsample,
 )
-from jnn.rules.convolution import chunks
 from jnn.rules.convolution.defaults import ROWS, row
 from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.convolution.ways.winograd import short
+from jnn.rules.core import chunks
 from jnn.rules.core.product import choices, products, ways
 from jnn.verify import check
 

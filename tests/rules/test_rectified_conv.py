@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jnn.rules import conv, max_pool, rectified_conv, relu
-from jnn.rules.convolution import chunks as chunks
+from jnn.rules.core import chunks
 from jnn.verify import check
 
 

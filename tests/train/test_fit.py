@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.layers.layer import pure, without_parameters
+from jnn.layers.core.layer import pure, without_parameters
 from jnn.train import mixed, patience, still
 from jnn.train.program import epoch as program
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import models
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.rules import softmax_cross_entropy
 
 Made = tuple[Callable[..., jax.Array], tuple[Any, ...]]

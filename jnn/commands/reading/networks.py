@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.layers.layer import Layer
+from jnn.layers.core.layer import Layer
 from jnn.models.named import NETWORKS, OF_IMAGES, Named
 
 

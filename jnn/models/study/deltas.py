@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from jnn.layers.combinators import stages
-from jnn.layers.layer import Layer
+from jnn.layers.combinators.rows import stages
+from jnn.layers.core.layer import Layer
 from jnn.rules.losses.regression import half_squared_error
 
 

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.layers.combinators import each
-from jnn.layers.layer import Layer
+from jnn.layers.combinators.rows import each
+from jnn.layers.core.layer import Layer
 from jnn.layers.linear import DenseParams
 from jnn.rules.linear.affine import affine
 from jnn.rules.pointwise.activation import activation as chosen

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.layers.fusions import Together, runs
-from jnn.layers.layer import Apply, Init, Layer, layer
+from jnn.layers.combinators.fusions import Together, runs
+from jnn.layers.core.layer import Apply, Init, Layer, layer
 from jnn.layers.pointwise import lifted
 from jnn.rules.core.rule import Rule
 from jnn.types import Batch, Key, Params, State

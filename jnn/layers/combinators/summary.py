@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.floats import pulled
-from jnn.layers.combinators import each
-from jnn.layers.layer import Layer, abstract
+from jnn.layers.combinators.rows import each
+from jnn.layers.core.layer import Layer, abstract
 from jnn.rules.core.product import ways as ways_of
 from jnn.text import bytes_text, table
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jnn import rules
 from jnn.layers.convolution import conv, expect
-from jnn.layers.layer import Layer, Spec, fed
+from jnn.layers.core.layer import Layer, Spec, fed
 from jnn.layers.pointwise import relu
 from jnn.layers.pooling import max_pool
 from jnn.rules.pointwise.activation import activation as chosen

@@ -1,0 +1,1 @@
+"""Layers of layers, and what is known of them as a whole."""
