@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jnn import errors
 from jnn.floats import by_floats
@@ -43,7 +42,7 @@ class Saved(NamedTuple):
     @property
     def bytes(self) -> int:
         """Its size in memory."""
-        return math.prod(self.shape) * jnp.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * self.dtype.itemsize  # Keys have one too.
 
     def __str__(self) -> str:
         return f"{errors.describe(self)} ({self.kind}: {self.origin})"

@@ -116,4 +116,4 @@ def _a_tensor(saved: Saved, largest: int, dtype: Any) -> bool:
 
 
 def _fits(saved: Saved, dtype: Any) -> bool:
-    return jnp.dtype(saved.dtype).itemsize <= jnp.dtype(dtype).itemsize
+    return saved.dtype.itemsize <= jnp.dtype(dtype).itemsize

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jnn import errors
 from jnn.verify.case import Arrays, Case, Outcome, equal, first_line
 from jnn.verify.suites.agreement import EXACT
 from jnn.xla.flags import quick_jit
@@ -29,9 +30,9 @@ class _Program:
         self.case, self.named, self.delta, self.v = case, set(named), delta, tuple(direction)
         self.floats, self.rest = tuple(floats), list(rest)
         self.wrt = tuple(range(len(floats)))
-        # A second point, for what needs several: near by, and integers in another order.
+        # A second point, for what needs several: near by, integers in another order, other keys.
         self.here = case.join(floats, rest)
-        self.there = case.join([0.999 * x for x in floats], [jnp.flip(x) for x in rest])
+        self.there = case.join([0.999 * x for x in floats], [_other(x) for x in rest])
 
     def function(self, mode: str, rest: Any = None) -> Callable[..., Any]:
         """The rule's floating output as a function of its floating arguments."""
@@ -118,8 +119,9 @@ class _Program:
     def mapped(self) -> Pair:
         """Value and cotangents, mapped over all arguments, at both points."""
         both = jax.tree.map(_stack, self.here, self.there)
-        got = jax.vmap(functools.partial(self.pull, "backward"), (0,))(both)
-        return got, jax.tree.map(_stack, self.pulled, self.pull("autodiff", self.there))
+        got, by_mapping = self.each(both, 0)
+        apart = jax.tree.map(_stack, self.pulled, self.pull("autodiff", self.there))
+        return got, by_mapping if self.draws_other else apart
 
     def mapped_over(self, argument: int) -> Pair:
         """Value and cotangents, mapped over one argument, which is the same twice."""
@@ -127,8 +129,26 @@ class _Program:
         twice = tuple(
             jax.tree.map(_stack, x, x) if i == argument else x for i, x in enumerate(self.here)
         )
-        got = jax.vmap(functools.partial(self.pull, "backward"), (axes,))(twice)
-        return got, jax.tree.map(_stack, self.pulled, self.pulled)
+        got, by_mapping = self.each(twice, axes)
+        return got, by_mapping if self.draws_other else jax.tree.map(_stack, *[self.pulled] * 2)
+
+    def each(self, args: Any, axes: Any) -> Pair:
+        """What the rule and its definition give, both mapped."""
+        pulls = (functools.partial(self.pull, mode) for mode in ("backward", "autodiff"))
+        return tuple(jax.vmap(pull, (axes,))(args) for pull in pulls)
+
+    @property
+    def draws_other(self) -> bool:
+        """Whether there is a key of which JAX draws other numbers under vmap than apart."""
+        keys = filter(errors.is_key, self.rest)
+        return any("rbg" in str(jax.random.key_impl(key)) for key in keys)
+
+
+def _other(x: Any) -> Any:
+    if not errors.is_key(x):
+        return jnp.flip(x)
+    data = jax.random.key_data(x)
+    return jax.random.wrap_key_data(data + jnp.ones_like(data), impl=jax.random.key_impl(x))
 
 
 def _stack(*pair: Any) -> Any:
