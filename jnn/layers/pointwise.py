@@ -2,11 +2,27 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+import jax
+from jax.typing import DTypeLike
 
 from jnn import errors, rules
-from jnn.layers.core.layer import Apply, Init, Layer, layer, pure, without_parameters
+from jnn.layers.core.initialisers import Initialiser, check_initialisers, constant
+from jnn.layers.core.layer import (
+    Apply,
+    Init,
+    Layer,
+    check_dtype,
+    described,
+    fed,
+    fed_by,
+    layer,
+    pure,
+    without_parameters,
+)
 from jnn.rules.core.rule import Rule
+from jnn.types import Batch, Key
 from jnn.value import Recipe
 
 
@@ -53,5 +69,55 @@ gelu = lift(rules.gelu)
 silu = lift(rules.silu)
 softsign = lift(rules.softsign)
 hard_tanh = lift(rules.hard_tanh)
+mish = lift(rules.mish)
+hard_swish = lift(rules.hard_swish)
+hard_sigmoid = lift(rules.hard_sigmoid)
+relu6 = lift(rules.relu6)
+celu = lift(rules.celu)
+log_sigmoid = lift(rules.log_sigmoid)
+soft_shrink = lift(rules.soft_shrink)
+hard_shrink = lift(rules.hard_shrink)
 softmax = lift(rules.softmax)
 log_softmax = lift(rules.log_softmax)
+
+
+class PreluParams(NamedTuple):
+    """The slope below 0: one for all, (), or one a channel, (channels,)."""
+
+    slope: jax.Array
+
+
+_QUARTER = constant(0.25)
+
+
+@layer
+def prelu(
+    *, shared: bool = True, slope: Initialiser = _QUARTER, dtype: DTypeLike | None = None
+) -> tuple[Init, Apply]:
+    """The rectifier with a learned slope below 0. Parameters are `PreluParams(slope)`.
+
+    Args:
+      shared: whether there is one slope for all, or one a channel, that is of the last axis.
+      slope: initialiser of the slope.
+      dtype: of the slope, to which inputs are cast; None for that of a floating example, for
+        integers float32.
+
+    >>> net = jnn.prelu(shared=False)
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
+    >>> params.slope.shape, net(params, jnp.array([[-1.0, 0.0, 2.0]])).tolist()
+    ((3,), [[-0.25, 0.0, 2.0]])
+    """
+    check_initialisers("prelu", slope=slope)
+    check_dtype("prelu", dtype)
+
+    def init(key: Key, x: Batch) -> tuple[PreluParams, tuple[()]]:
+        channels, taken = fed_by("prelu", x, dtype)
+        return PreluParams(slope(key, () if shared else (channels,), taken)), ()
+
+    def apply(params: PreluParams, x: jax.Array) -> jax.Array:
+        if not isinstance(params, PreluParams) or params.slope.ndim != (not shared):
+            expected = f"PreluParams of {'one slope' if shared else 'a slope a channel'}"
+            errors.fail("prelu", "params", expected, described(params), "Make them by init.")
+        return rules.prelu(fed(x, params.slope, dtype), params.slope)
+
+    return init, pure(apply)

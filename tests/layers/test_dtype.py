@@ -28,6 +28,8 @@ LAYERS = {
     "conv_transpose": (lambda **s: jnn.conv_transpose(4, 2, stride=2, **s), 4),
     "depthwise_conv": (lambda **s: jnn.depthwise_conv(3, multiplier=2, **s), 4),
     "separable_conv": (lambda **s: jnn.separable_conv(4, 3, **s), 4),
+    "prelu": (lambda **s: jnn.prelu(**s), 2),
+    "prelu, a channel": (lambda **s: jnn.prelu(shared=False, **s), 4),
     "weighted_subsample": (lambda **s: jnn.layers.weighted_subsample(2, **s), 4),
     "weighted_subsample, cross": (lambda **s: jnn.layers.weighted_subsample(2, 3, **s), 4),
 }  # fmt: skip
@@ -46,7 +48,7 @@ def test_these_are_all_layers_with_parameters():
     for name, constructor in vars(jnn.layers).items():
         if inspect.isfunction(constructor) and name != "layer":
             settings = inspect.signature(constructor).parameters
-            found |= {name} if {"weights", "centres"} & {*settings} else set()
+            found |= {name} if {"weights", "centres", "dtype"} & {*settings} else set()
     assert found == set(BY_NAME)
     assert all("dtype" in inspect.signature(make).parameters for make in BY_NAME.values())
 

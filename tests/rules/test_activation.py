@@ -41,6 +41,14 @@ REFERENCES = {
     "silu": lambda x: x * scipy.special.expit(x),
     "softsign": lambda x: x / (1 + np.abs(x)),
     "hard_tanh": lambda x: np.clip(x, -1, 1),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
+    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "soft_shrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0),
+    "hard_shrink": lambda x: np.array([0 if abs(a) <= 0.5 else a for a in x]),
+    "log_sigmoid": scipy.special.log_expit,
+    "celu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "mish": lambda x: x * np.tanh(np.logaddexp(x, 0)),
 }
 
 
@@ -63,6 +71,44 @@ AT_ZERO = {"relu": 0.0, "leaky_relu": 0.01, "elu": 1.0, "selu": 1.75809934084737
 def test_the_convention_at_the_kink(name, slope):
     with jax.enable_x64(True):
         assert jax.grad(registry[name])(0.0) == pytest.approx(slope, rel=1e-14)
+
+
+FLAT = {
+    "relu6": (0, 6),
+    "hard_sigmoid": (-3, 3),
+    "soft_shrink": (-0.5, 0.5),
+    "hard_shrink": (-0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize(("name", "kinks"), FLAT.items())
+def test_the_derivative_is_zero_at_these_kinks(name, kinks):
+    assert [jax.grad(registry[name])(float(x)).item() for x in kinks] == [0, 0]
+
+
+def test_hard_swish_has_the_slope_of_its_straight_pieces_at_its_kinks():
+    slopes = [jax.grad(jnn.rules.hard_swish)(x).item() for x in (-3.0, 3.0, -2.999, 2.999)]
+    np.testing.assert_allclose(slopes, [0, 1, -0.5, 1.5], atol=1e-3)
+
+
+def _mish_slope(x):
+    t = np.tanh(np.logaddexp(x, 0))
+    return t + x * (1 - t) * (1 + t) * scipy.special.expit(x)
+
+
+TAILS = {
+    "log_sigmoid": (scipy.special.log_expit, lambda x: scipy.special.expit(-x)),
+    "mish": (REFERENCES["mish"], _mish_slope),
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_the_tails_are_right_to_a_few_ulp(name):
+    """Where a naive form gives 0 or loses all digits: the loss of a sure sample, a closed gate."""
+    x = np.array([-100, -80, -40, -17, -5, -0.3, 0.2, 3, 17, 40, 80, 100], np.float32)
+    got = jax.vmap(jax.value_and_grad(registry[name]))(x)
+    for g, w in zip(got, (f(x.astype(float)) for f in TAILS[name]), strict=True):
+        np.testing.assert_allclose(g, w, rtol=6e-7, atol=1e-37)  # Below: no normal number.
 
 
 def test_hard_tanh_is_flat_at_both_kinks():
@@ -113,7 +159,7 @@ def test_tanh_has_no_factors():
 def test_activations_are_chosen_by_name_or_rule():
     assert activation("dense", "tanh") is jnn.rules.tanh
     assert activation("dense", jnn.rules.relu) is jnn.rules.relu
-    message = "dense: `activation` must be one of 'identity', 'sigmoid'"
+    message = "dense: `activation` must be one of 'identity', 'relu'"
     with pytest.raises(ValueError, match=message):
         activation("dense", "swish")
     message = re.escape("dense: `activation` must be a name or an elementwise rule, got <rule aff")
@@ -126,6 +172,10 @@ def test_settings_out_of_range_are_named():
         jnn.rules.leaky_relu(1.0, slope=-1)
     with pytest.raises(ValueError, match="elu: `alpha` must be between 0 and inf, got -1"):
         jnn.rules.elu(1.0, alpha=-1)
+    with pytest.raises(ValueError, match="celu: `alpha` must be above 0, got 0"):
+        jnn.rules.celu(1.0, alpha=0.0)
+    with pytest.raises(ValueError, match="soft_shrink: `threshold` must be between 0 and inf"):
+        jnn.rules.soft_shrink(1.0, threshold=-1)
     with pytest.raises(TypeError, match=r"got \[float32\[\], float32\[\]\]\. Make it one, e\.g\."):
         jnn.rules.relu([1.0, 2.0])
     with pytest.raises(TypeError, match="sigmoid: `x` must be a floating array, got int32"):

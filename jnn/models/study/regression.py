@@ -33,7 +33,8 @@ from jnn.rules.losses.entropy import sigmoid_cross_entropy
 from jnn.rules.losses.regression import half_squared_error
 from jnn.rules.losses.softmax import softmax
 from jnn.rules.losses.softmax_entropy import softmax_cross_entropy
-from jnn.rules.pointwise.activation import identity, sigmoid
+from jnn.rules.pointwise.piecewise import identity
+from jnn.rules.pointwise.sigmoids import sigmoid
 
 Number = float | jax.Array
 

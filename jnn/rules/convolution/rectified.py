@@ -27,7 +27,7 @@ from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.convolution.products import filter_delta, input_delta, value
 from jnn.rules.core.chunks import over_chunks, samples_at_once, sum_over_chunks
 from jnn.rules.core.rule import Example, rule
-from jnn.rules.pointwise.activation import relu
+from jnn.rules.pointwise.piecewise import relu
 from jnn.rules.pooling.max import largest, max_pool, max_pool_tangent, returned
 from jnn.rules.pooling.windows import Windows, windows
 from jnn.types import Padding, Setting
