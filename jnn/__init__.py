@@ -24,6 +24,7 @@ from jnn.layers import dense as dense
 from jnn.layers import depthwise_conv as depthwise_conv
 from jnn.layers import elu as elu
 from jnn.layers import flatten as flatten
+from jnn.layers import gated as gated
 from jnn.layers import gelu as gelu
 from jnn.layers import global_max_pool as global_max_pool
 from jnn.layers import global_mean_pool as global_mean_pool

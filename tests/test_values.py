@@ -42,6 +42,7 @@ LAYERS = {
     "depthwise_conv": ("depthwise_conv(3)", "depthwise_conv(5)"),
     "elu": ("elu()", "selu()"),
     "flatten": ("flatten()", "identity()"),
+    "gated": ("gated(4)", "gated(5)", "gated(4, activation='gelu')", "gated(4, bias=True)"),
     "gelu": ("gelu()", "elu()"),
     "global_max_pool": ("global_max_pool()", "global_mean_pool()"),
     "global_mean_pool": ("global_mean_pool()", "global_max_pool()"),

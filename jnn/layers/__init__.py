@@ -17,6 +17,8 @@ from jnn.layers.depthwise import depthwise_conv as depthwise_conv
 from jnn.layers.depthwise import image_filter as image_filter
 from jnn.layers.depthwise import separable_conv as separable_conv
 from jnn.layers.flatten import flatten as flatten
+from jnn.layers.gated import GatedParams as GatedParams
+from jnn.layers.gated import gated as gated
 from jnn.layers.linear import DenseParams as DenseParams
 from jnn.layers.linear import RadialParams as RadialParams
 from jnn.layers.linear import ResidualParams as ResidualParams

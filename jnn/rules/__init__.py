@@ -14,6 +14,7 @@ from jnn.rules.core.product import by_reference as by_reference
 from jnn.rules.core.rule import Example as Example
 from jnn.rules.core.rule import Rule as Rule
 from jnn.rules.linear.affine import affine as affine
+from jnn.rules.linear.gated_mlp import gated_mlp as gated_mlp
 from jnn.rules.linear.penalty import l2 as l2
 from jnn.rules.linear.radial import radial as radial
 from jnn.rules.linear.residual import residual as residual
@@ -30,6 +31,7 @@ from jnn.rules.losses.softmax import logsumexp as logsumexp
 from jnn.rules.losses.softmax import softmax as softmax
 from jnn.rules.losses.softmax_entropy import softmax_cross_entropy as softmax_cross_entropy
 from jnn.rules.pointwise.elementwise import elementwise as elementwise
+from jnn.rules.pointwise.gated import gated as gated
 from jnn.rules.pointwise.piecewise import hard_shrink as hard_shrink
 from jnn.rules.pointwise.piecewise import hard_sigmoid as hard_sigmoid
 from jnn.rules.pointwise.piecewise import hard_swish as hard_swish

@@ -18,6 +18,7 @@ LAYERS = {
     "dense, a table": (lambda **s: jnn.dense(4, connections=TABLE, order="before", **s), 2),
     "residual": (lambda **s: jnn.residual(5, **s), 2),
     "residual_projection": (lambda **s: jnn.residual_projection(5, **s), 2),
+    "gated": (lambda **s: jnn.gated(5, bias=True, **s), 2),
     "radial": (lambda **s: jnn.radial(4, **s), 2),
     "conv": (lambda **s: jnn.conv(4, 3, **s), 4),
     "conv, rectified": (lambda **s: jnn.conv(4, 3, activation="relu", groups=2, **s), 4),

@@ -14,8 +14,17 @@ CACHE = 2**21  # Bytes of patches that are made at once: what the cores keep nex
 
 def samples_at_once(x: jax.Array, each: int) -> int:
     """How many samples of x at a time, of `each` numbers: in parts of one size, if it can be."""
-    batch = len(x)
-    most = max(1, min(batch, CACHE // max(each * x.dtype.itemsize, 1)))
+    return evenly(len(x), CACHE // max(each * x.dtype.itemsize, 1))
+
+
+def evenly(batch: int, most: int) -> int:
+    """At most `most` at a time, and at least one: in parts of one size, if it can be.
+
+    >>> from jnn.rules.core.chunks import evenly
+    >>> evenly(4096, 700), evenly(7, 4), evenly(3, 10)
+    (512, 4, 3)
+    """
+    most = max(1, min(batch, most))
     even = [n for n in range(most, most // 2, -1) if batch % n == 0]
     return even[0] if even else most
 
@@ -32,41 +41,41 @@ def sum_over_samples(function: Callable[..., Any], arrays: tuple[jax.Array, ...]
 
 def over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
     """`function(*arrays)`, of so many samples at a time: what it keeps then stays small."""
+    return chunked(lambda *part: (function(*part), ()), arrays, chunk)[0]
+
+
+def sum_over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
+    """`function(*arrays)`, sums over samples, added up over so many of them at a time."""
+    return chunked(lambda *part: ((), function(*part)), arrays, chunk)[1]
+
+
+def chunked(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
+    """`function(*arrays)`, a pair of what is of each sample and of sums over them, in one loop."""
     if len(arrays[0]) <= chunk:
         return function(*arrays)
     parts, rest = _split(arrays, chunk)
-    like, spread = _results(function, parts)
+    (like, sums), spread = _results(function, parts)
     # XLA would make zeros for the results when the program starts, and keep them until now; so they
     # start as a number of the last array, all of which is overwritten.
     first = parts[-1][(0,) * parts[-1].ndim]
     count = len(parts[0])
     room = jax.tree.map(lambda a: spread(jnp.full((count, *a.shape), first.astype(a.dtype))), like)
+    zeros = jax.tree.map(lambda a: spread(jnp.zeros(a.shape, a.dtype)), sums)
 
-    def put(room: Any, part: Any) -> tuple[Any, None]:
-        i, arrays = part
+    def turn(carry: Any, part: Any) -> tuple[Any, None]:
+        (room, total), (i, arrays) = carry, part
+        y, more = function(*arrays)
         each = lax.dynamic_update_index_in_dim
-        return jax.tree.map(lambda a, y: each(a, y, i, 0), room, function(*arrays)), None
+        room = jax.tree.map(lambda a, y: each(a, y, i, 0), room, y)
+        return (room, jax.tree.map(jnp.add, total, more)), None
 
-    y, _ = lax.scan(put, room, (jnp.arange(count), parts))
+    (y, total), _ = lax.scan(turn, (room, zeros), (jnp.arange(count), parts))
     y = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), y)
     if not len(rest[0]):
-        return y
-    return jax.tree.map(lambda *both: jnp.concatenate(both), y, function(*rest))
-
-
-def sum_over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
-    """`function(*arrays)`, sums over samples, added up over so many of them at a time."""
-    if len(arrays[0]) <= chunk:
-        return function(*arrays)
-    parts, rest = _split(arrays, chunk)
-    like, spread = _results(function, parts)
-
-    def add(total: Any, part: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, function(*part)), None
-
-    zeros = jax.tree.map(lambda a: spread(jnp.zeros(a.shape, a.dtype)), like)
-    total, _ = lax.scan(add, zeros, parts)
-    return jax.tree.map(jnp.add, total, function(*rest)) if len(rest[0]) else total
+        return y, total
+    last, more = function(*rest)
+    y = jax.tree.map(lambda *both: jnp.concatenate(both), y, last)
+    return y, jax.tree.map(jnp.add, total, more)
 
 
 def _results(function: Callable[..., Any], parts: tuple[jax.Array, ...]) -> tuple[Any, Any]:

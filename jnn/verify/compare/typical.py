@@ -55,6 +55,17 @@ def _residual(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(random.normal(size=(sizes.batch, n)), w1, random.normal(size=n), w2)
 
 
+def _gate(random: np.random.Generator, sizes: Sizes) -> Example:
+    return Example(*random.normal(size=(2, sizes.batch, sizes.features)))
+
+
+def _gated_mlp(random: np.random.Generator, sizes: Sizes) -> Example:
+    n, hidden = sizes.features, 8 * sizes.features // 3
+    w_gate, w_up = random.normal(size=(2, n, hidden)) / n**0.5
+    w_down = random.normal(size=(hidden, n)) / hidden**0.5
+    return Example(random.normal(size=(sizes.batch, n)), w_gate, w_up, w_down)
+
+
 def _logits(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(2 * random.normal(size=(sizes.batch, sizes.classes)))
 
@@ -119,6 +130,8 @@ MAPS = 16  # Of the images.
 
 _MAKERS: dict[str, Maker] = {
     "affine": _affine,
+    "gated": _gate,
+    "gated_mlp": _gated_mlp,
     "residual": _residual,
     "residual_projection": _residual,
     "softmax": _logits,
