@@ -19,7 +19,7 @@ from shared.handwritten import handwritten
 
 import jnn
 from jnn import plots
-from jnn.layers.combinators.rows import stages
+from jnn.layers.combinators.stages import stages
 
 
 def margins(net: jnn.Layer, params: Any, x: jax.Array, answers: jax.Array) -> jax.Array:

@@ -47,13 +47,16 @@ from jnn.layers import prelu as prelu
 from jnn.layers import radial as radial
 from jnn.layers import relu as relu
 from jnn.layers import relu6 as relu6
+from jnn.layers import repeat as repeat
 from jnn.layers import residual as residual
 from jnn.layers import residual_projection as residual_projection
 from jnn.layers import selu as selu
 from jnn.layers import separable_conv as separable_conv
 from jnn.layers import serial as serial
+from jnn.layers import share as share
 from jnn.layers import sigmoid as sigmoid
 from jnn.layers import silu as silu
+from jnn.layers import skip as skip
 from jnn.layers import soft_logistic as soft_logistic
 from jnn.layers import soft_shrink as soft_shrink
 from jnn.layers import softmax as softmax

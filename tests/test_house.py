@@ -50,7 +50,7 @@ ROOMS = {
     "verify": {"xla", "rules", "plots"},
     "tuning": {"xla", "rules"},
     "data": set(),
-    "store": {"models", "data"},  # A file names one of the networks, and holds scales.
+    "store": {"layers", "models", "data"},  # A file names one of the networks, and holds scales.
     "train": {"xla", "rules", "layers", "optim", "solve", "data", "store"},
     "estimators": {"xla", "rules", "layers", "models", "optim", "solve", "data", "store", "train"},
 }

@@ -1,8 +1,14 @@
 """Layers: pairs of pure functions `(init, apply)` over parameters that the caller holds."""
 
 from jnn.layers.combinators import fusions as fusions
+from jnn.layers.combinators.repeat import RepeatedParams as RepeatedParams
+from jnn.layers.combinators.repeat import repeat as repeat
+from jnn.layers.combinators.repeat import rolled as rolled
+from jnn.layers.combinators.repeat import unrolled as unrolled
 from jnn.layers.combinators.rows import parallel as parallel
 from jnn.layers.combinators.rows import serial as serial
+from jnn.layers.combinators.share import share as share
+from jnn.layers.combinators.skip import skip as skip
 from jnn.layers.combinators.summary import Summary as Summary
 from jnn.layers.combinators.summary import summary as summary
 from jnn.layers.convolution import ConvParams as ConvParams

@@ -8,9 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
+from jnn.layers.combinators.repeat import rolled, unrolled
 from jnn.store.safetensors import NAMES, by_path, read_arrays, write
 
-ENTRIES = {"w": "weight", "b": "bias"}
+ENTRIES = {
+    "w": "weight", "b": "bias",
+    "w_gate": "gate_proj.weight", "w_up": "up_proj.weight", "w_down": "down_proj.weight",
+    "b_gate": "gate_proj.bias", "b_up": "up_proj.bias", "b_down": "down_proj.bias",
+}  # fmt: skip
 
 
 def save_torch(path: str | os.PathLike[str], params: Any) -> None:
@@ -18,6 +23,8 @@ def save_torch(path: str | os.PathLike[str], params: Any) -> None:
 
     `0/w` and `0/b` become `0.weight` and `0.bias`, the names of an `nn.Sequential` of the same
     layers. Weights get PyTorch's axes: (in, out) becomes (out, in), and filters HWIO become OIHW.
+    Layers of a `repeat` are written one by one, as of an `nn.Sequential`; a gated layer has the
+    names of LLaMA's, `gate_proj`, `up_proj` and `down_proj`; what `share` ties is written once.
     A dense layer behind `flatten` keeps the order of its inputs, which is channels last here: in
     PyTorch, flatten after `permute(0, 2, 3, 1)`.
 
@@ -30,7 +37,7 @@ def save_torch(path: str | os.PathLike[str], params: Any) -> None:
     {'0.bias': (2,), '0.weight': (2, 3)}
     """
     arrays = {}
-    for name, leaf in by_path("save_torch", params).items():
+    for name, leaf in by_path("save_torch", unrolled(params)).items():
         array = np.asarray(leaf)
         if array.dtype.name not in NAMES:
             errors.fail("save_torch", "params", "arrays of numbers", errors.describe(leaf))
@@ -55,7 +62,8 @@ def load_torch(path: str | os.PathLike[str], like: Any) -> Any:
       like: parameters of the same structure, shapes and dtypes.
     """
     arrays, _ = read_arrays(path)
-    leaves = by_path("load_torch", like)
+    apart = jax.eval_shape(unrolled, like)
+    leaves = by_path("load_torch", apart)
     found = []
     for name, leaf in leaves.items():
         theirs = _their_name(name)
@@ -72,7 +80,7 @@ def load_torch(path: str | os.PathLike[str], like: Any) -> Any:
     if beyond:
         expected = "a file of the parameters of `like` only"
         errors.fail("load_torch", "path", expected, f"one with {', '.join(sorted(beyond))}")
-    return jax.tree.unflatten(jax.tree.structure(like), found)
+    return rolled(jax.tree.unflatten(jax.tree.structure(apart), found), like)
 
 
 def _their_name(name: str) -> str:
@@ -81,7 +89,7 @@ def _their_name(name: str) -> str:
 
 
 def _is_weight(name: str) -> bool:
-    return name.split("/")[-1] == "w"
+    return ENTRIES.get(name.split("/")[-1], "").endswith("weight")
 
 
 def _their_axes(w: np.ndarray) -> np.ndarray:

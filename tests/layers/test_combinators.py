@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jnn
-from jnn.layers.combinators.rows import stages
+from jnn.layers.combinators.stages import stages
 from tests.draw import parameters
 
 KEY = jax.random.key(0, impl="rbg")  # Compiles faster than the default.

@@ -9,7 +9,7 @@ import pytest
 
 import jnn
 from jnn.layers import Layer, Spec
-from jnn.layers.combinators.rows import stages
+from jnn.layers.combinators.stages import stages
 from jnn.layers.core.layer import pure
 from tests.draw import parameters
 

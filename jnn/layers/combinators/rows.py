@@ -35,7 +35,7 @@ def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
     >>> net(params, jnp.zeros((8, 3))).shape
     (8, 2)
     """
-    row = _checked("serial", layers)
+    row = checked_layers("serial", layers)
     plan = runs(row)
 
     def init(key: Key, x: Batch) -> tuple[Params, State]:
@@ -45,7 +45,7 @@ def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
                 params, state = inner.init(jax.random.fold_in(key, i), x)
                 x, _ = jax.eval_shape(inner.apply, params, state, x)
             made.append((params, state))
-        return _transposed(made)
+        return transposed(made)
 
     def apply(
         params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
@@ -58,9 +58,9 @@ def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
                 continue
             inner, p, s = rows[first]
             with inside("serial", first, inner):
-                x, s = inner.apply(p, s, x, key=_fold(key, first), train=train)
+                x, s = inner.apply(p, s, x, key=fold_key(key, first), train=train)
             states.append(s)
-        return x, _packed(states)
+        return x, packed(states)
 
     return init, apply
 
@@ -79,7 +79,7 @@ def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, A
     >>> net(params, jnp.zeros((8, 3))).shape
     (8, 5)
     """
-    row = _checked("parallel", layers)
+    row = checked_layers("parallel", layers)
     if not row:
         errors.fail("parallel", "layers", "at least one layer", "none")
     errors.choice("parallel", "combine", combine, (None, "sum", "concatenate"))
@@ -89,7 +89,7 @@ def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, A
         for i, inner in enumerate(row):
             with inside("parallel", i, inner):
                 made.append(inner.init(jax.random.fold_in(key, i), x))
-        return _transposed(made)
+        return transposed(made)
 
     def apply(
         params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
@@ -97,10 +97,10 @@ def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, A
         outputs, states = [], []
         for i, (inner, p, s) in enumerate(each("parallel", row, params, state)):
             with inside("parallel", i, inner):
-                y, s = inner.apply(p, s, x, key=_fold(key, i), train=train)
+                y, s = inner.apply(p, s, x, key=fold_key(key, i), train=train)
             outputs.append(y)
             states.append(s)
-        return _combined(combine, outputs), _packed(states)
+        return _combined(combine, outputs), packed(states)
 
     return init, apply
 
@@ -118,21 +118,6 @@ def each(
             errors.fail(function, argument, f"a tuple of {len(layers)}, one for each of ({names})",
                         count, "Make both by init.")  # fmt: skip
     return list(zip(layers, params, state, strict=True))
-
-
-def stages(
-    net: Layer, params: Params, state: State = (), name: str = ""
-) -> Iterator[tuple[str, Layer, Any, Any]]:
-    """A network as one row of layers, each with its name, parameters and state.
-
-    Serial networks inside serial networks are opened; the names are those of the scopes.
-    """
-    if net.spec.name != "serial":
-        yield name or net.spec.name, net, params, state
-        return
-    for i, (inner, p, s) in enumerate(each("serial", net.spec.layers, params, state)):
-        prefix = f"{name}/" if name else ""
-        yield from stages(inner, p, s, f"{prefix}{i}.{inner.spec.name}")
 
 
 @contextlib.contextmanager
@@ -160,24 +145,33 @@ def _fused(together: Together, first: int, rows: list[tuple[Layer, Any, Any]], x
     raise fault
 
 
-def _checked(function: str, layers: Sequence[Any]) -> Sequence[Layer]:
+def checked_layers(function: str, layers: Sequence[Any]) -> Sequence[Layer]:
+    """The layers, or the error of a constructor that was not called."""
     for i, inner in enumerate(layers):
-        if not isinstance(inner, Layer):
-            remedy = "Constructors are called: jnn.relu(), not jnn.relu."
-            expected = "a layer, or a rule of one argument"
-            errors.fail(function, f"layers[{i}]", expected, repr(inner), remedy, TypeError)
+        check_layer(function, f"layers[{i}]", inner)
     return layers
 
 
-def _fold(key: Key | None, i: int) -> Key | None:
+def check_layer(function: str, argument: str, inner: Any) -> None:
+    """It is a layer."""
+    if not isinstance(inner, Layer):
+        remedy = "Constructors are called: jnn.relu(), not jnn.relu."
+        expected = "a layer, or a rule of one argument"
+        errors.fail(function, argument, expected, repr(inner), remedy, TypeError)
+
+
+def fold_key(key: Key | None, i: Any) -> Key | None:
+    """The key of layer i, if there is one."""
     return None if key is None else jax.random.fold_in(key, i)
 
 
-def _transposed(made: list[tuple[Any, Any]]) -> tuple[Any, Any]:
-    return tuple(params for params, _ in made), _packed([state for _, state in made])
+def transposed(made: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """The layers' parameters and their states, from what their inits returned."""
+    return tuple(params for params, _ in made), packed([state for _, state in made])
 
 
-def _packed(states: list[Any]) -> Any:
+def packed(states: list[Any]) -> Any:
+    """The state of a combinator: that of its layers, or () where none has any."""
     stateless = all(isinstance(state, tuple) and not state for state in states)
     return () if stateless else tuple(states)
 

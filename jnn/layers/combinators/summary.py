@@ -9,7 +9,10 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.floats import pulled
-from jnn.layers.combinators.rows import each
+from jnn.layers.combinators.repeat import repeat, rows_of
+from jnn.layers.combinators.rows import each, parallel, serial
+from jnn.layers.combinators.share import filled, share
+from jnn.layers.combinators.skip import skip
 from jnn.layers.core.layer import Layer, abstract
 from jnn.rules.core.product import ways as ways_of
 from jnn.text import bytes_text, table
@@ -74,25 +77,41 @@ def summary(net: Layer, x: Any, *, ways: bool = False) -> Summary:
        total                           26   104 B
     """
     params, state = jax.eval_shape(lambda: net.init(jax.random.key(0), x))
-    rows = tuple(_rows(net, params, state, abstract(x), "", ways))
+    rows = tuple(_rows(net, params, params, state, abstract(x), "", ways))
     return Summary(rows, *_cost(params))
 
 
-def _rows(net: Layer, params: Any, state: Any, x: Any, number: str, told: bool) -> Iterator[Row]:
-    """The rows of a network; for a combinator, those of the layers inside."""
+def _rows(
+    net: Layer, params: Any, own: Any, state: Any, x: Any, number: str, told: bool
+) -> Iterator[Row]:
+    """The rows of a network; for a combinator, those of the layers inside.
+
+    `own` are the parameters that count as the network's: of all layers that are alike, where one of
+    them stands for all, and none where they are others'.
+    """
     y, _ = jax.eval_shape(net.apply, params, state, x)
-    kind = net.spec.name
-    if kind not in ("serial", "parallel"):
+    of, kind, deeper = net.spec, net.spec.maker, f"{number}." * bool(number)
+    if kind is share:
+        full = jax.eval_shape(lambda params: filled(params, of["ties"]), params)
+        yield from _rows(of["inner"], full, own, state, x, number, told)
+    elif kind is repeat:
+        first = jax.eval_shape(lambda *a: rows_of(a, 1)[0], params.each, state)
+        yield from _rows(of["inner"], first[0], own.each, first[1], x, f"{deeper}0", told)
+        yield Row(number, f"repeat, times={of['times']}, with all parameters", y, 0, 0)
+    elif kind in (serial, parallel, skip):
+        layers = of.layers or tuple(one for _, one in of.settings if isinstance(one, Layer))
+        parts = zip(each(of.name, layers, params, state), own, strict=True)
+        for i, ((inner, p, s), mine) in enumerate(parts):
+            yield from _rows(inner, p, mine, s, x, f"{deeper}{i}", told)
+            if kind is serial:
+                x, _ = jax.eval_shape(inner.apply, p, s, x)
+        if kind is parallel:
+            yield Row(number, f"parallel, combine={of['combine']!r}", y, 0, 0)
+        if kind is skip:
+            yield Row(number, "skip, the sum", y, 0, 0)
+    else:
         chosen = _ways(net, params, state, x) if told else ()
-        yield Row(number, repr(net), y, *_cost(params), chosen)
-        return
-    prefix = f"{number}." if number else ""
-    for i, (inner, p, s) in enumerate(each(kind, net.spec.layers, params, state)):
-        yield from _rows(inner, p, s, x, f"{prefix}{i}", told)
-        if kind == "serial":
-            x, _ = jax.eval_shape(inner.apply, p, s, x)
-    if kind == "parallel":
-        yield Row(number, f"parallel, combine={net.spec['combine']!r}", y, 0, 0)
+        yield Row(number, repr(net), y, *_cost(own), chosen)
 
 
 def _ways(net: Layer, params: Any, state: Any, x: Any) -> tuple[str, ...]:

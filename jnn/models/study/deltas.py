@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jnn.layers.combinators.rows import stages
+from jnn.layers.combinators.stages import stages
 from jnn.layers.core.layer import Layer
 from jnn.rules.losses.regression import half_squared_error
 

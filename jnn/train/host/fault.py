@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.layers.combinators.rows import stages
+from jnn.layers.combinators.stages import stages
 from jnn.train.plan import Carry, Plan, with_setting
 from jnn.train.program import precision
 from jnn.train.program import step as steps
