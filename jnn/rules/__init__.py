@@ -30,6 +30,11 @@ from jnn.rules.losses.softmax import log_softmax as log_softmax
 from jnn.rules.losses.softmax import logsumexp as logsumexp
 from jnn.rules.losses.softmax import softmax as softmax
 from jnn.rules.losses.softmax_entropy import softmax_cross_entropy as softmax_cross_entropy
+from jnn.rules.normal.batch import batch_norm as batch_norm
+from jnn.rules.normal.convolved import norm_relu_conv as norm_relu_conv
+from jnn.rules.normal.group import group_norm as group_norm
+from jnn.rules.normal.rows import layer_norm as layer_norm
+from jnn.rules.normal.rows import rms_norm as rms_norm
 from jnn.rules.pointwise.elementwise import elementwise as elementwise
 from jnn.rules.pointwise.gated import gated as gated
 from jnn.rules.pointwise.piecewise import hard_shrink as hard_shrink

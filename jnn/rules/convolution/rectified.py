@@ -97,7 +97,7 @@ def rectified_conv_forward(x, w, b, *, pool, **settings):
         return relu.parts.definition(y), winner  # Rising, it may as well come last.
 
     def whole(x):
-        return over_chunks(of_samples, (x,), _at_a_time(x, w, g))
+        return over_chunks(of_samples, (x,), at_a_time(x, w, g))
 
     y, winner = for_each(whole, x)
     return y, (g, seen, x, w, y, winner)
@@ -109,7 +109,7 @@ def rectified_conv_backward(saved, delta, **settings):
     rest = (*(a for a in rest if a is not None), delta)
 
     def behind(y, *others):
-        delta = _live(y, others[-1])
+        delta = live(y, others[-1])
         return returned(others[0], delta, seen) if _pools(seen) else delta
 
     def to_input(*rest):
@@ -117,18 +117,18 @@ def rectified_conv_backward(saved, delta, **settings):
 
     def to_parameters(x, *rest):
         dw = filter_delta(x, behind(*rest), setting=g)  # H-78
-        return dw, sum_of_bias(_live(rest[0], rest[-1]))  # H-81, by what the windows hand back
+        return dw, sum_of_bias(live(rest[0], rest[-1]))  # H-81, by what the windows hand back
 
     # Two loops, so that a first layer, whose dx nobody asks for, computes none.
-    dx = for_each(lambda *a: over_chunks(to_input, a, _at_a_time(x, w, g)), *rest)  # H-72
-    return dx, *for_each(lambda *a: sum_over_chunks(to_parameters, a, _at_a_time(x, w, g)),
+    dx = for_each(lambda *a: over_chunks(to_input, a, at_a_time(x, w, g)), *rest)  # H-72
+    return dx, *for_each(lambda *a: sum_over_chunks(to_parameters, a, at_a_time(x, w, g)),
                          x, *rest)  # fmt: skip
 
 
 @rectified_conv.tangent
 def rectified_conv_tangent(primals, tangents, *, pool, **settings):
     z, dz = conv_tangent(primals, tangents, connections=None, **settings)
-    y, dy = relu.parts.definition(z), _live(z, dz)
+    y, dy = relu.parts.definition(z), live(z, dz)
     seen = _windows(geometry(*primals[:2], **settings), pool)
     if not _pools(seen):
         return y, dy
@@ -136,7 +136,7 @@ def rectified_conv_tangent(primals, tangents, *, pool, **settings):
                             padding=seen.padding, rest="drop", ties="first")  # fmt: skip
 
 
-def _live(y: jax.Array, delta: jax.Array) -> jax.Array:
+def live(y: jax.Array, delta: jax.Array) -> jax.Array:
     """What comes back through the rectifier (X-139)."""
     return jnp.where(y > 0, delta, jnp.zeros_like(delta))
 
@@ -150,7 +150,7 @@ def _pools(seen: Windows) -> bool:
     return math.prod(seen.window) > 1
 
 
-def _at_a_time(x: jax.Array, w: jax.Array, g: Geometry) -> int:
+def at_a_time(x: jax.Array, w: jax.Array, g: Geometry) -> int:
     """Samples, all of them off the CPU, where a loop of small programs is slow."""
     if not is_for("cpu"):
         return max(1, len(x))

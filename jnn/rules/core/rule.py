@@ -70,6 +70,8 @@ class Rule:
         self.elementwise = False
         # Of a loss of (y, t): how many halves of the square of each y - t it sums, if it does.
         self.squares: float | None = None
+        # Which outputs are statistics, in the dtype in which half precisions are summed.
+        self.wide_outputs: tuple[int, ...] = ()
         self.examples: tuple[ExampleMaker, ...] = ()
         self.extremes: tuple[ExampleMaker, ...] = ()
         self.kinks: tuple[ExampleMaker, ...] = ()

@@ -121,6 +121,22 @@ def _weighted(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(random.normal(size=_images(sizes)), alpha, b, factor=2)
 
 
+def _of_channels(rows: bool, parameters: int, **settings: Any) -> Maker:
+    def make(random: np.random.Generator, sizes: Sizes) -> Example:
+        shape = (sizes.batch, sizes.features) if rows else _images(sizes)
+        return Example(
+            random.normal(size=shape), *random.normal(size=(parameters, shape[-1])), **settings
+        )
+
+    return make
+
+
+def _norm_relu_conv(random: np.random.Generator, sizes: Sizes) -> Example:
+    x, w, b = _convolution(3)(random, sizes).args
+    scale, shift = random.normal(size=(2, MAPS))
+    return Example(x, scale, shift, w, b, padding="same")
+
+
 def _radial(random: np.random.Generator, sizes: Sizes) -> Example:
     x, centres = random.normal(size=(sizes.batch, 64)), random.normal(size=(100, 64))
     return Example(x, centres, np.full(100, 0.1))
@@ -154,4 +170,9 @@ _MAKERS: dict[str, Maker] = {
     "subsample": _image(factor=2),
     "weighted_subsample": _weighted,
     "radial": _radial,
+    "batch_norm": _of_channels(rows=False, parameters=2),
+    "group_norm": _of_channels(rows=False, parameters=2, groups=4),
+    "layer_norm": _of_channels(rows=True, parameters=2),
+    "rms_norm": _of_channels(rows=True, parameters=1),
+    "norm_relu_conv": _norm_relu_conv,
 }

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnn.arithmetic import wide
 from jnn.verify.case import (
     Arrays,
     Case,
@@ -42,7 +43,8 @@ def rounding(case: Case, dtype: str) -> Iterator[Outcome]:
     """Value and cotangents have the arguments' dtype; no error is more than twice autodiff's.
 
     The error of a tensor is that of its worst entry, relative to the tensor's largest one; for
-    elementwise rules relative to the entry itself as well. A few ulps are always allowed.
+    elementwise rules relative to the entry itself as well. A few ulps are always allowed. Outputs
+    that are statistics have the dtype in which half precisions are summed.
     """
     floats, delta, direction = (
         clipped(x, dtype) for x in (case.floats, case.delta, case.direction)
@@ -58,9 +60,10 @@ def rounding(case: Case, dtype: str) -> Iterator[Outcome]:
         ("tangent", case.output_names, direction),
     ):
         columns = zip(names, *(getattr(t, what) for t in (hand, autodiff, expected)), strict=True)
-        for name, got, theirs, want in columns:
-            if got.dtype != dtype:
-                yield Outcome(f"the {what} of `{name}` is {got.dtype.name}, expected {dtype}")
+        for i, (name, got, theirs, want) in enumerate(columns):
+            statistic = what != "cotangent" and i in case.rule.wide_outputs
+            if got.dtype != (kind := wide(dtype) if statistic else jnp.dtype(dtype)):
+                yield Outcome(f"the {what} of `{name}` is {got.dtype.name}, expected {kind.name}")
             (got, theirs), want = widened((got, theirs)), _held(want, got, dtype)
             if what != "value" and np.isfinite(flattened(expected.value)).all():
                 if np.isnan(got).any():

@@ -7,13 +7,14 @@ One line of the docstring is read by machine, in this grammar:
            |  the name of an argument
            |  "y"                  the output, unless an argument has that name
            |  count "hidden tensor(s)" [" (" count "where ...)"]
-           |  count "number(s) a row"
+           |  count "number(s) a row"        or "a channel", or "a group"
     count  =  "one" | "two" | "three" | "1" | "2" | ...
 
 An argument is saved as it came. A hidden tensor has the dtype of the arguments, and no more
 elements than the largest array that the rule computes; in parentheses may stand what their number
 is at worst. A number a row is one for each row of the first argument, that is for each place along
-its axes less at least one; half precisions may keep it in float32.
+its axes less at least one; a number a group is at most one for each first and last index. Half
+precisions may keep both in float32.
 """
 
 import functools
@@ -31,7 +32,7 @@ from jnn.verify.compare.residuals import Saved, residuals
 
 _COUNTS = {"one": 1, "two": 2, "three": 3}
 _TENSORS = re.compile(r"(\w+) hidden tensors?(?: \((\w+) where [^)]*\))?")
-_NUMBERS = re.compile(r"(\w+) numbers? a row")
+_NUMBERS = re.compile(r"(\w+) numbers? a (row|channel|group)")
 
 
 class Promise(NamedTuple):
@@ -41,6 +42,7 @@ class Promise(NamedTuple):
     names: frozenset[str]
     tensors: int
     numbers: int
+    of_groups: int
 
 
 def promised(rule: Rule) -> Promise | None:
@@ -54,18 +56,21 @@ def promised(rule: Rule) -> Promise | None:
         return None
     line = " ".join(text.split("\n\n")[0].split())
     known = {*rule.arguments, "y"}
-    names, tensors, numbers, items = set(), 0, 0, 0
+    names, tensors, numbers, of_groups, items = set(), 0, 0, 0, 0
     for item in re.split(r",\s|\.(?:\s|$)", line):
         if item in known:
             names.add(item)
         elif match := _TENSORS.fullmatch(item):
             tensors += max(_count(word) for word in match.groups() if word)
         elif match := _NUMBERS.fullmatch(item):
-            numbers += _count(match[1])
+            if match[2] == "group":
+                of_groups += _count(match[1])
+            else:
+                numbers += _count(match[1])
         elif item != "nothing":
             break  # Here the reason begins.
         items += 1
-    return Promise(line, frozenset(names), tensors, numbers) if items else None
+    return Promise(line, frozenset(names), tensors, numbers, of_groups) if items else None
 
 
 def _count(word: str) -> int:
@@ -86,7 +91,7 @@ def promise(rule: Rule, example: Example, dtype: Any = jnp.float32) -> list[str]
     args = cast(example.args, dtype)
     ledger = residuals(functools.partial(rule, **example.settings), *args)
     largest = max(ledger.elements.values(), default=0)
-    tensors, numbers = words.tensors, words.numbers
+    tensors, numbers, of_groups = words.tensors, words.numbers, words.of_groups
     findings = []
     for saved in ledger.hand:
         name = re.split(r"\W", saved.origin)[0] if saved.kind == "input" else ""
@@ -96,6 +101,8 @@ def promise(rule: Rule, example: Example, dtype: Any = jnp.float32) -> list[str]
             continue
         if saved.kind != "input" and numbers and _a_row(saved, args, wide(dtype)):
             numbers -= 1
+        elif saved.kind != "input" and of_groups and _a_group(saved, args, wide(dtype)):
+            of_groups -= 1
         elif saved.kind != "input" and tensors and _a_tensor(saved, largest, dtype):
             tensors -= 1
         else:
@@ -109,6 +116,12 @@ def _a_row(saved: Saved, args: Any, dtype: Any) -> bool:
     rest = iter(full)
     fewer = len(rows) < max(1, jnp.ndim(args[0]))
     return fewer and all(n in rest for n in rows) and _fits(saved, dtype)
+
+
+def _a_group(saved: Saved, args: Any, dtype: Any) -> bool:
+    """Whether there is at most one number for each first and each last index of the first one."""
+    shape = jnp.shape(args[0])
+    return math.prod(saved.shape) <= shape[0] * shape[-1] and _fits(saved, dtype)
 
 
 def _a_tensor(saved: Saved, largest: int, dtype: Any) -> bool:

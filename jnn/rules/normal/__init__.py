@@ -1,0 +1,1 @@
+"""Normalisation: of channels over a batch, of rows, of groups of channels; and fused."""
