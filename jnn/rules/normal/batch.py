@@ -15,7 +15,7 @@ from jnn.rules.core.rule import Example, rule
 from jnn.rules.normal.statistics import (
     Moments,
     apart,
-    check,
+    check_norm,
     inverse,
     moments,
     scaled,
@@ -90,18 +90,18 @@ batch_norm.wide_outputs = 1, 2
 
 @batch_norm.forward
 def batch_norm_forward(x, scale, shift, *, epsilon, axis_name):
-    batch = Batch(x, axis_name)
+    batch = Shared(x, axis_name)
     found = batch.moments(x)
     n = apart(x, found.centre, found.rest) * inverse(found.variance, epsilon)
     y = scaled(n, scale, shift).astype(x.dtype)  # M-101
-    return (y, *returned(found)), (x, scale, found)
+    return (y, *mean_and_variance(found)), (x, scale, found)
 
 
 @batch_norm.backward
 def batch_norm_backward(saved, delta, *, epsilon, axis_name):
     x, scale, found = saved
     dy, dmean, dvariance = delta
-    v, batch = as_wide(dy), Batch(x, axis_name)
+    v, batch = as_wide(dy), Shared(x, axis_name)
     r = inverse(found.variance, epsilon)
     n = apart(x, found.centre, found.rest) * r
     dshift, dscale = sum_of_channels(v), sum_of_channels(n * v)  # M-106
@@ -112,7 +112,7 @@ def batch_norm_backward(saved, delta, *, epsilon, axis_name):
 @batch_norm.tangent
 def batch_norm_tangent(primals, tangents, *, epsilon, axis_name):
     (x, scale, shift), (dx, dscale, dshift) = primals, tangents
-    batch = Batch(x, axis_name)
+    batch = Shared(x, axis_name)
     found = batch.moments(x)
     r = inverse(found.variance, epsilon)
     n, v = apart(x, found.centre, found.rest) * r, as_wide(dx)
@@ -121,19 +121,19 @@ def batch_norm_tangent(primals, tangents, *, epsilon, axis_name):
     if scale is not None:
         dy = dy + scaled(n, dscale)
     y = scaled(n, scale, shift).astype(x.dtype)
-    return (y, *returned(found)), (dy, of_v.ravel(), 2 * (of_nv / r).ravel())
+    return (y, *mean_and_variance(found)), (dy, of_v.ravel(), 2 * (of_nv / r).ravel())
 
 
 @batch_norm.check
 def batch_norm_check(x, scale, shift, *, epsilon, axis_name):
-    return checked("batch_norm", x, scale, shift, epsilon, axis_name)
+    return check_batch("batch_norm", x, scale, shift, epsilon, axis_name)
 
 
-def checked(
+def check_batch(
     function: str, x: Any, scale: Any, shift: Any, epsilon: float, axis_name: Names
 ) -> dict[str, Any]:
     """Holds the arguments to what batch normalisation takes; the settings in canonical form."""
-    check(function, x, scale, shift, epsilon, 2)
+    check_norm(function, x, scale, shift, epsilon, 2)
     if not math.prod(x.shape[:-1]):
         errors.fail(function, "x", "a batch of one sample at least", errors.describe(x),
                     "Nothing has no mean.")  # fmt: skip
@@ -141,7 +141,7 @@ def checked(
     return {"axis_name": names}
 
 
-class Batch:
+class Shared:
     """What a batch has in common: its moments, the count of its numbers, on however many devices.
 
     Args:
@@ -191,7 +191,7 @@ class Batch:
                      + jnp.broadcast_to(dmean, n.shape))  # fmt: skip
 
 
-def returned(found: Moments) -> tuple[jax.Array, jax.Array]:
+def mean_and_variance(found: Moments) -> tuple[jax.Array, jax.Array]:
     """Mean and variance, a number a channel each."""
     return (found.centre + found.rest).ravel(), found.variance.ravel()
 

@@ -23,12 +23,12 @@ from jnn.rules.convolution.rectified import at_a_time, live
 from jnn.rules.core.chunks import over_chunks, sum_over_chunks
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.normal.batch import (
-    Batch,
+    Shared,
     Names,
     batch_norm,
     batch_norm_tangent,
-    checked,
-    returned,
+    check_batch,
+    mean_and_variance,
 )
 from jnn.rules.normal.statistics import apart, inverse, scaled, sum_of_channels, sums_of_samples
 from jnn.rules.pointwise.piecewise import relu
@@ -101,14 +101,14 @@ norm_relu_conv.wide_outputs = 1, 2
 
 @norm_relu_conv.forward
 def norm_relu_conv_forward(x, scale, shift, w, b, *, epsilon, axis_name, **settings):
-    g, found = geometry(x, w, **settings), Batch(x, axis_name).moments(x)
+    g, found = geometry(x, w, **settings), Shared(x, axis_name).moments(x)
 
     def of_samples(x):
         _, z = _normalised(x, scale, shift, found, epsilon)
         return with_bias(value(relu.parts.definition(z), w, setting=g), b)  # M-116
 
     y = for_each(lambda x: over_chunks(of_samples, (x,), at_a_time(x, w, g)), x)
-    return (y, *returned(found)), (g, x, scale, shift, w, found)
+    return (y, *mean_and_variance(found)), (g, x, scale, shift, w, found)
 
 
 @norm_relu_conv.backward
@@ -131,7 +131,7 @@ def norm_relu_conv_backward(saved, delta, *, epsilon, axis_name, **settings):
     dz, *totals = for_each(lambda *a: over_chunks(to_norm, a, chunk), x, delta)
     dshift, dscale = map(sum_of_channels, totals)
     n, _ = _normalised(x, scale, shift, found, epsilon)
-    dx = Batch(x, axis_name).back(n, inverse(found.variance, epsilon), as_wide(dz), scale,
+    dx = Shared(x, axis_name).back(n, inverse(found.variance, epsilon), as_wide(dz), scale,
                                   dshift, dscale, dmean, dvariance)  # fmt: skip  # M-119
     dw, db = for_each(lambda *a: sum_over_chunks(to_parameters, a, chunk), x, delta)
     return dx, dscale, dshift, dw, db
@@ -159,7 +159,7 @@ def _normalised(x, scale, shift, found, epsilon):
 def norm_relu_conv_check(x, scale, shift, w, b, *, epsilon, axis_name, **settings):
     found = conv_check(x, w, b, connections=None, **settings)
     del found["connections"]
-    return found | checked("norm_relu_conv", x, scale, shift, epsilon, axis_name)
+    return found | check_batch("norm_relu_conv", x, scale, shift, epsilon, axis_name)
 
 
 def _example(x, w, biases: int | None = None, kept: tuple[int, ...] = (0, 1), **settings):

@@ -12,7 +12,7 @@ from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.normal.statistics import (
     apart,
-    check,
+    check_norm,
     inverse,
     moments,
     scaled,
@@ -97,7 +97,7 @@ def group_norm_tangent(primals, tangents, *, groups, epsilon):
 
 @group_norm.check
 def group_norm_check(x, scale, shift, *, groups, epsilon):
-    check("group_norm", x, scale, shift, epsilon, 2)
+    check_norm("group_norm", x, scale, shift, epsilon, 2)
     errors.positive_integer("group_norm", "groups", groups)
     if x.shape[-1] % groups:
         errors.fail("group_norm", "groups", f"a divisor of the {x.shape[-1]} channels", groups)

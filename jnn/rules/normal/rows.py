@@ -10,7 +10,7 @@ from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.normal.statistics import (
     apart,
-    check,
+    check_norm,
     inverse,
     moments,
     of_rows,
@@ -83,7 +83,7 @@ def layer_norm_tangent(primals, tangents, *, epsilon):
 
 @layer_norm.check
 def layer_norm_check(x, scale, shift, *, epsilon):
-    check("layer_norm", x, scale, shift, epsilon, 1)
+    check_norm("layer_norm", x, scale, shift, epsilon, 1)
 
 
 def _normal(x, epsilon):
@@ -143,7 +143,7 @@ def rms_norm_tangent(primals, tangents, *, epsilon):
 
 @rms_norm.check
 def rms_norm_check(x, scale, *, epsilon):
-    check("rms_norm", x, scale, None, epsilon, 1)
+    check_norm("rms_norm", x, scale, None, epsilon, 1)
 
 
 def _example(parameters: int, given: tuple[int, ...], shape: Any = None, mean: float = 2.0):

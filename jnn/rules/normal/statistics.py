@@ -85,13 +85,13 @@ def sum_of_channels(a: jax.Array) -> jax.Array:
     return sums_of_samples(a).reshape(-1, a.shape[-1]).sum(0) if a.ndim > 1 else a
 
 
-def check(
+def check_norm(
     function: str, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None, epsilon: float,
     ranks: int,
 ) -> None:  # fmt: skip
     """What all normalisations ask of their arguments: at least so many axes, parameters that fit.
 
-    >>> check("batch_norm", jnp.ones((4, 3)), jnp.ones(4), None, 1e-5, 2)
+    >>> check_norm("batch_norm", jnp.ones((4, 3)), jnp.ones(4), None, 1e-5, 2)
     Traceback (most recent call last):
     ...
     ValueError: batch_norm: `scale` must be of shape (3,), got float32[4]. One number a channel.
