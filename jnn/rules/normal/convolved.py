@@ -23,8 +23,8 @@ from jnn.rules.convolution.rectified import at_a_time, live
 from jnn.rules.core.chunks import over_chunks, sum_over_chunks
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.normal.batch import (
-    Shared,
     Names,
+    Shared,
     batch_norm,
     batch_norm_tangent,
     check_batch,
