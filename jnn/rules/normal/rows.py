@@ -110,7 +110,8 @@ def rms_norm(x: jax.Array, scale: jax.Array | None = None, *, epsilon: float = 1
       scale: one number a feature, (features,), or None for 1.
       epsilon: added to the mean square.
 
-    >>> jnn.rules.rms_norm(jnp.array([[3.0, 3.0, 3.0, 3.0], [0.0, 0.0, 2.0, 0.0]])).round(3).tolist()
+    >>> x = jnp.array([[3.0, 3.0, 3.0, 3.0], [0.0, 0.0, 2.0, 0.0]])
+    >>> jnn.rules.rms_norm(x).round(3).tolist()
     [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 2.0, 0.0]]
     """
     wide = as_wide(x)
