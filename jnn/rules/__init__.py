@@ -63,5 +63,7 @@ from jnn.rules.pooling.max import max_pool as max_pool
 from jnn.rules.pooling.mean import mean_pool as mean_pool
 from jnn.rules.pooling.subsampling import subsample as subsample
 from jnn.rules.pooling.subsampling import weighted_subsample as weighted_subsample
+from jnn.rules.recurrent.gru import gru as gru
+from jnn.rules.recurrent.lstm import lstm as lstm
 
 registry = _MappingProxyType({r.name: r for r in tuple(vars().values()) if isinstance(r, Rule)})

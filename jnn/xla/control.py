@@ -27,6 +27,14 @@ def fori_loop(first: Any, end: Any, turn: Callable, start: Any) -> Any:
     return lax.fori_loop(first, end, turn, varying(partial(turn, first), start))
 
 
+def scan(turn: Callable, start: Any, arrays: Any, *, reverse: bool = False) -> tuple[Any, Any]:
+    """`lax.scan`, with marks as in `while_loop`."""
+    if within_shard_map():
+        first = jax.tree.map(lambda a: lax.slice_in_dim(a, 0, 1)[0], arrays)
+        start = varying(lambda carry: turn(carry, first)[0], start)
+    return lax.scan(turn, start, arrays, reverse=reverse)
+
+
 def cond(which: Any, one: Callable, other: Callable, *operands: Any) -> Any:
     """`lax.cond`, where what differs among devices in one branch is marked so in both."""
     if not within_shard_map():

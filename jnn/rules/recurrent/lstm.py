@@ -1,0 +1,195 @@
+"""LSTM over whole sequences."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jnn.arithmetic import as_wide, wide
+from jnn.rules.core.rule import Example, rule
+from jnn.rules.recurrent.steps import (
+    back,
+    backwards,
+    biased,
+    check_recurrence,
+    drawn,
+    forwards,
+    initial,
+    product,
+    slope,
+    summed,
+    turned,
+)
+from jnn.xla.control import scan
+
+
+@rule
+def lstm(
+    x: jax.Array,
+    w: jax.Array,
+    r: jax.Array,
+    b: jax.Array | None = None,
+    h0: jax.Array | None = None,
+    c0: jax.Array | None = None,
+    *,
+    reverse: bool = False,
+    keep: int | None = None,
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """Long short-term memory: `(y, (h, c))`, all outputs and the last state (M-301..304).
+
+    With s the sigmoid, for each step in turn
+
+        i, f, g, o = s, s, tanh, s of the quarters of x w + b + h r
+        c = f c + i g
+        h = o tanh(c)
+
+    and y has h of each step. Gates and their order are PyTorch's: `w` and `r` are its `weight_ih`
+    and `weight_hh` transposed, b the sum of its two biases. The backward (M-305..309) has one
+    product a step, `dh = delta r^T` with delta that of the gates; the gradients of the weights are
+    products over many steps.
+
+    Saves: x, w, r, b, y, h0, 4 hidden tensors, which are the gates and c before each step; with
+    `keep` not y and these, but the states before every k-th step.
+
+    Args:
+      x: inputs, (batch, time, features).
+      w: input weights, (features, 4 units).
+      r: recurrent weights, (units, 4 units).
+      b: biases, (4 units,), or None.
+      h0: the state before the first step, (batch, units); None for zeros.
+      c0: likewise.
+      reverse: whether to read from the end of the time; y is in the order of x all the same, and
+        the last state is that at time 0.
+      keep: every how many steps the state is kept. What lies between is computed again in the
+        backward, which costs one more forward; the square root of the time keeps least.
+
+    >>> x, w, r = jnp.ones((8, 20, 3)), jnp.full((3, 16), 0.1), jnp.full((4, 16), 0.1)
+    >>> y, (h, c) = jnn.rules.lstm(x, w, r)
+    >>> y.shape, h.shape, c.shape, bool((y[:, -1] == h).all())
+    ((8, 20, 4), (8, 4), (8, 4), True)
+    """
+    del keep  # It changes nothing but the backward.
+
+    def step(state, u):
+        h, c = state
+        i, f, g, o = jnp.split(u + product(h, r), 4, -1)  # M-301
+        c = lax.logistic(f) * c + lax.logistic(i) * jnp.tanh(g)  # M-303
+        h = lax.logistic(o) * jnp.tanh(c)  # M-304
+        return (h, c), h
+
+    start = initial(h0, x, len(r)), initial(c0, x, len(r))
+    state, y = scan(step, start, biased(product(turned(x, reverse), w), b))
+    h, c = (s.astype(x.dtype) for s in state)
+    return back(y, reverse).astype(x.dtype), (h, c)
+
+
+def _part(state, x, w, r, b):
+    """Some steps: the state after them, their outputs, and what the backward needs of them."""
+
+    def step(state, u):
+        h, c = state
+        z, n = u + product(h, r), len(r)  # M-301
+        i_f, g, o = lax.logistic(z[:, : 2 * n]), jnp.tanh(z[:, 2 * n : 3 * n]), z[:, 3 * n :]
+        o = lax.logistic(o)  # M-302
+        after = i_f[:, n:] * c + i_f[:, :n] * g  # M-303
+        h = o * jnp.tanh(after)  # M-304
+        return (h, after), jax.tree.map(lambda a: a.astype(x.dtype), (h, (i_f, g, o, c)))
+
+    return scan(step, state, biased(product(x, w), b))
+
+
+def _pull(carry, x, before, saved, delta, *, w, r):
+    """The backward of these steps, `before` being h before each of them."""
+    dstate, dw, dr, db = carry
+
+    def step(state, arrays):
+        dh, dc = state
+        (i_f, g, o, c), delta = jax.tree.map(as_wide, arrays)
+        i, f = jnp.split(i_f, 2, -1)
+        t = jnp.tanh(f * c + i * g)
+        dh = dh + delta
+        dc = dc + dh * o * slope(t)  # M-305
+        d = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * slope(g), dh * t * o * (1 - o)]
+        d = jnp.concatenate(d, -1).astype(x.dtype)  # M-306
+        return (product(d, r), dc * f), d  # M-307
+
+    dstate, d = scan(step, dstate, (saved, delta), reverse=True)
+    dw, dr, db = dw + summed(x, d), dr + summed(before, d), db + as_wide(d).sum((0, 1))  # M-308
+    return (dstate, dw, dr, db), product(d, w).astype(x.dtype)  # M-309
+
+
+@lstm.forward
+def lstm_forward(x, w, r, b, h0, c0, *, reverse, keep):
+    start = initial(h0, x, len(r)), initial(c0, x, len(r))
+    y, state, kept = forwards(partial(_part, w=w, r=r, b=b), start, x, reverse=reverse, keep=keep)
+    h, c = (s.astype(x.dtype) for s in state)
+    return (y, (h, c)), (x, w, r, b, *((y, h0) if keep is None else (None, None)), kept)
+
+
+@lstm.backward
+def lstm_backward(saved, delta, *, reverse, keep):
+    x, w, r, b, y, h0, kept = saved
+    delta, dstate = delta
+    zeros = (jnp.zeros(a.shape, wide(a.dtype)) for a in (w, r, r[0]))
+    carry, dx = backwards(
+        partial(_part, w=w, r=r, b=b), partial(_pull, w=w.T, r=r.T),
+        (jax.tree.map(as_wide, dstate), *zeros),
+        x, y, initial(h0, x, len(r)), kept, delta, reverse=reverse, keep=keep,
+    )  # fmt: skip
+    (dh, dc), dw, dr, db = carry
+    return dx, dw, dr, db, dh, dc
+
+
+@lstm.tangent
+def lstm_tangent(primals, tangents, *, reverse, keep):
+    del keep
+    (x, w, r, b, h0, c0), (dx, dw, dr, db, dh, dc) = primals, tangents
+    xt, dxt = turned(x, reverse), turned(dx, reverse)
+    u = biased(product(xt, w), b)
+    du = biased(product(dxt, w) + product(xt, dw), db)
+
+    def step(state, arrays):
+        (h, c, dh, dc), (u, du) = state, arrays
+        i, f, g, o = jnp.split(u + product(h, r), 4, -1)
+        di, df, dg, do = jnp.split(du + product(dh, r) + product(h, dr), 4, -1)
+        i, f, g, o = lax.logistic(i), lax.logistic(f), jnp.tanh(g), lax.logistic(o)
+        dc = f * (1 - f) * df * c + f * dc + i * (1 - i) * di * g + i * slope(g) * dg
+        c = f * c + i * g
+        t = jnp.tanh(c)
+        dh = o * (1 - o) * do * t + o * slope(t) * dc
+        return (o * t, c, dh, dc), (o * t, dh)
+
+    start = (initial(s, x, len(r)) for s in (h0, c0, dh, dc))
+    (h, c, dh, dc), (y, dy) = scan(step, tuple(start), (u, du))
+    y, dy = (back(a, reverse).astype(x.dtype) for a in (y, dy))
+    h, c, dh, dc = (a.astype(x.dtype) for a in (h, c, dh, dc))
+    return (y, (h, c)), (dy, (dh, dc))
+
+
+@lstm.check
+def lstm_check(x, w, r, b, h0, c0, *, reverse, keep):
+    check_recurrence("lstm", 4, x, w, r, reverse, keep, b=b, h0=h0, c0=c0)
+
+
+def _example(biases: int = 1, states: int = 2, time: int | None = None, **settings):
+    def make(random: np.random.Generator) -> Example:
+        x, w, r, *others = drawn(random, 4, biases, states, time)
+        b = others.pop(0) if biases else None
+        return Example(x, w, r, b, *(others or (None, None)), **settings)
+
+    return make
+
+
+lstm.example(_example())
+lstm.example(_example(biases=0, states=0, reverse=True))
+lstm.example(_example(keep=2, time=5))
+lstm.example(_example(states=0, keep=2, time=4, reverse=True))
+lstm.example(_example(biases=0, time=1))
+
+
+@lstm.extreme
+def lstm_extreme(random: np.random.Generator) -> Example:
+    x, r = random.normal(size=(2, 3, 2)), random.normal(size=(2, 8))
+    return Example(1e4 * x, random.normal(size=(2, 8)), r, None, None, 10 * x[:, 0])
