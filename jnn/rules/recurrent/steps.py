@@ -129,7 +129,7 @@ def back(y: jax.Array, reverse: bool) -> jax.Array:
 
 
 def product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """`a b` over the last axis of a, in the dtype of b; accumulated and returned in the wide one."""
+    """`a b` over the last axis of a, in the dtype of b; accumulated and given in the wide one."""
     return jnp.tensordot(a.astype(b.dtype), b, 1, preferred_element_type=wide(b.dtype))
 
 
