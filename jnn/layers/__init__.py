@@ -65,3 +65,8 @@ from jnn.layers.pooling import max_pool as max_pool
 from jnn.layers.pooling import mean_pool as mean_pool
 from jnn.layers.pooling import subsample as subsample
 from jnn.layers.pooling import weighted_subsample as weighted_subsample
+from jnn.layers.recurrent import GRUParams as GRUParams
+from jnn.layers.recurrent import LSTMParams as LSTMParams
+from jnn.layers.recurrent import gru as gru
+from jnn.layers.recurrent import last as last
+from jnn.layers.recurrent import lstm as lstm

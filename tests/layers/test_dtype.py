@@ -29,6 +29,8 @@ LAYERS = {
     "conv_transpose": (lambda **s: jnn.conv_transpose(4, 2, stride=2, **s), 4),
     "depthwise_conv": (lambda **s: jnn.depthwise_conv(3, multiplier=2, **s), 4),
     "separable_conv": (lambda **s: jnn.separable_conv(4, 3, **s), 4),
+    "lstm": (lambda **s: jnn.lstm(3, **s), 3),
+    "gru": (lambda **s: jnn.gru(3, keep=2, **s), 3),
     "prelu": (lambda **s: jnn.prelu(**s), 2),
     "prelu, a channel": (lambda **s: jnn.prelu(shared=False, **s), 4),
     "weighted_subsample": (lambda **s: jnn.layers.weighted_subsample(2, **s), 4),

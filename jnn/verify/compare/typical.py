@@ -142,6 +142,16 @@ def _radial(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(x, centres, np.full(100, 0.1))
 
 
+def _sequences(gates: int, biases: int) -> Maker:
+    def make(random: np.random.Generator, sizes: Sizes) -> Example:
+        n = max(1, sizes.features // 4)
+        x = random.normal(size=(max(1, sizes.batch // 4), 64, n))
+        w, r = random.normal(size=(2, n, gates * n)) / n**0.5
+        return Example(x, w, r, *np.zeros((biases, gates * n)))
+
+    return make
+
+
 MAPS = 16  # Of the images.
 
 _MAKERS: dict[str, Maker] = {
@@ -175,4 +185,6 @@ _MAKERS: dict[str, Maker] = {
     "layer_norm": _of_channels(rows=True, parameters=2),
     "rms_norm": _of_channels(rows=True, parameters=1),
     "norm_relu_conv": _norm_relu_conv,
+    "lstm": _sequences(4, 1),
+    "gru": _sequences(3, 2),
 }
