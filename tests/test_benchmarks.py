@@ -24,6 +24,7 @@ from benchmarks import (
     training,
     update,
 )
+from benchmarks.modern import __main__ as modern
 from benchmarks.networks import NETWORKS, Affine, initial, ours
 from benchmarks.peers_cnn import channels_first, channels_last
 from benchmarks.report import RESULTS, agree, destination, markdown, publish_section
@@ -285,3 +286,10 @@ def test_an_idea_pays_where_it_solves_as_many_for_less():
     assert ideas.compared([fast], "slow", [slow])[-3:] == ["0.50", "2.00", "in evaluations"]
     assert ideas.compared([slow], "fast", [fast])[-1] == "in time"
     assert ideas.compared([fast, none], "slow", [slow, slow])[-1] == "no"
+
+
+def test_modern_recurrences_agree(capsys):
+    assert modern.main(["recurrent", *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert text.count("\n### ") == 4
+    assert text.count("| jnn, autodiff ") == 4
