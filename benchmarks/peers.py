@@ -11,7 +11,7 @@ MISSING = "pip install -e '.[bench]' adds it"
 
 
 def of_jax() -> dict[str, Callable[..., Any]]:
-    """Functions of `jax.nn`, some with derivative rules of their own."""
+    """Functions of `jax.nn` and `jax.image`, some with derivative rules of their own."""
     nn = jax.nn
     return {
         "sigmoid": nn.sigmoid,
@@ -25,11 +25,23 @@ def of_jax() -> dict[str, Callable[..., Any]]:
         "silu": nn.silu,
         "softsign": nn.soft_sign,
         "hard_tanh": nn.hard_tanh,
+        "relu6": nn.relu6,
+        "hard_sigmoid": nn.hard_sigmoid,
+        "hard_swish": nn.hard_swish,
+        "log_sigmoid": nn.log_sigmoid,
+        "celu": nn.celu,
+        "mish": nn.mish,
         "identity": nn.identity,
         "softmax": nn.softmax,
         "log_softmax": nn.log_softmax,
         "logsumexp": functools.partial(nn.logsumexp, axis=-1),
+        "resize": _twice_as_large,
     }
+
+
+def _twice_as_large(x: jax.Array) -> jax.Array:
+    n, height, width, channels = x.shape
+    return jax.image.resize(x, (n, 2 * height, 2 * width, channels), "linear")
 
 
 def of_optax() -> dict[str, Callable[..., Any]]:

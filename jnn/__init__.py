@@ -17,6 +17,8 @@ from jnn import tree as tree
 from jnn import tuning as tuning
 from jnn import types as types
 from jnn import verify as verify
+from jnn.layers import adaptive_max_pool as adaptive_max_pool
+from jnn.layers import adaptive_mean_pool as adaptive_mean_pool
 from jnn.layers import celu as celu
 from jnn.layers import conv as conv
 from jnn.layers import conv_transpose as conv_transpose
@@ -39,6 +41,7 @@ from jnn.layers import last as last
 from jnn.layers import layer as layer
 from jnn.layers import leaky_relu as leaky_relu
 from jnn.layers import lift as lift
+from jnn.layers import local_response_norm as local_response_norm
 from jnn.layers import log_sigmoid as log_sigmoid
 from jnn.layers import log_softmax as log_softmax
 from jnn.layers import lstm as lstm
@@ -46,6 +49,8 @@ from jnn.layers import max_pool as max_pool
 from jnn.layers import mean_pool as mean_pool
 from jnn.layers import mish as mish
 from jnn.layers import parallel as parallel
+from jnn.layers import pixel_shuffle as pixel_shuffle
+from jnn.layers import pixel_unshuffle as pixel_unshuffle
 from jnn.layers import prelu as prelu
 from jnn.layers import radial as radial
 from jnn.layers import relu as relu
@@ -53,6 +58,7 @@ from jnn.layers import relu6 as relu6
 from jnn.layers import repeat as repeat
 from jnn.layers import residual as residual
 from jnn.layers import residual_projection as residual_projection
+from jnn.layers import resize as resize
 from jnn.layers import selu as selu
 from jnn.layers import separable_conv as separable_conv
 from jnn.layers import serial as serial

@@ -35,6 +35,8 @@ TABLE = np.array([[True, False], [True, True]])
 
 # For each public constructor a call of it, as one writes it, and calls that make something else.
 LAYERS = {
+    "adaptive_max_pool": ("adaptive_max_pool(3)", "adaptive_max_pool(4)"),
+    "adaptive_mean_pool": ("adaptive_mean_pool(3)", "adaptive_max_pool(3)"),
     "celu": ("celu()", "celu(alpha=2.0)"),
     "conv": ("conv(4, 3)", "conv(4, 3, stride=2)", "conv(4, (3, 3))"),
     "conv_transpose": ("conv_transpose(4, 3)", "conv_transpose(4, 2)"),
@@ -55,13 +57,20 @@ LAYERS = {
     "image_filter": ("image_filter('emboss')", "image_filter('outline')"),
     "last": ("last()", "last(reverse=True)"),
     "leaky_relu": ("leaky_relu(slope=0.5)", "leaky_relu()", "leaky_relu(slope=1)"),
+    "local_response_norm": ("local_response_norm()", "local_response_norm(size=3)"),
     "log_sigmoid": ("log_sigmoid()", "sigmoid()"),
     "log_softmax": ("log_softmax()", "softmax()"),
     "lstm": ("lstm(4)", "lstm(5)", "lstm(4, forget=0.0)", "gru(4)"),
     "max_pool": ("max_pool(2)", "max_pool(3)", "mean_pool(2)"),
-    "mean_pool": ("mean_pool(2)", "mean_pool(2, stride=1)"),
+    "mean_pool": (
+        "mean_pool(2)",
+        "mean_pool(2, stride=1)",
+        "mean_pool(2, count_padding=True)",
+    ),
     "mish": ("mish()", "silu()"),
     "parallel": ("parallel(dense(2), relu())", "parallel(dense(2), relu(), combine='sum')"),
+    "pixel_shuffle": ("pixel_shuffle(2)", "pixel_shuffle(3)"),
+    "pixel_unshuffle": ("pixel_unshuffle(2)", "pixel_shuffle(2)"),
     "prelu": ("prelu()", "prelu(shared=False)", "prelu(slope=constant(0.1))"),
     "radial": ("radial(3)", "radial(4)"),
     "relu": ("relu()", "softplus()"),
@@ -69,6 +78,7 @@ LAYERS = {
     "repeat": ("repeat(relu(), 3)", "repeat(relu(), 2)", "repeat(relu(), 3, remat=True)"),
     "residual": ("residual()", "residual(5)"),
     "residual_projection": ("residual_projection(3)", "residual_projection(4)"),
+    "resize": ("resize(8)", "resize(factor=2)", "resize(8, method='linear')"),
     "selu": ("selu()", "elu()"),
     "separable_conv": ("separable_conv(4, 3)", "separable_conv(4, 5)"),
     "serial": ("serial(dense(4), relu())", "serial(relu(), dense(4))", "serial(dense(4))"),

@@ -25,6 +25,9 @@ from jnn.layers.depthwise import separable_conv as separable_conv
 from jnn.layers.flatten import flatten as flatten
 from jnn.layers.gated import GatedParams as GatedParams
 from jnn.layers.gated import gated as gated
+from jnn.layers.images import pixel_shuffle as pixel_shuffle
+from jnn.layers.images import pixel_unshuffle as pixel_unshuffle
+from jnn.layers.images import resize as resize
 from jnn.layers.linear import DenseParams as DenseParams
 from jnn.layers.linear import RadialParams as RadialParams
 from jnn.layers.linear import ResidualParams as ResidualParams
@@ -43,6 +46,7 @@ from jnn.layers.pointwise import hard_tanh as hard_tanh
 from jnn.layers.pointwise import identity as identity
 from jnn.layers.pointwise import leaky_relu as leaky_relu
 from jnn.layers.pointwise import lift as lift
+from jnn.layers.pointwise import local_response_norm as local_response_norm
 from jnn.layers.pointwise import log_sigmoid as log_sigmoid
 from jnn.layers.pointwise import log_softmax as log_softmax
 from jnn.layers.pointwise import mish as mish
@@ -59,6 +63,8 @@ from jnn.layers.pointwise import softplus as softplus
 from jnn.layers.pointwise import softsign as softsign
 from jnn.layers.pointwise import tanh as tanh
 from jnn.layers.pooling import SubsampleParams as SubsampleParams
+from jnn.layers.pooling import adaptive_max_pool as adaptive_max_pool
+from jnn.layers.pooling import adaptive_mean_pool as adaptive_mean_pool
 from jnn.layers.pooling import global_max_pool as global_max_pool
 from jnn.layers.pooling import global_mean_pool as global_mean_pool
 from jnn.layers.pooling import max_pool as max_pool

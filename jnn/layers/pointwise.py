@@ -79,6 +79,7 @@ soft_shrink = lift(rules.soft_shrink)
 hard_shrink = lift(rules.hard_shrink)
 softmax = lift(rules.softmax)
 log_softmax = lift(rules.log_softmax)
+local_response_norm = lift(rules.local_response_norm)
 
 
 class PreluParams(NamedTuple):

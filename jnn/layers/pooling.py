@@ -59,6 +59,7 @@ def mean_pool(
     stride: Setting | None = None,
     padding: Padding = "valid",
     rest: str = "drop",
+    count_padding: bool = False,
 ) -> tuple[Init, Apply]:
     """The mean of each window; settings as in `jnn.rules.mean_pool`.
 
@@ -68,9 +69,34 @@ def mean_pool(
     errors.choice("mean_pool", "rest", rest, RESTS)
     return without_parameters, pure(
         lambda params, x: rules.mean_pool(
-            x, window=window, stride=stride, padding=padding, rest=rest
+            x,
+            window=window,
+            stride=stride,
+            padding=padding,
+            rest=rest,
+            count_padding=count_padding,
         )
     )
+
+
+@layer
+def adaptive_max_pool(size: Setting) -> tuple[Init, Apply]:
+    """The largest pixel of each of `size` windows along each axis; see the rule of that name.
+
+    >>> jnn.adaptive_max_pool(7)((), jnp.zeros((8, 30, 20, 6))).shape
+    (8, 7, 7, 6)
+    """
+    return without_parameters, pure(lambda params, x: rules.adaptive_max_pool(x, size=size))
+
+
+@layer
+def adaptive_mean_pool(size: Setting) -> tuple[Init, Apply]:
+    """The mean of each of `size` windows along each axis; see the rule of that name.
+
+    >>> jnn.adaptive_mean_pool((7, 5))((), jnp.zeros((8, 30, 20, 6))).shape
+    (8, 7, 5, 6)
+    """
+    return without_parameters, pure(lambda params, x: rules.adaptive_mean_pool(x, size=size))
 
 
 @layer

@@ -13,6 +13,9 @@ from jnn.rules.convolution.transpose import conv_transpose as conv_transpose
 from jnn.rules.core.product import by_reference as by_reference
 from jnn.rules.core.rule import Example as Example
 from jnn.rules.core.rule import Rule as Rule
+from jnn.rules.images.resize import resize as resize
+from jnn.rules.images.shuffle import pixel_shuffle as pixel_shuffle
+from jnn.rules.images.shuffle import pixel_unshuffle as pixel_unshuffle
 from jnn.rules.linear.affine import affine as affine
 from jnn.rules.linear.gated_mlp import gated_mlp as gated_mlp
 from jnn.rules.linear.penalty import l2 as l2
@@ -33,6 +36,7 @@ from jnn.rules.losses.softmax_entropy import softmax_cross_entropy as softmax_cr
 from jnn.rules.normal.batch import batch_norm as batch_norm
 from jnn.rules.normal.convolved import norm_relu_conv as norm_relu_conv
 from jnn.rules.normal.group import group_norm as group_norm
+from jnn.rules.normal.local_response import local_response_norm as local_response_norm
 from jnn.rules.normal.rows import layer_norm as layer_norm
 from jnn.rules.normal.rows import rms_norm as rms_norm
 from jnn.rules.pointwise.elementwise import elementwise as elementwise
@@ -59,6 +63,8 @@ from jnn.rules.pointwise.smooth import mish as mish
 from jnn.rules.pointwise.smooth import selu as selu
 from jnn.rules.pointwise.smooth import silu as silu
 from jnn.rules.pointwise.smooth import softplus as softplus
+from jnn.rules.pooling.adaptive import adaptive_max_pool as adaptive_max_pool
+from jnn.rules.pooling.adaptive import adaptive_mean_pool as adaptive_mean_pool
 from jnn.rules.pooling.max import max_pool as max_pool
 from jnn.rules.pooling.mean import mean_pool as mean_pool
 from jnn.rules.pooling.subsampling import subsample as subsample

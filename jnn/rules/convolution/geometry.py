@@ -137,6 +137,15 @@ def padded(
 # From what a user gives to what a record holds.
 
 
+def image_size(function: str, x: jax.Array) -> Sizes:
+    """The spatial axes of images (N, *size, C)."""
+    errors.floating(function, x=x)
+    if x.ndim < 3:
+        expected = "images (N, *size, C), with at least one spatial axis"
+        errors.fail(function, "x", expected, errors.describe(x), "Channels come last.")
+    return x.shape[1:-1]
+
+
 def per_axis(function: str, argument: str, value: Any, axes: int) -> Sizes:
     """A positive integer, or one a spatial axis, as one a spatial axis."""
     values = tuple(value) if isinstance(value, tuple | list) else (value,) * axes

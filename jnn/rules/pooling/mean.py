@@ -1,5 +1,7 @@
 """Mean pooling: the mean of each window."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,11 +21,13 @@ def mean_pool(
     stride: Setting | None = None,
     padding: Padding = "valid",
     rest: str = "drop",
+    count_padding: bool = False,
 ) -> jax.Array:
     """The mean of each window, channel by channel, in 1, 2 or 3 dimensions.
 
-    Padding is not counted: at the edge the mean is that of the pixels that are there. (For zeros
-    that count, pad the image first.) With the whole image for a window it is global pooling.
+    Padding is not counted: at the edge the mean is that of the pixels that are there. With
+    `count_padding` it is zeros that count, as PyTorch's `count_include_pad` has it by default. With
+    the whole image for a window it is global pooling.
 
     It is Hedberg's weighted sub-sampling (H-86) with a weight of one over the pixels, so delta
     comes back divided by them, the same to each (H-88..93).
@@ -38,6 +42,7 @@ def mean_pool(
         or pixels: one number, one an axis, or a pair (before, after) an axis.
       rest: of pixels behind the last whole window: "drop" leaves them out, which is Hedberg's
         floor, "error" refuses them. (A convolution refuses by default: Delmas' rule, D-35.)
+      count_padding: whether the pixels of the padding count, as zeros.
 
     >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
     >>> jnn.rules.mean_pool(x, window=2).ravel().tolist()
@@ -50,18 +55,18 @@ def mean_pool(
         as_wide(x), 0.0, lax.add, (1, *seen.window, 1), (1, *seen.stride, 1),
         ((0, 0), *seen.padding, (0, 0)),
     )  # fmt: skip
-    return _over_counts(total, seen).astype(x.dtype)
+    return _over_counts(total, seen, count_padding).astype(x.dtype)
 
 
 @mean_pool.forward
-def mean_pool_forward(x, *, window, stride, padding, rest):
+def mean_pool_forward(x, *, window, stride, padding, rest, count_padding):
     seen = on("mean_pool", x, window, stride, padding, rest)
-    return _over_counts(seen.sums(as_wide(x)), seen).astype(x.dtype), seen
+    return _over_counts(seen.sums(as_wide(x)), seen, count_padding).astype(x.dtype), seen
 
 
 @mean_pool.backward
-def mean_pool_backward(seen, delta, *, window, stride, padding, rest):
-    share = _over_counts(as_wide(delta), seen)
+def mean_pool_backward(seen, delta, *, window, stride, padding, rest, count_padding):
+    share = _over_counts(as_wide(delta), seen, count_padding)
     return (spread(share, seen).astype(delta.dtype),)
 
 
@@ -73,7 +78,7 @@ def mean_pool_tangent(primals, tangents, **settings):
 
 
 @mean_pool.check
-def mean_pool_check(x, *, window, stride, padding, rest):
+def mean_pool_check(x, *, window, stride, padding, rest, count_padding):
     seen = on("mean_pool", x, window, stride, padding, rest)
     # What depends on the image is settled here; from here on `rest` has done its part.
     return {"window": seen.window, "stride": seen.stride, "padding": seen.padding, "rest": "drop"}
@@ -88,8 +93,8 @@ def spread(delta: jax.Array, seen: Windows) -> jax.Array:
     return seen.back(term, delta)
 
 
-def _over_counts(x: jax.Array, seen: Windows) -> jax.Array:
-    counts = seen.counts
+def _over_counts(x: jax.Array, seen: Windows, count_padding: bool) -> jax.Array:
+    counts = np.array(math.prod(seen.window)) if count_padding else seen.counts
     if (counts == counts.flat[0]).all():
         return x / x.dtype.type(counts.flat[0])
     return x / jnp.broadcast_to(jnp.asarray(counts, x.dtype)[None], x.shape)
@@ -100,6 +105,7 @@ for _settings in (
     {"size": (5, 6), "channels": 1, "window": 3, "stride": 2, "padding": "same"},
     {"size": (6,), "channels": 2, "window": 6},  # Global.
     {"size": (3, 4, 2), "channels": 1, "window": 2, "stride": 1},
+    {"size": (5, 4), "channels": 1, "window": 3, "padding": 1, "count_padding": True},
 ):
     mean_pool.example(image_example(**_settings))
 

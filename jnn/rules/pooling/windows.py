@@ -18,7 +18,15 @@ import numpy as np
 from jax import lax
 
 from jnn import errors
-from jnn.rules.convolution.geometry import Geometry, Sizes, padded, pairs, per_axis, without_rest
+from jnn.rules.convolution.geometry import (
+    Geometry,
+    Sizes,
+    image_size,
+    padded,
+    pairs,
+    per_axis,
+    without_rest,
+)
 from jnn.rules.core.rule import Example, ExampleMaker
 from jnn.types import Padding, Setting
 
@@ -163,11 +171,7 @@ def windows(
 
 def on(function: str, x: jax.Array, *settings: Any, **others: Any) -> Windows:
     """The windows on images (N, *size, C)."""
-    errors.floating(function, x=x)
-    if x.ndim < 3:
-        expected = "images (N, *size, C), with at least one spatial axis"
-        errors.fail(function, "x", expected, errors.describe(x), "Channels come last.")
-    return windows(function, x.shape[1:-1], *settings, **others)
+    return windows(function, image_size(function, x), *settings, **others)
 
 
 def image_example(size: Sizes, channels: int, **settings: Any) -> ExampleMaker:

@@ -152,6 +152,11 @@ def _sequences(gates: int, biases: int) -> Maker:
     return make
 
 
+def _prelu(random: np.random.Generator, sizes: Sizes) -> Example:
+    x = random.normal(size=(sizes.batch, sizes.features))
+    return Example(x, np.full(sizes.features, 0.25))
+
+
 MAPS = 16  # Of the images.
 
 _MAKERS: dict[str, Maker] = {
@@ -177,6 +182,8 @@ _MAKERS: dict[str, Maker] = {
     "rectified_conv": _convolution(3, padding="same", pool=2),
     "max_pool": _image(window=2),
     "mean_pool": _image(window=2),
+    "adaptive_max_pool": _image(size=7),
+    "adaptive_mean_pool": _image(size=7),
     "subsample": _image(factor=2),
     "weighted_subsample": _weighted,
     "radial": _radial,
@@ -187,4 +194,9 @@ _MAKERS: dict[str, Maker] = {
     "norm_relu_conv": _norm_relu_conv,
     "lstm": _sequences(4, 1),
     "gru": _sequences(3, 2),
+    "prelu": _prelu,
+    "resize": _image(size=32, method="linear"),
+    "pixel_shuffle": _image(factor=2),
+    "pixel_unshuffle": _image(factor=2),
+    "local_response_norm": _image(),
 }

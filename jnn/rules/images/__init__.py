@@ -1,0 +1,1 @@
+"""Images made larger, smaller, or laid out anew."""
