@@ -182,8 +182,7 @@ def without_the_border(t):
 
 
 def one_neighbour_alone(t):
-    first = np.r_[True, np.diff(np.sort(t.rows, kind="stable")) > 0]
-    order = np.argsort(t.rows, kind="stable")[first]
+    _, order = np.unique(t.rows, return_index=True)
     return t.columns[order], t.rows[order], t.values[order]
 
 

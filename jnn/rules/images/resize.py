@@ -82,8 +82,9 @@ def resize_backward(to, delta, *, size, method, align):
 
 @resize.tangent
 def resize_tangent(primals, tangents, *, size, method, align):
-    maps = _resizing(*primals, size, method, align).maps
-    return mapped(*primals, maps), mapped(*tangents, maps)
+    (x,), (dx,) = primals, tangents
+    maps = _resizing(x, size, method, align).maps
+    return mapped(x, maps), mapped(dx, maps)
 
 
 @resize.check

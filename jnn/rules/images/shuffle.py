@@ -88,7 +88,8 @@ def pixel_shuffle_backward(_, delta, *, factor):
 
 @pixel_shuffle.tangent
 def pixel_shuffle_tangent(primals, tangents, *, factor):
-    return _shuffled(*primals, factor), _shuffled(*tangents, factor)
+    (x,), (dx,) = primals, tangents
+    return _shuffled(x, factor), _shuffled(dx, factor)
 
 
 @pixel_shuffle.check
@@ -112,7 +113,8 @@ def pixel_unshuffle_backward(_, delta, *, factor):
 
 @pixel_unshuffle.tangent
 def pixel_unshuffle_tangent(primals, tangents, *, factor):
-    return _unshuffled(*primals, factor), _unshuffled(*tangents, factor)
+    (x,), (dx,) = primals, tangents
+    return _unshuffled(x, factor), _unshuffled(dx, factor)
 
 
 @pixel_unshuffle.check

@@ -124,8 +124,9 @@ def adaptive_mean_pool_backward(shares, delta, *, size):
 
 @adaptive_mean_pool.tangent
 def adaptive_mean_pool_tangent(primals, tangents, *, size):
-    means = _shares("adaptive_mean_pool", *primals, size).means
-    return mapped(*primals, means), mapped(*tangents, means)
+    (x,), (dx,) = primals, tangents
+    means = _shares("adaptive_mean_pool", x, size).means
+    return mapped(x, means), mapped(dx, means)
 
 
 @adaptive_mean_pool.check
@@ -192,7 +193,8 @@ def adaptive_max_pool_backward(saved, delta, *, size):
 
 @adaptive_max_pool.tangent
 def adaptive_max_pool_tangent(primals, tangents, *, size):
-    y, _, dy = _largest(*primals, _shares("adaptive_max_pool", *primals, size), *tangents)
+    (x,), (dx,) = primals, tangents
+    y, _, dy = _largest(x, _shares("adaptive_max_pool", x, size), dx)
     return y, dy
 
 
@@ -210,13 +212,13 @@ def _largest(x: jax.Array, shares: Shares, *others: jax.Array) -> Any:
     for axis in reversed(range(len(shares.image))):
         pixels = _pixels(shares.image[axis], shares.windows[axis])
         along, behind = axis + 1, axis + 2
-        x, *others = (taken(each, pixels, along) for each in (x, *others))
+        x, *along_too = (taken(each, pixels, along) for each in (x, *others))
         steps = lax.broadcasted_iota(none.dtype, x.shape, behind) * shares.step(axis)
         code = steps if code is None else steps + taken(code, pixels, along)
         top = x.max(behind, keepdims=True)
         winner = jnp.where(x == top, code, none).min(behind, keepdims=True)
         won = code == winner
-        others = [jnp.where(won, each, jnp.zeros_like(each)).sum(behind) for each in others]
+        others = tuple(jnp.where(won, each, jnp.zeros_like(each)).sum(behind) for each in along_too)
         x, code = top.squeeze(behind), winner.squeeze(behind)
     return x, code, *others
 
