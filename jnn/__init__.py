@@ -108,6 +108,7 @@ from jnn.optim import three_step as three_step
 from jnn.rules import absolute_error as absolute_error
 from jnn.rules import binary_cross_entropy as binary_cross_entropy
 from jnn.rules import cross_entropy as cross_entropy
+from jnn.rules import ctc as ctc
 from jnn.rules import half_squared_error as half_squared_error
 from jnn.rules import huber as huber
 from jnn.rules import l2 as l2

@@ -22,6 +22,7 @@ from jnn.rules.linear.penalty import l2 as l2
 from jnn.rules.linear.radial import radial as radial
 from jnn.rules.linear.residual import residual as residual
 from jnn.rules.linear.residual import residual_projection as residual_projection
+from jnn.rules.losses.ctc import ctc as ctc
 from jnn.rules.losses.entropy import binary_cross_entropy as binary_cross_entropy
 from jnn.rules.losses.entropy import cross_entropy as cross_entropy
 from jnn.rules.losses.entropy import sigmoid_cross_entropy as sigmoid_cross_entropy

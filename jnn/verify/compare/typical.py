@@ -66,6 +66,12 @@ def _gated_mlp(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(random.normal(size=(sizes.batch, n)), w_gate, w_up, w_down)
 
 
+def _frames(random: np.random.Generator, sizes: Sizes) -> Example:
+    batch, time = max(1, sizes.batch // 16), 64
+    labels = random.integers(1, max(2, sizes.classes), (batch, 16))
+    return Example(random.normal(size=(batch, time, max(2, sizes.classes))), labels)
+
+
 def _logits(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(2 * random.normal(size=(sizes.batch, sizes.classes)))
 
@@ -169,6 +175,7 @@ _MAKERS: dict[str, Maker] = {
     "log_softmax": _logits,
     "logsumexp": _logits,
     "softmax_cross_entropy": _logits_and_labels,
+    "ctc": _frames,
     "cross_entropy": _probabilities_and_labels,
     "binary_cross_entropy": _probabilities_and_answers,
     "sigmoid_cross_entropy": _answers,
