@@ -24,7 +24,9 @@ from jnn.layers import conv as conv
 from jnn.layers import conv_transpose as conv_transpose
 from jnn.layers import dense as dense
 from jnn.layers import depthwise_conv as depthwise_conv
+from jnn.layers import dropout as dropout
 from jnn.layers import elu as elu
+from jnn.layers import embedding as embedding
 from jnn.layers import flatten as flatten
 from jnn.layers import gated as gated
 from jnn.layers import gelu as gelu

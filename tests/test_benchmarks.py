@@ -293,3 +293,18 @@ def test_modern_recurrences_agree(capsys):
     text = capsys.readouterr().out
     assert text.count("\n### ") == 4
     assert text.count("| jnn, autodiff ") == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("dropout", ("bits saved", "jax.random.bernoulli", "the step without dropout")),
+        ("embedding", ("jnp.take", "jnn, sorted", "jnn, one_hot")),
+    ],
+)
+def test_modern_rules(subject, words, capsys):
+    assert modern.main([subject, *QUICK]) == 0
+    text = capsys.readouterr().out
+    for word in words:
+        assert word in text

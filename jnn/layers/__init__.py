@@ -22,6 +22,9 @@ from jnn.layers.depthwise import IMAGE_FILTERS as IMAGE_FILTERS
 from jnn.layers.depthwise import depthwise_conv as depthwise_conv
 from jnn.layers.depthwise import image_filter as image_filter
 from jnn.layers.depthwise import separable_conv as separable_conv
+from jnn.layers.dropout import dropout as dropout
+from jnn.layers.embedding import EmbeddingParams as EmbeddingParams
+from jnn.layers.embedding import embedding as embedding
 from jnn.layers.flatten import flatten as flatten
 from jnn.layers.gated import GatedParams as GatedParams
 from jnn.layers.gated import gated as gated

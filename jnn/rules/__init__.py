@@ -17,6 +17,7 @@ from jnn.rules.images.resize import resize as resize
 from jnn.rules.images.shuffle import pixel_shuffle as pixel_shuffle
 from jnn.rules.images.shuffle import pixel_unshuffle as pixel_unshuffle
 from jnn.rules.linear.affine import affine as affine
+from jnn.rules.linear.embedding import embedding as embedding
 from jnn.rules.linear.gated_mlp import gated_mlp as gated_mlp
 from jnn.rules.linear.penalty import l2 as l2
 from jnn.rules.linear.radial import radial as radial
@@ -40,6 +41,7 @@ from jnn.rules.normal.group import group_norm as group_norm
 from jnn.rules.normal.local_response import local_response_norm as local_response_norm
 from jnn.rules.normal.rows import layer_norm as layer_norm
 from jnn.rules.normal.rows import rms_norm as rms_norm
+from jnn.rules.pointwise.dropout import dropout as dropout
 from jnn.rules.pointwise.elementwise import elementwise as elementwise
 from jnn.rules.pointwise.gated import gated as gated
 from jnn.rules.pointwise.piecewise import hard_shrink as hard_shrink

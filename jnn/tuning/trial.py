@@ -111,7 +111,9 @@ def _expected(product: Product, call: Call, args: Any) -> Any:
 
 
 def _with(product: Product, call: Call, name: str) -> Callable[..., Any]:
-    return lambda *arrays: product.compute(name, *arrays, setting=call.setting)
+    behind = () if call.setting is None else (call.setting,)
+    function = product.tried(product.implementations[name].function)
+    return lambda *arrays: function(*arrays, *behind)
 
 
 def _once(run: Program, clock: Clock) -> float:

@@ -116,6 +116,8 @@ class Product:
       default: `call -> name`, what runs where nothing else is chosen.
       draw: `(random, call) -> arrays`, something to try the product on, if normal numbers, and
         integers of 0 and 1, are not what it takes.
+      tried: from an implementation to the function that `jnn.tune` runs and compares in its place,
+        where implementations differ in what they return.
     """
 
     def __init__(
@@ -123,8 +125,9 @@ class Product:
         name: str,
         default: Callable[[Call], str],
         draw: Callable[[np.random.Generator, Call], tuple[Any, ...]] | None = None,
+        tried: Callable[[Function], Function] = lambda function: function,
     ):
-        self.name, self.default, self.draw = name, default, draw
+        self.name, self.default, self.draw, self.tried = name, default, draw, tried
         self.implementations: dict[str, Implementation] = {}
         products[name] = self
 

@@ -26,3 +26,10 @@ def as_sharded(function: Callable[..., Any], types: Any) -> Callable[..., Any]:
     if jax.sharding.AxisType.Explicit not in axis_types:
         return function
     return jax.sharding.auto_axes(function, out_sharding=shardings)
+
+
+def laid_out_like(x: jax.Array, like: jax.Array) -> jax.Array:
+    """On a mesh with explicit axes, an array made of nothing is laid out as its neighbour is."""
+    sharding = jax.typeof(like).sharding
+    explicit = jax.sharding.AxisType.Explicit in sharding.mesh.axis_types
+    return jax.sharding.reshard(x, sharding) if explicit else x

@@ -163,6 +163,9 @@ _CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2", "cu
 _VIEWS = {"reshape", "squeeze", "expand_dims", "broadcast_in_dim", "copy", "name", "pvary",
           "stop_gradient", "convert_element_type", "sharding_constraint"}  # fmt: skip
 
+# Operations whose result is their operand, seen as another type.
+_DISGUISES = {"random_wrap", "random_unwrap"}
+
 # Operations that turn constants into constants, which take no memory in a compiled program.
 _FOLDS = {*_VIEWS, "iota"}
 
@@ -195,6 +198,8 @@ class _Reader:
         kind = eqn.primitive.name
         if kind in _CALLS:
             return self.run(body, operands, layer)
+        if kind in _DISGUISES:
+            return operands
         if kind in _VIEWS and _same(eqn.invars[0].aval, eqn.outvars[0].aval):
             return operands[:1]
         if kind in _FOLDS and not any(operands):

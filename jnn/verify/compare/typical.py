@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from jnn import errors
@@ -47,6 +48,16 @@ def _affine(random: np.random.Generator, sizes: Sizes) -> Example:
     x = random.normal(size=(sizes.batch, 784))
     w = random.normal(size=(784, sizes.features)) / 28
     return Example(x, w, random.normal(size=sizes.features))
+
+
+def _dropout(random: np.random.Generator, sizes: Sizes) -> Example:
+    x = random.normal(size=(sizes.batch, sizes.features))
+    return Example(x, jax.random.key(0), rate=0.5)
+
+
+def _embedding(random: np.random.Generator, sizes: Sizes) -> Example:
+    ids = random.integers(0, 1000, (sizes.batch, 16))
+    return Example(ids, random.normal(size=(1000, sizes.features)))
 
 
 def _residual(random: np.random.Generator, sizes: Sizes) -> Example:
@@ -169,6 +180,8 @@ _MAKERS: dict[str, Maker] = {
     "affine": _affine,
     "gated": _gate,
     "gated_mlp": _gated_mlp,
+    "dropout": _dropout,
+    "embedding": _embedding,
     "residual": _residual,
     "residual_projection": _residual,
     "softmax": _logits,
