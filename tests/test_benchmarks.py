@@ -308,3 +308,11 @@ def test_modern_rules(subject, words, capsys):
     text = capsys.readouterr().out
     for word in words:
         assert word in text
+
+
+def test_modern_gates_agree(capsys):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
+        assert modern.main(["gated", *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert text.count("\n### ") == 2
+    assert text.count("| jnn, autodiff ") == 2
