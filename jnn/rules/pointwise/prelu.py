@@ -41,8 +41,9 @@ def prelu_forward(x, slope):
 def prelu_backward(saved, delta):
     x, slope = saved
     above = x > 0
-    dx = jnp.where(above, delta, jnp.broadcast_to(slope, x.shape) * delta)  # M-702
-    bent = as_wide(jnp.where(above, jnp.zeros_like(x), x)) * as_wide(delta)
+    below = jnp.where(above, jnp.zeros_like(delta), delta)  # Once, for the product and the sum.
+    dx = jnp.where(above, delta, jnp.broadcast_to(slope, x.shape) * below)  # M-702
+    bent = as_wide(below) * as_wide(x)
     return dx, bent.sum(range(x.ndim - slope.ndim)).astype(slope.dtype)  # M-703
 
 
