@@ -74,3 +74,13 @@ def test_gradients_vanish_through_many_layers(name):
         if name == "sigmoid":
             assert wanted[name][-1] < 0.25**20 * 1.05  # Each factor is at most 1/4 ...
             assert wanted[name][-1] > 0.2**20  # ... and here close to it.
+
+
+@pytest.mark.parametrize("name", ["mish", "hard_swish", "relu6", "log_sigmoid"])
+def test_an_activation_is_chosen_by_name_in_layers_and_networks(name):
+    x = jnp.linspace(-4.0, 4.0, 6).reshape(2, 3)
+    rule = getattr(jnn.rules, name)
+    params, _ = jnn.dense(2).init(KEY, x)
+    named = jnn.dense(2, activation=name)
+    np.testing.assert_array_equal(named(params, x), rule(jnn.dense(2)(params, x)))
+    assert jnn.models.mlp([4, 2], activation=name).init(KEY, x)
