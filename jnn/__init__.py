@@ -114,6 +114,7 @@ from jnn.rules import ctc as ctc
 from jnn.rules import half_squared_error as half_squared_error
 from jnn.rules import huber as huber
 from jnn.rules import l2 as l2
+from jnn.rules import linear_cross_entropy as linear_cross_entropy
 from jnn.rules import sigmoid_cross_entropy as sigmoid_cross_entropy
 from jnn.rules import softmax_cross_entropy as softmax_cross_entropy
 from jnn.rules import squared_error as squared_error

@@ -27,6 +27,7 @@ from jnn.rules.losses.ctc import ctc as ctc
 from jnn.rules.losses.entropy import binary_cross_entropy as binary_cross_entropy
 from jnn.rules.losses.entropy import cross_entropy as cross_entropy
 from jnn.rules.losses.entropy import sigmoid_cross_entropy as sigmoid_cross_entropy
+from jnn.rules.losses.linear_entropy import linear_cross_entropy as linear_cross_entropy
 from jnn.rules.losses.regression import absolute_error as absolute_error
 from jnn.rules.losses.regression import half_squared_error as half_squared_error
 from jnn.rules.losses.regression import huber as huber

@@ -65,3 +65,12 @@ def per_class(function: str, argument: str, x: jax.Array, t: jax.Array) -> None:
     errors.shape(function, "t", t, x.shape, remedy)
     if errors.is_floating(t):
         errors.floating(function, **{argument: x, "t": t})
+
+
+def check_ignore(function: str, t: jax.Array, ignore: int | None) -> None:
+    """`ignore` is None or a class index that the dtype of `t` holds."""
+    bounds = jnp.iinfo(t.dtype)
+    if ignore is not None and not (
+        hasattr(ignore, "__index__") and bounds.min <= ignore <= bounds.max
+    ):
+        errors.fail(function, "ignore", f"an integer that {t.dtype.name} holds", ignore)

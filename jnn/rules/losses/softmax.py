@@ -1,9 +1,13 @@
 """Softmax, its logarithm and the logarithm of its denominator, along any axes.
 
 All of them subtract the largest entry before they take exponentials (Treister's safe exp, §2.1): no
-exponential overflows, and the largest of them is 1. Entries of -inf have probability 0 and gradient
-0; where all entries are -inf there is no softmax, and it is NaN.
+exponential overflows, and the largest of them is 1. So their sum is 1 + o, and what counts where
+the largest entry leads by far is o, the sum of the others: in float32 a sum with 1 in it rounds it
+away from a margin of 16 on (M-401). Entries of -inf have probability 0 and gradient 0; where all
+entries are -inf there is no softmax, and it is NaN.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +25,16 @@ def row_maximum(x: jax.Array, axis: Axis) -> jax.Array:
     """The largest entry, with its axes kept, as a constant to subtract; 0 where it is infinite."""
     m = lax.stop_gradient(x.max(axis, keepdims=True, initial=-jnp.inf))
     return jnp.where(jnp.isfinite(m), m, jnp.zeros_like(m))
+
+
+def others(x: jax.Array, m: jax.Array, axis: Axis) -> jax.Array:
+    """The sum of the exponentials without the largest, which is 1: o, not 1 + o (M-401).
+
+    Axes are kept. Where several are the largest, all but one of them count; where there is none,
+    because all are -inf, o is -1.
+    """
+    top = (x == m).astype(x.dtype)
+    return (jnp.exp(x - m) - top).sum(axis, keepdims=True) + (top.sum(axis, keepdims=True) - 1)
 
 
 def shares(x: jax.Array, m: jax.Array, s: jax.Array, of: jax.Array) -> jax.Array:
@@ -83,7 +97,8 @@ def _symmetric(y, v, axis):
 def log_softmax(x: jax.Array, *, axis: Axis = -1) -> jax.Array:
     """Log-probabilities `y = x - log sum e^x`, exact where the probability itself underflows.
 
-    With `p = e^y`, the cotangent of x is `delta - p sum(delta)` and the tangent `v - p . v`.
+    With `p = e^y`, the cotangent of x is `delta - p sum(delta)` and the tangent `v - p . v`. All
+    three keep their digits where one p is near 1 (M-401..405).
 
     Saves: x, two numbers a row. From y, p would be off by the rounding of y, which grows with |y|.
 
@@ -94,30 +109,62 @@ def log_softmax(x: jax.Array, *, axis: Axis = -1) -> jax.Array:
     >>> jnn.rules.log_softmax(jnp.array([1e4, 0.0])).tolist()
     [0.0, -10000.0]
     """
-    shifted = as_wide(x) - row_maximum(as_wide(x), axis)
-    return (shifted - jnp.log(jnp.exp(shifted).sum(axis, keepdims=True))).astype(x.dtype)
+    d, o = from_largest(as_wide(x), axis)
+    return (d - jnp.log1p(o)).astype(x.dtype)
+
+
+def from_largest(x: jax.Array, axis: Axis) -> tuple[jax.Array, jax.Array]:
+    """`x - x_a` with a the largest entry, and the sum of the exponentials of all but that.
+
+    x_a leaves at the place a, so that autodiff, too, never adds 1 and o.
+    """
+    axes = _axes(x, axis)
+    flat = jnp.moveaxis(x, axes, range(-len(axes), 0))
+    kept = flat.shape[: flat.ndim - len(axes)]
+    flat = flat.reshape(*kept, math.prod(flat.shape[flat.ndim - len(axes) :]))
+    a = lax.stop_gradient(flat).argmax(-1)[..., None]
+    top = a == lax.broadcasted_iota(a.dtype, flat.shape, flat.ndim - 1)
+    x_a = jnp.take_along_axis(flat, a, -1)
+    none = lax.stop_gradient(x_a - x_a)  # 0, and NaN where x_a is infinite.
+    d = jnp.where(top, none, flat - x_a)
+    o = jnp.where(top, none, jnp.exp(d)).sum(-1)
+    d = d.reshape(*kept, *(x.shape[i] for i in axes))
+    return jnp.moveaxis(d, range(-len(axes), 0), axes), jnp.expand_dims(o, axes)
 
 
 @log_softmax.forward
 def log_softmax_forward(x, *, axis):
-    m = row_maximum(as_wide(x), axis)
-    shifted = as_wide(x) - m
-    s = jnp.exp(shifted).sum(axis, keepdims=True)
-    return (shifted - jnp.log(s)).astype(x.dtype), (x, m, s)
+    z = as_wide(x)
+    m = row_maximum(z, axis)
+    o = others(z, m, axis)
+    return (z - m - jnp.log1p(o)).astype(x.dtype), (x, m, o)  # M-402
 
 
 @log_softmax.backward
 def log_softmax_backward(saved, delta, *, axis):
-    x, m, s = saved
-    delta = as_wide(delta)
-    return (delta - shares(x, m, s, delta.sum(axis, keepdims=True)),)
+    x, m, o = saved
+    x, delta = as_wide(x), as_wide(delta)
+    top, e = x == m, jnp.exp(x - m)
+    leads, rest = _apart(delta, top, axis)
+    at_top = (delta * o + ((delta - e * leads) - e * rest)) / (1 + o)  # M-404
+    return (jnp.where(top, at_top, delta - e * ((leads + rest) / (1 + o))),)  # M-403
 
 
 @log_softmax.tangent
 def log_softmax_tangent(primals, tangents, *, axis):
-    y, (x, m, s) = log_softmax_forward(*primals, axis=axis)
-    v = as_wide(tangents[0])
-    return y, v - (jnp.exp(as_wide(x) - m) * v).sum(axis, keepdims=True) / s
+    y, (x, m, o) = log_softmax_forward(*primals, axis=axis)
+    x, v = as_wide(x), as_wide(tangents[0])
+    top = x == m
+    leads, rest = _apart(jnp.exp(x - m) * v, top, axis)
+    at_top = (v * o + ((v - leads) - rest)) / (1 + o)  # M-405
+    return y, jnp.where(top, at_top, v - (leads + rest) / (1 + o))
+
+
+def _apart(v, top, axis):
+    """The sum over the largest entries, and that over the rest."""
+    zero = jnp.zeros_like(v)
+    parts = jnp.where(top, v, zero), jnp.where(top, zero, v)
+    return tuple(part.sum(axis, keepdims=True) for part in parts)
 
 
 @rule
@@ -137,17 +184,17 @@ def logsumexp(x: jax.Array, *, axis: Axis = -1, keepdims: bool = False) -> jax.A
     0.693359375
     """
     m = row_maximum(as_wide(x), axis)
-    y = m + jnp.log(jnp.exp(as_wide(x) - m).sum(axis, keepdims=True))
+    y = m + jnp.log1p(others(as_wide(x), m, axis))
     return (y if keepdims else y.squeeze(_axes(x, axis))).astype(x.dtype)
 
 
 @logsumexp.forward
 def logsumexp_forward(x, *, axis, keepdims):
     m = row_maximum(as_wide(x), axis)
-    s = jnp.exp(as_wide(x) - m).sum(axis, keepdims=True)
-    y = m + jnp.log(s)
+    o = others(as_wide(x), m, axis)
+    y = m + jnp.log1p(o)  # M-402
     y = (y if keepdims else y.squeeze(_axes(x, axis))).astype(x.dtype)
-    return y, (x, m, jnp.where(s == 0, jnp.ones_like(s), s))
+    return y, (x, m, jnp.where(o == -1, jnp.ones_like(o), 1 + o))
 
 
 @logsumexp.backward

@@ -8,7 +8,7 @@ from jnn import errors
 from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.losses import labels
-from jnn.rules.losses.softmax import row_maximum, shares
+from jnn.rules.losses.softmax import from_largest, others, row_maximum
 
 
 @rule
@@ -31,6 +31,9 @@ def softmax_cross_entropy(
     H-30 is wrong, and this is not. A class with a logit of -inf has p = 0; as long as u is 0 there
     too, it takes no part in the loss. A reduction over the samples is the caller's to choose.
 
+    A sample that is right by far keeps the digits of both: where p_t is near 1, loss and gradient
+    come from the others' sum o, log(1 + o) and -o / (1 + o), not from 1 - p_t (M-406..409).
+
     Saves: logits, t, weights, two numbers a row. p is had from them by one exponential, and in full
     precision where the logits are half precisions.
 
@@ -50,60 +53,109 @@ def softmax_cross_entropy(
     >>> jax.grad(lambda x: jnn.softmax_cross_entropy(x, jnp.array([0, 1])).sum())(logits).tolist()
     [[0.0, 0.0, 0.0], [0.5, -0.5, 0.0]]
     """
-    x = _read(logits, t, ignore)
-    shifted = x - row_maximum(x, -1)
-    log_p = shifted - jnp.log(jnp.exp(shifted).sum(-1, keepdims=True))
-    _, u, total = _targets(x, t, weights, smoothing, ignore)
+    x = as_wide(logits)
     if _one_class(x, t, smoothing):
-        y = -total[..., 0] * labels.pick_class(log_p, t)
+        y, *_ = entropies(x, t, weights, smoothing, ignore)
     else:
-        y = -(u * _present(log_p, u)).sum(-1)
+        x = _read(x, t, ignore)
+        d, o = from_largest(x, -1)
+        _, u, _ = _targets(x, t, weights, smoothing, ignore)
+        y = -(u * _present(d - jnp.log1p(o), u)).sum(-1)
     return y.astype(logits.dtype)
 
 
 @softmax_cross_entropy.forward
 def softmax_cross_entropy_forward(logits, t, weights, *, smoothing, ignore):
-    x = _read(logits, t, ignore)
-    m = row_maximum(x, -1)
-    s = jnp.exp(x - m).sum(-1, keepdims=True)
-    _, u, total = _targets(x, t, weights, smoothing, ignore)
-    if _one_class(x, t, smoothing):
-        y = total * (jnp.log(s) - (labels.pick_class(x, t)[..., None] - m))
-    else:
-        y = total * jnp.log(s) - (u * _present(x - m, u)).sum(-1, keepdims=True)
-    return y[..., 0].astype(logits.dtype), (logits, t, weights, m, s)
+    y, m, o = entropies(as_wide(logits), t, weights, smoothing, ignore)
+    return y.astype(logits.dtype), (logits, t, weights, m, o)
 
 
 @softmax_cross_entropy.backward
 def softmax_cross_entropy_backward(saved, delta, *, smoothing, ignore):
-    logits, t, weights, m, s = saved
-    x, v = _read(logits, t, ignore), as_wide(delta)[..., None]
-    q, u, total = _targets(x, t, weights, smoothing, ignore)
-    dx = v * (shares(x, m, s, total) - u)  # X-73: p - t
-    du = -v * _present(x - m - jnp.log(s), u)
+    logits, t, weights, m, o = saved
+    x, v = as_wide(logits), as_wide(delta)[..., None]
+    dx = v * slopes(x, t, weights, m, o, smoothing, ignore)
     dt = dw = None
     if errors.is_floating(t):
-        dt = (1 - smoothing) * _weighted(du, weights)
+        log_p = log_shares(x, t, weights, m, o, smoothing, ignore)
+        dt = -(1 - smoothing) * v * _weighted(log_p, weights)
     if weights is not None:
-        dw = (q * du).sum(range(q.ndim - 1))
+        dw = (v * weight_slopes(x, t, weights, m, o, smoothing, ignore)).sum(range(x.ndim - 1))
     return dx, dt, dw
 
 
 @softmax_cross_entropy.tangent
 def softmax_cross_entropy_tangent(primals, tangents, *, smoothing, ignore):
     (logits, t, weights), (dx, dt, dw) = primals, tangents
-    y, (*_, m, s) = softmax_cross_entropy_forward(
-        logits, t, weights, smoothing=smoothing, ignore=ignore
-    )
-    x = _read(logits, t, ignore)
-    q, u, total = _targets(x, t, weights, smoothing, ignore)
-    dy = (shares(x, m, s, total) - u) * as_wide(dx)
-    log_p = _present(x - m - jnp.log(s), u)
+    x = as_wide(logits)
+    y, m, o = entropies(x, t, weights, smoothing, ignore)
+    at = x, t, weights, m, o, smoothing, ignore
+    dy = slopes(*at) * as_wide(dx)
     if errors.is_floating(t):
-        dy = dy - (1 - smoothing) * _weighted(as_wide(dt), weights) * log_p
+        dy = dy - (1 - smoothing) * _weighted(as_wide(dt), weights) * log_shares(*at)
     if weights is not None:
-        dy = dy - _weighted(q, dw) * log_p
-    return y, dy.sum(-1)
+        dy = dy + _weighted(weight_slopes(*at), dw)
+    return y.astype(logits.dtype), dy.sum(-1)
+
+
+# The parts, of logits in the wide dtype, for the rule that makes its logits itself as well.
+
+
+def entropies(x, t, weights, smoothing, ignore) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """One value a sample, what was subtracted from its logits, and the sum of the others (M-401).
+
+    The others are all but the class of the sample; where its target is spread over classes, all
+    but the largest.
+    """
+    x = _read(x, t, ignore)
+    m = row_maximum(x, -1)
+    if _one_class(x, t, smoothing):
+        x_t = labels.pick_class(x, t)[..., None]
+        leads = x_t == m
+        m = jnp.where(leads, x_t, m)
+        e = jnp.exp(x - m)
+        o = jnp.where(labels.is_class(x, t), jnp.zeros_like(e), e).sum(-1, keepdims=True)
+        lags = jnp.log(o + jnp.exp(x_t - m)) - (x_t - m)
+        total = _total(x, t, weights, ignore)
+        y = total * jnp.where(leads, jnp.log1p(o), lags)  # M-406
+    else:
+        o = others(x, m, -1)
+        _, u, total = _targets(x, t, weights, smoothing, ignore)
+        y = total * jnp.log1p(o) - (u * _present(x - m, u)).sum(-1, keepdims=True)  # M-408
+    return y[..., 0], m, o
+
+
+def slopes(x, t, weights, m, o, smoothing, ignore) -> jax.Array:
+    """`p sum(u) - u`, where p is near 1 from what the others leave (M-407, M-409)."""
+    x = _read(x, t, ignore)
+    e = jnp.exp(x - m)
+    if _one_class(x, t, smoothing):
+        e_t = jnp.exp(labels.pick_class(x, t)[..., None] - m)
+        share = _total(x, t, weights, ignore) / (o + e_t)
+        return jnp.where(labels.is_class(x, t), -o * share, e * share)
+    _, u, total = _targets(x, t, weights, smoothing, ignore)
+    at_top = ((e * total - u) - u * o) / (1 + o)
+    return jnp.where(x == m, at_top, e * (total / (1 + o)) - u)
+
+
+def log_shares(x, t, weights, m, o, smoothing, ignore) -> jax.Array:
+    """The logarithm of p, where it counts."""
+    x = _read(x, t, ignore)
+    if _one_class(x, t, smoothing):
+        x_t = labels.pick_class(x, t)[..., None] - m
+        log_s = jnp.where(x_t == 0, jnp.log1p(o), jnp.log(o + jnp.exp(x_t)))
+        return x - m - log_s
+    _, u, _ = _targets(x, t, weights, smoothing, ignore)
+    return _present(x - m - jnp.log1p(o), u)
+
+
+def weight_slopes(x, t, weights, m, o, smoothing, ignore) -> jax.Array:
+    """`-q log p`."""
+    q, _, _ = _targets(x, t, weights, smoothing, ignore)
+    log_p = log_shares(x, t, weights, m, o, smoothing, ignore)
+    if _one_class(x, t, smoothing):
+        log_p = _present(log_p, q)
+    return -q * log_p
 
 
 def _one_class(x, t, smoothing) -> bool:
@@ -127,13 +179,13 @@ def _targets(x, t, weights, smoothing, ignore):
     if smoothing:
         q = (1 - smoothing) * q + smoothing / x.shape[-1] * row
     u = _weighted(q, weights)
-    if not _one_class(x, t, smoothing):
-        total = u.sum(-1, keepdims=True)
-    elif weights is None:
-        total = row
-    else:
-        total = row * jnp.take(as_wide(weights), t, mode="clip")[..., None]
-    return q, u, total
+    return q, u, u.sum(-1, keepdims=True)
+
+
+def _total(x, t, weights, ignore):
+    """The sum of u where one class bears it all: its weight, 0 or NaN."""
+    row = labels.validity(x, t, ignore)[..., None]
+    return row if weights is None else row * jnp.take(as_wide(weights), t, mode="clip")[..., None]
 
 
 def _weighted(q, weights):
@@ -160,11 +212,7 @@ def softmax_cross_entropy_check(logits, t, weights, *, smoothing, ignore):
             "softmax_cross_entropy", "ignore", f"None for targets {errors.describe(t)}", ignore,
             "It is a class index; a one-hot or soft target of zeros has loss 0.",
         )  # fmt: skip
-    bounds = jnp.iinfo(t.dtype)
-    if not hasattr(ignore, "__index__") or not bounds.min <= ignore <= bounds.max:
-        errors.fail(
-            "softmax_cross_entropy", "ignore", f"an integer that {t.dtype.name} holds", ignore
-        )
+    labels.check_ignore("softmax_cross_entropy", t, ignore)
 
 
 def _example(kind: str, weighted: bool = False, **settings):

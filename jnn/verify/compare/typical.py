@@ -92,6 +92,12 @@ def _logits_and_labels(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(*_logits(random, sizes).args, labels)
 
 
+def _features_and_labels(random: np.random.Generator, sizes: Sizes) -> Example:
+    w = random.normal(size=(sizes.features, sizes.classes)) / sizes.features**0.5
+    labels = random.integers(0, sizes.classes, sizes.batch)
+    return Example(random.normal(size=(sizes.batch, sizes.features)), w, labels)
+
+
 def _probabilities_and_labels(random: np.random.Generator, sizes: Sizes) -> Example:
     x, labels = _logits_and_labels(random, sizes).args
     p = np.exp(x)
@@ -188,7 +194,11 @@ _MAKERS: dict[str, Maker] = {
     "log_softmax": _logits,
     "logsumexp": _logits,
     "softmax_cross_entropy": _logits_and_labels,
+<<<<<<< HEAD
     "ctc": _frames,
+=======
+    "linear_cross_entropy": _features_and_labels,
+>>>>>>> 21da958 (Linear and cross-entropy as one rule without whole logits; losses that keep the digits of right samples)
     "cross_entropy": _probabilities_and_labels,
     "binary_cross_entropy": _probabilities_and_answers,
     "sigmoid_cross_entropy": _answers,

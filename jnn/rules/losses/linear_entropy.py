@@ -1,0 +1,298 @@
+"""The last affine map and cross-entropy in one: logits are made for some rows at a time."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jnn import errors
+from jnn.arithmetic import as_wide, nonzero, wide
+from jnn.rules.core.chunks import CACHE, chunked, evenly
+from jnn.rules.core.rule import Example, rule
+from jnn.rules.losses import labels
+from jnn.rules.losses import softmax_entropy as rows
+from jnn.xla.control import cond
+
+ROWS = 256  # At least so many at a time: each chunk reads all of w, and adds to all of dw.
+
+
+@rule
+def linear_cross_entropy(
+    x: jax.Array,
+    w: jax.Array,
+    t: jax.Array,
+    b: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    *,
+    reduction: str = "mean",
+    smoothing: float = 0.0,
+    ignore: int | None = None,
+) -> jax.Array:
+    """`softmax_cross_entropy(x w + b, t)` and its reduction, without the logits (M-410..414).
+
+    With z = x w + b and, of each row, g = p sum(u) - u as in `softmax_cross_entropy`, and the
+    cotangent v of each row,
+
+        dx = v g w^T    dw = sum v x^T g    db = sum v g
+
+    Logits, and g, are there for some rows at a time alone. A reduced loss has one cotangent for all
+    rows, so that its gradients are made along with it, in three products a chunk; where nothing is
+    differentiated the value alone is, in one. With `reduction="none"` the backward computes the
+    logits again: four products in all. Rows that are ignored are sorted behind the others, and
+    chunks of them are skipped.
+
+    Saves: x, w, t, b, weights, 5 hidden tensors, 2 numbers a row. Reduced: the gradients of the
+    sum, and for the weights of the classes two numbers each. Else: the two numbers a row.
+
+    Args:
+      x: what the logits are made of, (..., features).
+      w: (features, classes).
+      t: class indices, (...). One that names no class gives NaN.
+      b: biases, (classes,), or None.
+      weights: one number a class, (classes,).
+      reduction: "mean", over the samples that are not ignored: the sum over them, divided by their
+        number or by the sum of their classes' weights, as PyTorch has it; 0 if there are none.
+        "sum"; or "none": one value a sample.
+      smoothing: how much of each target is spread evenly over the classes.
+      ignore: a class index whose samples have loss 0 and gradient 0.
+
+    >>> x, w, t = jnp.ones((4, 3)), jnp.zeros((3, 2)), jnp.array([0, 1, -1, 1])
+    >>> round(jnn.linear_cross_entropy(x, w, t, ignore=-1).item(), 4)
+    0.6931
+    """
+    y, *_ = rows.entropies(_logits(x, w, b), t, weights, smoothing, ignore)
+    if reduction == "none":
+        return y.astype(x.dtype)
+    return (y.sum() / _divisor(x, t, weights, reduction, ignore)).astype(x.dtype)
+
+
+@linear_cross_entropy.forward
+def linear_cross_entropy_forward(x, w, t, b, weights, *, reduction, smoothing, ignore):
+    if reduction != "none":
+        y, sums = _sum_and_gradients(x, w, t, b, weights, smoothing, ignore)
+        divisor = _divisor(x, t, weights, reduction, ignore)
+        y = y / divisor  # M-411
+        counted = None if reduction == "sum" else _counted(w, t, weights, ignore)
+        return y.astype(x.dtype), (sums, y, divisor, counted)
+
+    def part(x, t):
+        z = _logits(_counting(x, t, ignore), w, b)
+        return rows.entropies(z, t, weights, smoothing, ignore), ()
+
+    (y, m, o), _ = _over_rows(part, x, w, t, ignore)
+    saved = x, w, t, b, weights, m, o
+    return y.reshape(t.shape).astype(x.dtype), saved
+
+
+@linear_cross_entropy.backward
+def linear_cross_entropy_backward(saved, delta, *, reduction, smoothing, ignore):
+    v = as_wide(delta)
+    if reduction != "none":
+        (dx, dw, db, dweights), y, divisor, counted = saved
+        v = v / divisor  # M-412
+        if counted is not None:
+            dweights = dweights - y * counted
+        dx, dw, db, dweights = (a if a is None else v * as_wide(a) for a in (dx, dw, db, dweights))
+        return dx, dw, None, db, dweights
+    x, w, t, b, weights, m, o = saved
+
+    def part(x, t, v, m, o):
+        x = _counting(x, t, ignore)
+        at = _logits(x, w, b), t, weights, m, o, smoothing, ignore
+        return _pulled(x, w, b, at, v[:, None])
+
+    (dx,), sums = _over_rows(part, x, w, t, ignore, v.reshape(-1), m, o)
+    dw, db, dweights = sums
+    return dx.reshape(x.shape), dw, None, db, dweights
+
+
+@linear_cross_entropy.tangent
+def linear_cross_entropy_tangent(primals, tangents, *, reduction, smoothing, ignore):
+    (x, w, t, b, weights), (dx, dw, _, db, dweights) = primals, tangents
+    if reduction != "none":
+        # The gradients are at hand, and the tangent is their product with the direction.
+        y, (sums, mean, divisor, counted) = linear_cross_entropy_forward(
+            x, w, t, b, weights, reduction=reduction, smoothing=smoothing, ignore=ignore
+        )
+        of_x, of_w, of_b, of_weights = sums
+        if counted is not None:
+            of_weights = of_weights - mean * counted
+        pairs = (of_x, dx), (of_w, dw), (of_b, db), (of_weights, dweights)
+        terms = [(as_wide(a) * as_wide(d)).sum() for a, d in pairs if a is not None]
+        return y, sum(terms[1:], terms[0]) / divisor
+
+    def part(x, t, dx):
+        counts = _counting(x, t, ignore), _counting(dx, t, ignore)
+        z = _logits(counts[0], w, b)
+        dz = _product(counts[1], w) + _product(counts[0], dw)
+        dz = dz if b is None else dz + jnp.broadcast_to(as_wide(db), dz.shape)
+        y, m, o = rows.entropies(z, t, weights, smoothing, ignore)
+        at = z, t, weights, m, o, smoothing, ignore
+        dy = rows.slopes(*at) * dz
+        if weights is not None:
+            dy = dy + rows.weight_slopes(*at) * jnp.broadcast_to(as_wide(dweights), dy.shape)
+        return (y, dy.sum(-1)), ()
+
+    (y, dy), _ = _over_rows(part, x, w, t, ignore, dx.reshape(-1, x.shape[-1]))
+    return y.reshape(t.shape).astype(x.dtype), dy.reshape(t.shape)
+
+
+def _sum_and_gradients(x, w, t, b, weights, smoothing, ignore):
+    """The sum of all samples' losses, and its gradients, in one loop over chunks of rows."""
+
+    def part(x, t):
+        x = _counting(x, t, ignore)
+        z = _logits(x, w, b)
+        y, m, o = rows.entropies(z, t, weights, smoothing, ignore)
+        dx, sums = _pulled(x, w, b, (z, t, weights, m, o, smoothing, ignore), None)
+        return dx, (y.sum(), *sums)
+
+    (dx,), (y, dw, db, dweights) = _over_rows(part, x, w, t, ignore)
+    return y, (dx.reshape(x.shape), dw, db, dweights)
+
+
+def _pulled(x, w, b, at, v):
+    """A chunk's dx, and its terms of dw, db and the weights' cotangent; v, or 1, a row."""
+    g = rows.slopes(*at)  # M-413
+    narrow = g.astype(x.dtype)
+    dx = _product(narrow, w.T)
+    scaled = x if v is None else (v * as_wide(x)).astype(x.dtype)
+    # Transposed by itself: the product of a copy takes half the time of one with a stride.
+    dw = _product(lax.optimization_barrier(scaled.T), narrow)  # M-414
+    dx = dx if v is None else v * dx
+    over = (lambda a: a.sum(0)) if v is None else (lambda a: (v * a).sum(0))
+    db = None if b is None else over(g)
+    dweights = None if at[2] is None else over(rows.weight_slopes(*at))
+    return (dx.astype(x.dtype),), (dw, db, dweights)
+
+
+def _over_rows(part, x, w, t, ignore, *more):
+    """`part(x, t, *more)` over chunks of rows; those that are ignored last, and skipped."""
+    x, t = x.reshape(-1, x.shape[-1]), t.reshape(-1)
+    at_once = evenly(len(x), max(ROWS, CACHE // max(w.shape[1] * w.dtype.itemsize, 1)))
+    if ignore is None or len(x) <= at_once:
+        return chunked(part, (x, t, *more), at_once)
+
+    def unless_ignored(*arrays):
+        like = jax.eval_shape(part, *arrays)
+        nothing = lambda *_: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)  # noqa: E731
+        return cond((arrays[1] != ignore).any(), part, nothing, *arrays)
+
+    order = jnp.argsort(t == ignore, stable=True)
+    arrays = tuple(_taken(a, order) for a in (x, t, *more))
+    y, sums = chunked(unless_ignored, arrays, at_once)
+    return jax.tree.map(partial(_taken, order=jnp.argsort(order)), y), sums
+
+
+def _taken(a, order):
+    return a.at[order].get(mode="promise_in_bounds", unique_indices=True)
+
+
+def _counting(x, t, ignore):
+    """The rows as they count: 0 where they are ignored, so that they add nothing to dw."""
+    return x if ignore is None else jnp.where((t == ignore)[..., None], jnp.zeros_like(x), x)
+
+
+def _logits(x, w, b):
+    z = _product(x, w)  # M-410
+    return z if b is None else z + jnp.broadcast_to(as_wide(b), z.shape)
+
+
+def _product(a, b):
+    """The product of matrices, still in the dtype in which it is summed."""
+    return jnp.tensordot(a, b, 1, preferred_element_type=wide(a.dtype))
+
+
+def _divisor(x, t, weights, reduction, ignore):
+    """What the sum is divided by: 1, or how much all samples count."""
+    row = jnp.ones(t.shape, wide(x.dtype))
+    if reduction == "sum":
+        return jnp.ones((), row.dtype)
+    if ignore is not None:
+        row = jnp.where(t == ignore, jnp.zeros_like(row), row)
+    if weights is not None:
+        row = row * jnp.take(as_wide(weights), t, mode="clip")
+    return nonzero(row.sum())
+
+
+def _counted(w, t, weights, ignore):
+    """The derivative of the divisor by the classes' weights: how many samples each has."""
+    if weights is None:
+        return None
+    t = t.reshape(-1)
+    chunk = evenly(len(t), max(ROWS, CACHE // max(w.shape[1] * w.dtype.itemsize, 1)))
+
+    def part(t):
+        like = jnp.zeros((len(t), w.shape[1]), wide(w.dtype))
+        hot = labels.is_class(like, t)
+        if ignore is not None:
+            hot = hot & (t != ignore)[:, None]
+        return (), hot.astype(like.dtype).sum(0)
+
+    return chunked(part, (t,), chunk)[1]
+
+
+@linear_cross_entropy.check
+def linear_cross_entropy_check(x, w, t, b, weights, *, reduction, smoothing, ignore):
+    name = "linear_cross_entropy"
+    given = {"b": b, "weights": weights}
+    given = {argument: a for argument, a in given.items() if a is not None}
+    errors.floating(name, x=x, w=w, **given)
+    errors.rank(name, "w", w, 2)
+    if not x.ndim or x.shape[-1] != w.shape[0]:
+        errors.fail(name, "x", f"of shape (..., {w.shape[0]}) to fit `w` {errors.describe(w)}",
+                    errors.describe(x), "Weights are (in, out), and samples are rows.")  # fmt: skip
+    if w.shape[1] == 0:
+        errors.fail(name, "w", "of shape (features, classes), one class at least",
+                    errors.describe(w))  # fmt: skip
+    soft = "Soft and one-hot targets need all logits: use softmax_cross_entropy."
+    if t.shape == (*x.shape[:-1], w.shape[1]) and t.shape != x.shape[:-1]:
+        errors.fail(name, "t", f"class indices of shape {x.shape[:-1]}", errors.describe(t), soft)
+    errors.shape(name, "t", t, x.shape[:-1], "One class index a sample.")
+    if not jnp.issubdtype(t.dtype, jnp.integer):
+        errors.fail(name, "t", "an integer array", errors.describe(t), soft, TypeError)
+    for argument, a in given.items():
+        errors.shape(name, argument, a, w.shape[1:], "One number a class.")
+    errors.choice(name, "reduction", reduction, ("mean", "sum", "none"))
+    errors.number(name, "smoothing", smoothing, low=0, high=1)
+    labels.check_ignore(name, t, ignore)
+
+
+def _example(reduction: str, *given: str, **settings):
+    def make(random: np.random.Generator) -> Example:
+        *batch, n, classes = random.integers(1, 5, random.integers(3, 5))
+        t = random.integers(0, classes, batch)
+        b = random.normal(size=classes) if "b" in given else None
+        weights = random.uniform(0.5, 2, classes) if "weights" in given else None
+        x, w = random.normal(size=(*batch, n)), random.normal(size=(n, classes))
+        return Example(x, w, t, b, weights, reduction=reduction, **settings)
+
+    return make
+
+
+for _reduction in ("mean", "sum", "none"):
+    linear_cross_entropy.example(_example(_reduction, "b"))
+    linear_cross_entropy.example(_example(_reduction, "weights", "b", smoothing=0.1))
+    linear_cross_entropy.example(_example(_reduction, "weights", ignore=0))
+
+
+@linear_cross_entropy.example
+def linear_cross_entropy_example_of_chunks(random: np.random.Generator) -> Example:
+    rows = 2 * ROWS + 3
+    x, w = random.normal(size=(rows, 2)), random.normal(size=(2, 3))
+    return Example(x, w, random.integers(0, 3, rows))
+
+
+@linear_cross_entropy.extreme
+def linear_cross_entropy_extreme(random: np.random.Generator) -> Example:
+    x = 1e2 * np.array([[1, 0.9999], [-1, -1], [0, 1]])
+    w = 1e2 * np.array([[1.0, 0, -1], [0, 1, -1]])
+    return Example(x, w, random.integers(0, 3, 3), reduction="none")
+
+
+@linear_cross_entropy.extreme
+def linear_cross_entropy_ignored(random: np.random.Generator) -> Example:
+    x = np.array([[np.nan, 0], [np.inf, 0], [1, 2]])
+    return Example(x, random.normal(size=(2, 3)), np.array([-1, -1, 2]), ignore=-1)
