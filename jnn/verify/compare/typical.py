@@ -194,11 +194,8 @@ _MAKERS: dict[str, Maker] = {
     "log_softmax": _logits,
     "logsumexp": _logits,
     "softmax_cross_entropy": _logits_and_labels,
-<<<<<<< HEAD
     "ctc": _frames,
-=======
     "linear_cross_entropy": _features_and_labels,
->>>>>>> 21da958 (Linear and cross-entropy as one rule without whole logits; losses that keep the digits of right samples)
     "cross_entropy": _probabilities_and_labels,
     "binary_cross_entropy": _probabilities_and_answers,
     "sigmoid_cross_entropy": _answers,
