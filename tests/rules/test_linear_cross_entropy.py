@@ -108,11 +108,11 @@ def test_logits_are_never_whole_and_the_value_takes_one_product(reduction, rando
     def loss(x, w):
         return jnn.linear_cross_entropy(x, w, t, reduction=reduction).sum()
 
-    text = jax.jit(loss).lower(x, w).compile().as_text()
+    text = jax.jit(loss).lower(x, w).compile().as_text() or ""
     assert len(re.findall(r"= \S+ dot\(", text)) == 1
-    grown = jax.jit(jax.grad(loss, (0, 1))).lower(x, w).compile()
-    assert len(re.findall(r"= \S+ dot\(", grown.as_text())) == (4 if reduction == "none" else 3)
-    for program in (text, grown.as_text()):
+    grown = jax.jit(jax.grad(loss, (0, 1))).lower(x, w).compile().as_text() or ""
+    assert len(re.findall(r"= \S+ dot\(", grown)) == (4 if reduction == "none" else 3)
+    for program in (text, grown):
         assert not re.search(r"\[4096,2048\]", program)
 
 

@@ -9,7 +9,7 @@ import jnn
 from jnn.rules.losses.softmax import shares
 
 MARGINS = [5.0, 10.0, 20.0, 37.0, 40.0, 60.0, 85.0, 300.0]
-ULPS = 8 * np.finfo(np.float32).eps
+ULPS = 8 * float(np.finfo(np.float32).eps)
 HOT = np.array([1.0, 0, 0])
 
 

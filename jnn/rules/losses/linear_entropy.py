@@ -113,9 +113,10 @@ def linear_cross_entropy_tangent(primals, tangents, *, reduction, smoothing, ign
     (x, w, t, b, weights), (dx, dw, _, db, dweights) = primals, tangents
     if reduction != "none":
         # The gradients are at hand, and the tangent is their product with the direction.
-        y, (sums, mean, divisor, counted) = linear_cross_entropy_forward(
+        y, saved = linear_cross_entropy_forward(
             x, w, t, b, weights, reduction=reduction, smoothing=smoothing, ignore=ignore
         )
+        sums, mean, divisor, counted = saved[:4]
         of_x, of_w, of_b, of_weights = sums
         if counted is not None:
             of_weights = of_weights - mean * counted
