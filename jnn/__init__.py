@@ -19,6 +19,7 @@ from jnn import types as types
 from jnn import verify as verify
 from jnn.layers import adaptive_max_pool as adaptive_max_pool
 from jnn.layers import adaptive_mean_pool as adaptive_mean_pool
+from jnn.layers import batch_norm as batch_norm
 from jnn.layers import celu as celu
 from jnn.layers import conv as conv
 from jnn.layers import conv_transpose as conv_transpose
@@ -32,6 +33,7 @@ from jnn.layers import gated as gated
 from jnn.layers import gelu as gelu
 from jnn.layers import global_max_pool as global_max_pool
 from jnn.layers import global_mean_pool as global_mean_pool
+from jnn.layers import group_norm as group_norm
 from jnn.layers import gru as gru
 from jnn.layers import hard_shrink as hard_shrink
 from jnn.layers import hard_sigmoid as hard_sigmoid
@@ -41,6 +43,7 @@ from jnn.layers import identity as identity
 from jnn.layers import initialisers as initialisers
 from jnn.layers import last as last
 from jnn.layers import layer as layer
+from jnn.layers import layer_norm as layer_norm
 from jnn.layers import leaky_relu as leaky_relu
 from jnn.layers import lift as lift
 from jnn.layers import local_response_norm as local_response_norm
@@ -61,6 +64,7 @@ from jnn.layers import repeat as repeat
 from jnn.layers import residual as residual
 from jnn.layers import residual_projection as residual_projection
 from jnn.layers import resize as resize
+from jnn.layers import rms_norm as rms_norm
 from jnn.layers import selu as selu
 from jnn.layers import separable_conv as separable_conv
 from jnn.layers import serial as serial

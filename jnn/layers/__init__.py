@@ -38,6 +38,12 @@ from jnn.layers.linear import dense as dense
 from jnn.layers.linear import radial as radial
 from jnn.layers.linear import residual as residual
 from jnn.layers.linear import residual_projection as residual_projection
+from jnn.layers.normal import NormParams as NormParams
+from jnn.layers.normal import Running as Running
+from jnn.layers.normal import batch_norm as batch_norm
+from jnn.layers.normal import group_norm as group_norm
+from jnn.layers.normal import layer_norm as layer_norm
+from jnn.layers.normal import rms_norm as rms_norm
 from jnn.layers.pointwise import PreluParams as PreluParams
 from jnn.layers.pointwise import celu as celu
 from jnn.layers.pointwise import elu as elu

@@ -12,7 +12,7 @@ from jnn.layers.combinators.repeat import rolled, unrolled
 from jnn.store.safetensors import NAMES, by_path, read_arrays, write
 
 ENTRIES = {
-    "w": "weight", "b": "bias",
+    "w": "weight", "b": "bias", "scale": "weight", "shift": "bias",
     "w_gate": "gate_proj.weight", "w_up": "up_proj.weight", "w_down": "down_proj.weight",
     "b_gate": "gate_proj.bias", "b_up": "up_proj.bias", "b_down": "down_proj.bias",
 }  # fmt: skip

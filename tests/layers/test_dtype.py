@@ -33,6 +33,10 @@ LAYERS = {
     "gru": (lambda **s: jnn.gru(3, keep=2, **s), 3),
     "prelu": (lambda **s: jnn.prelu(**s), 2),
     "prelu, a channel": (lambda **s: jnn.prelu(shared=False, **s), 4),
+    "batch_norm": (lambda **s: jnn.batch_norm(**s), 4),
+    "layer_norm": (lambda **s: jnn.layer_norm(**s), 2),
+    "rms_norm": (lambda **s: jnn.rms_norm(**s), 2),
+    "group_norm": (lambda **s: jnn.group_norm(2, **s), 4),
     "weighted_subsample": (lambda **s: jnn.layers.weighted_subsample(2, **s), 4),
     "weighted_subsample, cross": (lambda **s: jnn.layers.weighted_subsample(2, 3, **s), 4),
 }  # fmt: skip
@@ -56,6 +60,13 @@ def test_these_are_all_layers_with_parameters():
     assert all("dtype" in inspect.signature(make).parameters for make in BY_NAME.values())
 
 
+def function(net, x):
+    """The layer as a function of parameters and input, in evaluation, with its first state."""
+    _, state = jax.eval_shape(net.init, KEY, x)
+    state = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), state)
+    return lambda params, x: net(params, x, state)
+
+
 def dtypes(tree):
     return {leaf.dtype.name for leaf in jax.tree.leaves(tree)}
 
@@ -70,8 +81,9 @@ def test_integers_are_fed_as_float32(make, axes, dtype):
         np.testing.assert_array_equal, params, jax.jit(net.init, static_argnums=1)(KEY, wide)[0]
     )
     assert dtypes(params) == {"float32"}
-    y, grads = jax.jit(jax.value_and_grad(lambda p, x: net(p, x).sum()))(params, x)
-    wanted, other = jax.jit(jax.value_and_grad(lambda p, x: net(p, x).sum()))(params, np.float32(x))
+    f = function(net, x)
+    y, grads = jax.jit(jax.value_and_grad(lambda p, x: f(p, x).sum()))(params, x)
+    wanted, other = jax.jit(jax.value_and_grad(lambda p, x: f(p, x).sum()))(params, np.float32(x))
     assert y.dtype == jnp.float32
     np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5)
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(other), strict=True):
@@ -85,22 +97,24 @@ def test_a_layer_may_have_a_dtype_of_its_own(make, axes, dtype):
     for x in (drawn(axes, np.float32), drawn(axes, np.int8), drawn(axes, jnp.bfloat16)):
         params, _ = jax.eval_shape(net.init, KEY, x)
         assert dtypes(params) == {name}
-        assert dtypes(jax.eval_shape(net, params, x)) == {name}
+        f = function(net, x)
+        assert dtypes(jax.eval_shape(f, params, x)) == {name}
         grads = jax.eval_shape(
-            jax.grad(lambda p, x: net(p, x).astype(jnp.float32).sum()), params, x
+            jax.grad(lambda p, x, f=f: f(p, x).astype(jnp.float32).sum()), params, x
         )
         assert dtypes(grads) == {name}
     params = parameters(net, x)
-    np.testing.assert_array_equal(net(params, x), net(params, x.astype(jnp.dtype(dtype))))
+    np.testing.assert_array_equal(f(params, x), f(params, x.astype(jnp.dtype(dtype))))
 
 
 @EVERY
 def test_without_one_floating_dtypes_are_not_mixed(make, axes):
     net = make()
-    params, _ = jax.eval_shape(net.init, KEY, drawn(axes, jnp.bfloat16))
+    x = drawn(axes, jnp.bfloat16)
+    params, _ = jax.eval_shape(net.init, KEY, x)
     assert dtypes(params) == {"bfloat16"}
     with pytest.raises((TypeError, ValueError), match="dtype"):
-        jax.eval_shape(net, params, drawn(axes, np.float32))
+        jax.eval_shape(function(net, x), params, drawn(axes, np.float32))
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -12,11 +12,13 @@ import numpy as np
 from jnn import rules
 from jnn.layers.convolution import conv, expect
 from jnn.layers.core.layer import Layer, Spec, fed
+from jnn.layers.normal import batch_norm, followed, normal_input
 from jnn.layers.pointwise import relu
 from jnn.layers.pooling import max_pool
 from jnn.rules.pointwise.activation import activation as chosen
 
-Together = Callable[[Sequence[Any], Any], Any]  # (the parameters of each layer, x) -> y
+# (the parameters of each layer, their states, x) -> (y, the new states)
+Together = Callable[[Sequence[Any], Sequence[Any], Any], tuple[Any, Sequence[Any]]]
 
 
 class Run(NamedTuple):
@@ -42,15 +44,38 @@ def rectified(first: Spec, *others: Spec) -> Together | None:
     settings: dict[str, Any] = {s: first[s] for s in rules.rectified_conv.settings if s != "pool"}
     settings["pool"] = pools[0]["window"] if pools else 1
 
-    def together(params: Sequence[Any], x: Any) -> Any:
+    def together(params: Sequence[Any], states: Sequence[Any], x: Any) -> Any:
         expect("conv", params[0])
         x = fed(x, params[0].w, first["dtype"])
-        return rules.rectified_conv(x, *params[0], **settings)
+        return rules.rectified_conv(x, *params[0], **settings), states
 
     return together
 
 
-_CONV, _RELU, _MAX_POOL = (net.spec.maker for net in (conv(1, 1), relu(), max_pool(1)))
+def normalised(norm: Spec, _: Spec, behind: Spec) -> Together | None:
+    """Batch normalisation, rectifier and convolution, in training, as `jnn.rules.norm_relu_conv`.
+
+    None where that rule does not apply: with a table of connections, with two dtypes.
+    """
+    if behind["connections"] is not None or norm["dtype"] != behind["dtype"]:
+        return None
+    step = chosen("conv", behind["activation"] or "identity")
+    settings = {name: norm[name] for name in ("epsilon", "axis_name")}
+    settings |= {s: behind[s] for s in rules.norm_relu_conv.settings if s not in settings}
+
+    def together(params: Sequence[Any], states: Sequence[Any], x: Any) -> Any:
+        expect("conv", params[2])
+        x = normal_input("batch_norm", params[0], states[0], x, norm["dtype"])
+        y, *found = rules.norm_relu_conv(x, *params[0], *params[2], **settings)
+        new = followed(states[0], found, x, norm["beta"], norm["axis_name"])
+        return step(y), (new, *states[1:])
+
+    return together
+
+
+_CONV, _RELU, _MAX_POOL, _BATCH_NORM = (
+    net.spec.maker for net in (conv(1, 1), relu(), max_pool(1), batch_norm())
+)
 
 # The longest that fits is taken; it may still refuse its layers' settings.
 FUSIONS: dict[tuple[Any, ...], Callable[..., Together | None]] = {
@@ -59,25 +84,31 @@ FUSIONS: dict[tuple[Any, ...], Callable[..., Together | None]] = {
     (_CONV, _MAX_POOL): rectified,
 }
 
+# In training too: batch normalisation is another function in evaluation.
+IN_TRAINING: dict[tuple[Any, ...], Callable[..., Together | None]] = {
+    (_BATCH_NORM, _RELU, _CONV): normalised,
+}
 
-def runs(layers: Sequence[Layer]) -> tuple[Run, ...]:
-    """The layers of a row, neighbours that one rule computes as one.
+
+def runs(layers: Sequence[Layer], train: bool = False) -> tuple[Run, ...]:
+    """The layers of a row, neighbours that one rule computes as one, in training or evaluation.
 
     >>> layers = jnn.dense(4), jnn.conv(8, 3), jnn.relu(), jnn.max_pool(2), jnn.relu()
     >>> [(run.first, run.count) for run in jnn.layers.fusions.runs(layers)]
     [(0, 1), (1, 3), (4, 1)]
     """
+    table = FUSIONS | IN_TRAINING if train else FUSIONS
     found, first = [], 0
     while first < len(layers):
-        found.append(_run([inner.spec for inner in layers], first))
+        found.append(_run([inner.spec for inner in layers], first, table))
         first += found[-1].count
     return tuple(found)
 
 
-def _run(specs: list[Spec], first: int) -> Run:
-    for count in sorted({len(makers) for makers in FUSIONS}, reverse=True):
+def _run(specs: list[Spec], first: int, table: dict[tuple[Any, ...], Any]) -> Run:
+    for count in sorted({len(makers) for makers in table}, reverse=True):
         some = specs[first : first + count]
-        fuse = FUSIONS.get(tuple(spec.maker for spec in some))
+        fuse = table.get(tuple(spec.maker for spec in some))
         together = fuse(*some) if fuse else None
         if together:
             return Run(first, count, together)

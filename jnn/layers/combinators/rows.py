@@ -28,7 +28,8 @@ def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
     A rule of one argument, such as `jnn.rules.relu`, stands for its layer.
 
     Layer i gets the key `jax.random.fold_in(key, i)`. Neighbours that one rule computes together,
-    such as `conv(8, 3), relu(), max_pool(2)`, are computed by it; see `jnn.layers.fusions`.
+    such as `conv(8, 3), relu(), max_pool(2)` or, in training, `batch_norm(), relu(), conv(8, 3)`,
+    are computed by it; see `jnn.layers.fusions`.
 
     >>> net = jnn.serial(jnn.dense(4), jnn.relu(), jnn.dense(2))
     >>> params, _ = net.init(jax.random.key(0), jnp.zeros((8, 3)))
@@ -36,7 +37,7 @@ def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
     (8, 2)
     """
     row = checked_layers("serial", layers)
-    plan = runs(row)
+    plans = runs(row), runs(row, train=True)
 
     def init(key: Key, x: Batch) -> tuple[Params, State]:
         made = []
@@ -51,10 +52,10 @@ def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
         params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
     ) -> tuple[Batch, State]:
         rows, states = each("serial", row, params, state), []
-        for first, count, together in plan:
+        for first, count, together in plans[bool(train)]:
             if together is not None:
-                x = _fused(together, first, rows[first : first + count], x)
-                states += [s for *_, s in rows[first : first + count]]
+                x, new = _fused(together, first, rows[first : first + count], x, train)
+                states += new
                 continue
             inner, p, s = rows[first]
             with inside("serial", first, inner):
@@ -132,16 +133,19 @@ def inside(function: str, i: int, inner: Layer) -> Iterator[None]:
         raise
 
 
-def _fused(together: Together, first: int, rows: list[tuple[Layer, Any, Any]], x: Any) -> Any:
+def _fused(
+    together: Together, first: int, rows: list[tuple[Layer, Any, Any]], x: Any, train: bool
+) -> tuple[Any, Sequence[Any]]:
     """Neighbours as one, under the name of the first; an error is that of the layer at fault."""
+    _, params, states = zip(*rows, strict=True)
     try:
         with inside("serial", first, rows[0][0]):
-            return together([p for _, p, _ in rows], x)
+            return together(params, states, x)
     except Exception as error:
         fault = error
     for i, (inner, p, s) in enumerate(rows, first):
         with inside("serial", i, inner):
-            x, _ = inner.apply(p, s, x)
+            x, _ = inner.apply(p, s, x, train=train)
     raise fault
 
 
