@@ -1,6 +1,7 @@
 """Layers that normalise: what trains them, what their state is, what a row of them becomes."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ X = (3 + 2 * np.random.default_rng(1).normal(size=(6, 5, 5, 4))).astype(np.float
 AXES = (0, 1, 2)
 
 
-def exact(net, x=X):
+def exact(net: Any, x: Any = X) -> Any:
     """Parameters and state as `init` makes them, in NumPy."""
     return jax.tree.map(np.asarray, net.init(KEY, x))
 
@@ -26,7 +27,9 @@ def test_training_uses_the_batch_and_the_state_follows_unbiased():
     net = jnn.batch_norm(beta=0.75, epsilon=1e-3)
     params, state = exact(net)
     assert (state.mean.dtype, state.variance.dtype) == (np.float32, np.float32)
-    params = params._replace(scale=np.float32([1, 2, 3, 4]), shift=np.float32([0, 1, 0, 1]))
+    params = params._replace(
+        scale=np.arange(1, 5, dtype=np.float32), shift=np.arange(4, dtype=np.float32)
+    )
     y, new = net.apply(params, state, X, train=True)
     mean, variance = X.mean(AXES), X.var(AXES)
     n = (X - mean) / np.sqrt(variance + 1e-3)
@@ -42,7 +45,7 @@ def test_training_uses_the_batch_and_the_state_follows_unbiased():
 def test_evaluation_uses_the_state_and_leaves_it():
     net = jnn.batch_norm(epsilon=1e-3)
     params, _ = exact(net)
-    state = Running(np.float32([1, 2, 3, 4]), np.float32([4, 3, 2, 1]))
+    state = Running(jnp.array([1.0, 2, 3, 4]), jnp.array([4.0, 3, 2, 1]))
     y, new = net.apply(params, state, X)
     assert new is state
     np.testing.assert_allclose(
@@ -218,8 +221,8 @@ def test_a_row_is_its_layers_one_by_one(train):
 
 def test_an_error_in_a_fused_row_is_that_of_the_layer():
     net = jnn.serial(jnn.batch_norm(), jnn.relu(), jnn.conv(3, 9))
-    params = (NormParams(np.ones(4, np.float32), None), (), jnn.layers.ConvParams(
-        np.ones((9, 9, 4, 3), np.float32), None))  # fmt: skip
+    params = (NormParams(jnp.ones(4), None), (), jnn.layers.ConvParams(
+        jnp.ones((9, 9, 4, 3)), None))  # fmt: skip
     _, state = exact(jnn.batch_norm())
     with pytest.raises(ValueError, match="conv") as caught:
         net.apply(params, (state, (), ()), X, train=True)
