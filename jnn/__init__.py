@@ -19,6 +19,7 @@ from jnn import types as types
 from jnn import verify as verify
 from jnn.layers import adaptive_max_pool as adaptive_max_pool
 from jnn.layers import adaptive_mean_pool as adaptive_mean_pool
+from jnn.layers import attention as attention
 from jnn.layers import batch_norm as batch_norm
 from jnn.layers import celu as celu
 from jnn.layers import conv as conv
@@ -45,6 +46,7 @@ from jnn.layers import last as last
 from jnn.layers import layer as layer
 from jnn.layers import layer_norm as layer_norm
 from jnn.layers import leaky_relu as leaky_relu
+from jnn.layers import learned_positions as learned_positions
 from jnn.layers import lift as lift
 from jnn.layers import local_response_norm as local_response_norm
 from jnn.layers import log_sigmoid as log_sigmoid
@@ -71,6 +73,7 @@ from jnn.layers import serial as serial
 from jnn.layers import share as share
 from jnn.layers import sigmoid as sigmoid
 from jnn.layers import silu as silu
+from jnn.layers import sinusoidal_positions as sinusoidal_positions
 from jnn.layers import skip as skip
 from jnn.layers import soft_logistic as soft_logistic
 from jnn.layers import soft_shrink as soft_shrink

@@ -316,3 +316,10 @@ def test_modern_gates_agree(capsys):
     text = capsys.readouterr().out
     assert text.count("\n### ") == 2
     assert text.count("| jnn, autodiff ") == 2
+
+
+def test_modern_attentions_agree(capsys):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
+        assert modern.main(["attention", *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert text.count("\n### ") == text.count("| jax.nn ") == 5

@@ -35,6 +35,15 @@ TABLE = np.array([[True, False], [True, True]])
 
 # For each public constructor a call of it, as one writes it, and calls that make something else.
 LAYERS = {
+    "attention": (
+        "attention(4)",
+        "attention(2)",
+        "attention(4, causal=True)",
+        "attention(4, rotary=True)",
+        "attention(4, rotary=500.0)",
+    ),
+    "learned_positions": ("learned_positions(8)", "learned_positions(9)"),
+    "sinusoidal_positions": ("sinusoidal_positions()", "sinusoidal_positions(base=100.0)"),
     "adaptive_max_pool": ("adaptive_max_pool(3)", "adaptive_max_pool(4)"),
     "adaptive_mean_pool": ("adaptive_mean_pool(3)", "adaptive_max_pool(3)"),
     "batch_norm": (

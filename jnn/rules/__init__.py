@@ -3,6 +3,8 @@
 from types import MappingProxyType as _MappingProxyType
 
 from jnn.errors import RuleError as RuleError
+from jnn.rules.attention.attention import attention as attention
+from jnn.rules.attention.rotary import rotary as rotary
 from jnn.rules.convolution import ways as ways
 from jnn.rules.convolution.connections import Connections as Connections
 from jnn.rules.convolution.conv import conv as conv

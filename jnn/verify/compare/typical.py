@@ -180,9 +180,22 @@ def _prelu(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(x, np.full(sizes.features, 0.25))
 
 
+def _attention(random: np.random.Generator, sizes: Sizes) -> Example:
+    shape = max(1, sizes.batch // 64), 512, HEADS, max(2, sizes.features // HEADS)
+    return Example(*random.normal(size=(3, *shape)), causal=True)
+
+
+def _rotary(random: np.random.Generator, sizes: Sizes) -> Example:
+    x = _attention(random, sizes).args[0]
+    return Example(x, np.arange(x.shape[1]))
+
+
+HEADS = 8  # Of attention.
 MAPS = 16  # Of the images.
 
 _MAKERS: dict[str, Maker] = {
+    "attention": _attention,
+    "rotary": _rotary,
     "affine": _affine,
     "gated": _gate,
     "gated_mlp": _gated_mlp,

@@ -1,0 +1,221 @@
+"""Attention as a layer, of a sequence to itself or to another; and positions that are added."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from jnn import errors, rules
+from jnn.layers.core.initialisers import (
+    Initialiser,
+    check_initialisers,
+    glorot_uniform,
+    normal,
+    zeros,
+)
+from jnn.layers.core.layer import (
+    Apply,
+    Init,
+    check_dtype,
+    described,
+    fed,
+    fed_by,
+    layer,
+    pure,
+    without_parameters,
+)
+from jnn.rules.linear.affine import affine
+from jnn.types import Batch, Key
+
+
+class AttentionParams(NamedTuple):
+    """Weights of queries, keys and values, (in, heads x size), and of the output; biases or None.
+
+    They are apart, as in most files of trained networks, and so that keys may have fewer heads and
+    another input.
+
+    >>> net = jnn.attention(2)
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((1, 3, 4)))
+    >>> params.w_k.shape, params.b_k
+    ((4, 4), None)
+    """
+
+    w_q: jax.Array
+    w_k: jax.Array
+    w_v: jax.Array
+    w_out: jax.Array
+    b_q: jax.Array | None = None
+    b_k: jax.Array | None = None
+    b_v: jax.Array | None = None
+    b_out: jax.Array | None = None
+
+
+@layer
+def attention(
+    heads: int,
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    key_value_heads: int | None = None,
+    rotary: bool | float = False,
+    size: int | None = None,
+    bias: bool = False,
+    weights: Initialiser = glorot_uniform,
+    biases: Initialiser = zeros,
+    dtype: DTypeLike | None = None,
+) -> tuple[Init, Apply]:
+    """Attention of several heads, `attend(x w_q, x w_k, x w_v) w_out`, as wide as its input.
+
+    The input is (batch, time, features); a pair of them, `(x, context)`, asks in x and is answered
+    from the context. Memory is linear in time; see `jnn.rules.attention`.
+
+    Args:
+      heads: the number of heads.
+      causal: whether no place sees a later one.
+      window: with `causal`, how many places up to its own each one sees.
+      key_value_heads: heads of keys and values, where they are fewer, each for as many queries.
+      rotary: whether queries and keys are turned by their places; a number is the base, True is
+        10000.
+      size: features of a head; None for as many as the input has, shared out among the heads.
+      bias: whether the four maps have biases.
+      weights: initialiser of the weights.
+      biases: initialiser of the biases.
+      dtype: of the parameters, to which inputs are cast; None for that of a floating example, for
+        integers float32.
+
+    >>> net = jnn.attention(4, causal=True, key_value_heads=2, rotary=True)
+    >>> x = jnp.ones((1, 6, 16))
+    >>> params, _ = net.init(jax.random.key(0), x)
+    >>> params.w_q.shape, params.w_k.shape, net(params, x).shape
+    ((16, 16), (16, 8), (1, 6, 16))
+    """
+    errors.positive_integer("attention", "heads", heads)
+    fewer = heads if key_value_heads is None else key_value_heads
+    errors.positive_integer("attention", "key_value_heads", fewer)
+    if heads % fewer:
+        errors.fail("attention", "key_value_heads", f"a divisor of {heads} heads", fewer)
+    if window is not None:
+        errors.positive_integer("attention", "window", window)
+        if not causal:
+            errors.fail("attention", "window", "None where `causal` is False", window,
+                        "Add causal=True.")  # fmt: skip
+    if not isinstance(rotary, bool):
+        errors.number("attention", "rotary", rotary, low=1)
+    if size is not None:
+        errors.positive_integer("attention", "size", size)
+    check_initialisers("attention", weights=weights, biases=biases)
+    check_dtype("attention", dtype)
+
+    def init(key: Key, x: Batch) -> tuple[AttentionParams, tuple[()]]:
+        x, context = _pair(x)
+        (n, taken), (m, _) = fed_by("attention", x, dtype), fed_by("attention", context, dtype)
+        if size is None and n % heads:
+            errors.fail("attention", "heads", f"a divisor of {n} features", heads,
+                        "Or say how many features a head has: size=...")  # fmt: skip
+        each = size or n // heads
+        shapes = (n, heads * each), (m, fewer * each), (m, fewer * each), (heads * each, n)
+        of_weights, of_biases = map(jax.random.split, jax.random.split(key), (4, 4))
+        w = [weights(k, shape, taken) for k, shape in zip(of_weights, shapes, strict=True)]
+        if not bias:
+            return AttentionParams(*w), ()
+        b = [biases(k, shape[1:], taken) for k, shape in zip(of_biases, shapes, strict=True)]
+        return AttentionParams(*w, *b), ()
+
+    def apply(params: AttentionParams, x: Any) -> jax.Array:
+        if not isinstance(params, AttentionParams) or params.w_q.shape[-1] % heads:
+            expected = f"AttentionParams of {heads} heads"
+            errors.fail("attention", "params", expected, described(params), "Make them by init.")
+        x, context = (fed(each, params.w_q, dtype) for each in _pair(x))
+        q = _heads(affine(x, params.w_q, params.b_q), heads)
+        k = _heads(affine(context, params.w_k, params.b_k), fewer)
+        v = _heads(affine(context, params.w_v, params.b_v), fewer)
+        if rotary is not False:
+            base = 10000.0 if rotary is True else float(rotary)
+            q, k = (rules.rotary(a, jnp.arange(a.shape[1]), base=base) for a in (q, k))
+        y = rules.attention(q, k, v, causal=causal, window=window)
+        return affine(y.reshape(*x.shape[:2], -1), params.w_out, params.b_out)
+
+    return init, pure(apply)
+
+
+def _pair(x: Any) -> tuple[Any, Any]:
+    """The sequence that asks and the one that answers."""
+    x, context = x if isinstance(x, tuple | list) and len(x) == 2 else (x, x)
+    for each in (x, context):
+        if len(getattr(each, "shape", ())) != 3:
+            errors.fail("attention", "x", "(batch, time, features), or a pair of such",
+                        described(each))  # fmt: skip
+    return x, context
+
+
+def _heads(x: jax.Array, heads: int) -> jax.Array:
+    return x.reshape(*x.shape[:2], heads, x.shape[2] // heads)
+
+
+_SMALL = normal(0.02)
+
+
+@layer
+def learned_positions(
+    length: int, *, weights: Initialiser = _SMALL, dtype: DTypeLike | None = None
+) -> tuple[Init, Apply]:
+    """Adds a learned vector to each place of (batch, time, features), for up to `length` places.
+
+    The parameters are the vectors, (length, features).
+
+    Args:
+      length: the most places.
+      weights: initialiser of the vectors.
+      dtype: of the vectors, to which inputs are cast; None for that of a floating example, for
+        integers float32.
+
+    >>> net = jnn.learned_positions(16)
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((2, 5, 3)))
+    >>> params.shape, net(params, jnp.zeros((2, 5, 3))).shape
+    ((16, 3), (2, 5, 3))
+    """
+    errors.positive_integer("learned_positions", "length", length)
+    check_initialisers("learned_positions", weights=weights)
+    check_dtype("learned_positions", dtype)
+
+    def init(key: Key, x: Batch) -> tuple[jax.Array, tuple[()]]:
+        n, taken = fed_by("learned_positions", x, dtype)
+        return weights(key, (length, n), taken), ()
+
+    def apply(params: jax.Array, x: jax.Array) -> jax.Array:
+        errors.rank("learned_positions", "x", x, 3)
+        if x.shape[1] > length:
+            errors.fail("learned_positions", "x", f"of {length} places at most",
+                        errors.describe(x), "A greater length has more of them.")  # fmt: skip
+        x = fed(x, params, dtype)
+        return x + jnp.broadcast_to(params[None, : x.shape[1]], x.shape)
+
+    return init, pure(apply)
+
+
+@layer
+def sinusoidal_positions(*, base: float = 10000.0) -> tuple[Init, Apply]:
+    """Adds sines and cosines of each place to (batch, time, features); nothing is learned.
+
+    Features 2 i and 2 i + 1 are the sine and the cosine of `place base^(-2 i / features)`.
+
+    >>> y = jnn.sinusoidal_positions()((), jnp.zeros((1, 2, 4)))
+    >>> [round(float(a), 4) for a in y[0, 1]]
+    [0.8415, 0.5403, 0.01, 0.9999]
+    """
+    errors.number("sinusoidal_positions", "base", base, low=1)
+
+    def apply(params: tuple[()], x: jax.Array) -> jax.Array:
+        errors.floating("sinusoidal_positions", x=x)
+        errors.rank("sinusoidal_positions", "x", x, 3)
+        _, time, features = x.shape
+        pairs = -(-features // 2)
+        rates = base ** (-2 * np.arange(pairs) / max(features, 1))
+        angles = np.arange(time)[:, None] * rates
+        waves = np.stack([np.sin(angles), np.cos(angles)], -1).reshape(time, 2 * pairs)
+        table = jnp.asarray(waves[:, :features], x.dtype)
+        return x + jnp.broadcast_to(table[None], x.shape)
+
+    return without_parameters, pure(apply)
