@@ -206,7 +206,7 @@ def test_vmap(random, in_small_blocks):
 def test_only_pairs_that_meet_are_visited():
     four = cut(4096, 1024)
     assert len(pairs(four, four, Sight(1.0))) == 16
-    assert len(pairs(four, four, Sight(1.0, True))) == 10  # M-218
+    assert len(pairs(four, four, Sight(1.0, True))) == 10  # M-39
     assert len(pairs(four, four, Sight(1.0, True, 1024))) == 7
     assert len(pairs(four, cut(1024, 1024), Sight(1.0, True, 100))) == 2
     assert [b.start for b in cut(300, 128).blocks()] == [0, 104, 196]

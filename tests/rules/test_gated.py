@@ -33,7 +33,7 @@ def of_mlp(rows=(3, 5), n=4, hidden=6, m=2, biases=True, seed=0):
 
 
 def test_values_by_loops_over_entries():
-    """SwiGLU one number at a time, with its derivative by the chain rule (M-601..604)."""
+    """SwiGLU one number at a time, with its derivative by the chain rule (M-82..85)."""
     gate, up, delta = drawn((2, 3), (2, 3), (2, 3))
     with jax.enable_x64(True):
         y, pull = jax.vjp(gated, gate, up)
@@ -63,7 +63,7 @@ def test_gates_of_pytorch(activation):
 
 @pytest.mark.parametrize("rows", [1, 4, 512])
 def test_the_network_of_pytorch(rows, monkeypatch):
-    """M-605..608, whole and over chunks of rows, with a chunk that is not full."""
+    """M-86..89, whole and over chunks of rows, with a chunk that is not full."""
     torch = pytest.importorskip("torch", reason="PyTorch is the second opinion")
     monkeypatch.setattr(module, "ROWS", rows)
     monkeypatch.setattr(module, "CACHE", 1)

@@ -43,7 +43,7 @@ def written_out(x, w, t, b, c, v, smoothing, ignore):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_value_and_gradients_written_out(reduction, smoothing, ignore, mode, random):
-    """M-410..414, with biases and weights of classes."""
+    """M-70..74, with biases and weights of classes."""
     x, w, t, b, c = draw(random)
     t[:2] = 2
     counts = np.where(t == ignore, 0.0, c[t])

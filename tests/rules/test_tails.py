@@ -55,7 +55,7 @@ LOSSES = {
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("margin", MARGINS)
 def test_values_and_gradients_keep_their_digits(name, mode, margin):
-    """M-401..409: log(1 + o), -o / (1 + o) and the probabilities of the others."""
+    """M-61..69: log(1 + o), -o / (1 + o) and the probabilities of the others."""
     if mode != "backward" and margin not in (20.0, 40.0):
         return
     _, loss, lead, rest = exact(margin)

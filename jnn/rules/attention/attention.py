@@ -28,9 +28,9 @@ def attention(
     window: int | None = None,
     scale: float | None = None,
 ) -> jax.Array:
-    """`softmax(scale q k^T) v` of each head, over the keys that a query sees (M-201..204).
+    """`softmax(scale q k^T) v` of each head, over the keys that a query sees (M-22..25).
 
-    With `D = delta . y` a row and the probabilities P, made again from the scores (M-209..214):
+    With `D = delta . y` a row and the probabilities P, made again from the scores (M-30..35):
 
         dv = P^T delta    dS = scale P (delta v^T - D)    dq = dS k    dk = dS^T q
 
@@ -58,18 +58,18 @@ def attention(
     sight = _sight(q, causal, window, scale)
     batch, time, heads, size = q.shape
     grouped = as_wide(q).reshape(batch, time, k.shape[2], heads // k.shape[2], size)
-    s = sight.scale * jnp.einsum("bqhgd,bkhd->bhgqk", grouped, as_wide(k))  # M-201
+    s = sight.scale * jnp.einsum("bqhgd,bkhd->bhgqk", grouped, as_wide(k))  # M-22
     s = s.reshape(batch, heads, time, k.shape[1])
     seen = jnp.ones((1, 1, *s.shape[2:]), bool) if mask is None else mask
     i, j = (jnp.arange(n, dtype=jnp.int32) for n in s.shape[2:])
     near = sight.seen(i[:, None], j[None, :])
     seen = seen if near is None else seen & near[None, None]
-    s = jnp.where(seen, s, -jnp.inf)  # M-202
+    s = jnp.where(seen, s, -jnp.inf)  # M-23
     e = jnp.exp(s - row_maximum(s, -1))
     total = e.sum(-1, keepdims=True)
-    p = e / jnp.where(total == 0, 1, total)  # M-203
+    p = e / jnp.where(total == 0, 1, total)  # M-24
     p = p.reshape(batch, k.shape[2], heads // k.shape[2], *s.shape[2:])
-    y = jnp.einsum("bhgqk,bkhd->bqhgd", p, as_wide(v))  # M-204
+    y = jnp.einsum("bhgqk,bkhd->bqhgd", p, as_wide(v))  # M-25
     return y.reshape(batch, time, heads, v.shape[-1]).astype(q.dtype)
 
 

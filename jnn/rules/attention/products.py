@@ -32,7 +32,7 @@ tangent = Product("attention.tangent", default)
 
 @value.implementation("whole")
 def value_whole(q: jax.Array, k: jax.Array, v: jax.Array, *rest: Any) -> tuple[jax.Array, ...]:
-    """All scores at once (M-201..204)."""
+    """All scores at once (M-22..25)."""
     mask, sight = told(rest, k)
     s = _scores(q, k, mask, sight)
     m = highest_score(s, -1)
@@ -50,12 +50,12 @@ def cotangents_whole(
     """All scores at once."""
     mask, sight = told(rest, k)
     m, share, d = (by_head(a, k) for a in shares_of_rows(y, m, total, delta))
-    e = jnp.exp(_scores(q, k, mask, sight) - m)  # M-209
+    e = jnp.exp(_scores(q, k, mask, sight) - m)  # M-30
     de = multiply("bhgqd,bkhd->bhgqk", share, v)
-    ds = sight.scale * (e * (de - d))  # M-212
-    dq = by_place(multiply("bhgqk,bkhd->bhgqd", ds, k))  # M-213
-    dk = multiply("bhgqk,bhgqd->bkhd", ds, by_head(q, k))  # M-214, M-217
-    dv = multiply("bhgqk,bhgqd->bkhd", e, share)  # M-210
+    ds = sight.scale * (e * (de - d))  # M-33
+    dq = by_place(multiply("bhgqk,bkhd->bhgqd", ds, k))  # M-34
+    dk = multiply("bhgqk,bhgqd->bkhd", ds, by_head(q, k))  # M-35, M-38
+    dv = multiply("bhgqk,bhgqd->bkhd", e, share)  # M-31
     return dq, dk, dv
 
 
@@ -68,16 +68,16 @@ def tangent_whole(
     mask, sight = told(rest, k)
     p = jnp.exp(_scores(q, k, mask, sight) - by_head(m[..., None], k))
     p = p / by_head(nonzero(total)[..., None], k)
-    ds = sight.scale * (_product(dq, k) + _product(q, dk))  # M-208
-    r = p * (ds - (p * ds).sum(-1, keepdims=True))  # M-215
+    ds = sight.scale * (_product(dq, k) + _product(q, dk))  # M-29
+    r = p * (ds - (p * ds).sum(-1, keepdims=True))  # M-36
     moved = multiply("bhgqk,bkhd->bhgqd", r, v) + multiply("bhgqk,bkhd->bhgqd", p, dv)
-    return by_place(moved - r.sum(-1, keepdims=True) * by_head(as_wide(y), k))  # M-216
+    return by_place(moved - r.sum(-1, keepdims=True) * by_head(as_wide(y), k))  # M-37
 
 
 def shares_of_rows(
     y: jax.Array, m: jax.Array, total: jax.Array, delta: jax.Array
 ) -> tuple[jax.Array, ...]:
-    """What the backward has of each row: m, delta over the total, and their `D` (M-211)."""
+    """What the backward has of each row: m, delta over the total, and their `D` (M-32)."""
     share = as_wide(delta) / nonzero(total)[..., None]
     return m[..., None], share, (share * as_wide(y)).sum(-1, keepdims=True)
 
@@ -110,7 +110,7 @@ def highest_score(s: jax.Array, axis: int) -> jax.Array:
 
 
 def _scores(q: jax.Array, k: jax.Array, mask: jax.Array | None, sight: Sight) -> jax.Array:
-    """M-201: (batch, key heads, group, queries, keys), wide."""
+    """M-22: (batch, key heads, group, queries, keys), wide."""
     i, j = (jnp.arange(n, dtype=jnp.int32) for n in (q.shape[1], k.shape[1]))
     seen = sight.seen(i[:, None], j[None, :])
     s = sight.scale * _product(q, k)

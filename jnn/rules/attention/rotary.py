@@ -14,11 +14,11 @@ from jnn.rules.core.rule import Example, rule
 
 @rule
 def rotary(x: jax.Array, positions: jax.Array, *, base: float = 10000.0) -> jax.Array:
-    """Turns pairs of features by the angles `positions base^(-i / half)` (M-219, M-220).
+    """Turns pairs of features by the angles `positions base^(-i / half)` (M-40, M-41).
 
     Feature i of the first half and feature i of the second are a pair, as in LLaMA and GPT-NeoX.
     Scores of queries and keys so turned depend on the difference of their places alone. A rotation
-    is undone by its transpose, the rotation by the opposite angle (M-221):
+    is undone by its transpose, the rotation by the opposite angle (M-42):
 
         dx = delta, turned by minus the angles
 
@@ -50,7 +50,7 @@ def rotary_forward(x, positions, *, base):
 def rotary_backward(positions, delta, *, base):
     angles = _angles(delta.dtype, delta.shape[-1], positions, base)
     a, b = jnp.split(as_wide(delta), 2, axis=-1)
-    return _joined(a, b, jnp.cos(angles), -jnp.sin(angles)), None  # M-221
+    return _joined(a, b, jnp.cos(angles), -jnp.sin(angles)), None  # M-42
 
 
 @rotary.tangent
@@ -61,11 +61,11 @@ def rotary_tangent(primals, tangents, *, base):
 
 def _joined(a, b, cos, sin):
     cos, sin = jnp.broadcast_to(cos, a.shape), jnp.broadcast_to(sin, a.shape)
-    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)  # M-219
+    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)  # M-40
 
 
 def _angles(dtype, size, positions, base):
-    """M-220 as (batch or 1, time, 1, half)."""
+    """M-41 as (batch or 1, time, 1, half)."""
     half = size // 2
     rates = np.power(float(base), -np.arange(half) / max(half, 1))
     places = lax.stop_gradient(jnp.atleast_2d(positions))[:, :, None, None]

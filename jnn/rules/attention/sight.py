@@ -26,7 +26,7 @@ class Sight(NamedTuple):
         """Whether i sees j, for places as rows and as columns; None where all are seen."""
         if not self.causal:
             return None
-        seen = j <= i  # M-207
+        seen = j <= i  # M-28
         return seen if self.window is None else seen & (i - j < self.window)
 
     def meets(self, rows: range, columns: range) -> bool:
@@ -78,7 +78,7 @@ def cut(length: int, most: int) -> Cut:
 
 
 def pairs(rows: Cut, columns: Cut, sight: Sight) -> list[tuple[Block, Block]]:
-    """The pairs of blocks of which a query sees a key (M-218), by blocks of queries."""
+    """The pairs of blocks of which a query sees a key (M-39), by blocks of queries."""
     return [
         (row, column)
         for row in rows.blocks()

@@ -25,10 +25,10 @@ def resize(
 ) -> jax.Array:
     """Images with `size` pixels along each axis, in 1, 2 or 3 dimensions.
 
-    Each axis is mapped by itself (M-704), of n pixels to m. New pixel i looks at place p of the old
+    Each axis is mapped by itself (M-100), of n pixels to m. New pixel i looks at place p of the old
     ones: `p = i n / m` where the starts of both rows of pixels are aligned, `p = (i + 1/2) n / m -
     1/2` where the pixels' centres are, `p = i (n - 1) / (m - 1)` where the first and the last
-    pixels are. "nearest" takes one pixel, "linear" weighs the two around p (M-705); beyond the
+    pixels are. "nearest" takes one pixel, "linear" weighs the two around p (M-101); beyond the
     first and the last centre it is that pixel. There is no filter against aliasing: where an image
     shrinks, pixels are left out.
 
@@ -38,7 +38,7 @@ def resize(
     and its "linear" is ours with `antialias=False`, and ours anyway where no axis shrinks.
 
     On the way back each pixel gets from the new ones that looked at it what they weighed it by, the
-    transposed map (M-706), which is a gather too.
+    transposed map (M-102), which is a gather too.
 
     Saves: nothing.
 
@@ -72,12 +72,12 @@ def resize(
 @resize.forward
 def resize_forward(x, *, size, method, align):
     to = _resizing(x, size, method, align)
-    return mapped(x, to.maps), to  # M-704
+    return mapped(x, to.maps), to  # M-100
 
 
 @resize.backward
 def resize_backward(to, delta, *, size, method, align):
-    return (mapped(delta, [taps.transposed for taps in to.maps]),)  # M-706
+    return (mapped(delta, [taps.transposed for taps in to.maps]),)  # M-102
 
 
 @resize.tangent
@@ -124,7 +124,7 @@ def _map(n: int, m: int, method: str, align: str) -> Taps:
     rows = np.arange(m)
     if method == "nearest":
         return Taps(m, n, rows, first, np.ones(m))
-    between = part > 0  # M-705: the pixel at or before the place, and the next
+    between = part > 0  # M-101: the pixel at or before the place, and the next
     return Taps(
         m,
         n,

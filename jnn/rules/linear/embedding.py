@@ -11,10 +11,10 @@ from jnn.rules.linear.table import table_delta
 
 @rule
 def embedding(ids: jax.Array, table: jax.Array, *, padding: int | None = None) -> jax.Array:
-    """The rows of `table` that ids name: `y[..., :] = table[ids[...]]` (M-505).
+    """The rows of `table` that ids name: `y[..., :] = table[ids[...]]` (M-79).
 
     That is the product of one-hot rows with the table; its derivative adds each row of the
-    cotangent to the row that was read, wherever ids repeat (M-506):
+    cotangent to the row that was read, wherever ids repeat (M-80):
 
         dtable[v] = sum over ids = v of delta
 
@@ -38,7 +38,7 @@ def embedding(ids: jax.Array, table: jax.Array, *, padding: int | None = None) -
     [[0.0, 0.0], [2.0, 2.0]]
     """
     y = _selected(_is_row(ids, table), jnp.take(table, _wide(ids), axis=0, mode="clip"), jnp.nan)
-    return y if padding is None else _selected(ids != padding, y, 0)  # M-505
+    return y if padding is None else _selected(ids != padding, y, 0)  # M-79
 
 
 @embedding.forward
@@ -54,7 +54,7 @@ def embedding_backward(saved, delta, *, padding):
     counts = _counts(ids, table, padding)
     wide = _wide(ids)
     places = jnp.where(counts, wide, jnp.full_like(wide, rows)).ravel()
-    return None, table_delta(places, delta.reshape(-1, size), setting=rows)  # M-506
+    return None, table_delta(places, delta.reshape(-1, size), setting=rows)  # M-80
 
 
 @embedding.tangent

@@ -28,10 +28,10 @@ def gated_mlp(
     *,
     activation: str | Rule = "silu",
 ) -> jax.Array:
-    """Two layers with a gate between, `y = (f(gate) up) w_down`, of LLaMA and its like (M-605).
+    """Two layers with a gate between, `y = (f(gate) up) w_down`, of LLaMA and its like (M-86).
 
     Where `gate = x w_gate`, `up = x w_up`, each with its biases if it has any. With the cotangent
-    delta, and sums over the rows (M-606..608),
+    delta, and sums over the rows (M-87..89),
 
         dh = delta w_down^T    dgate = f'(gate) up dh    dup = f(gate) dh
         dx = dgate w_gate^T + dup w_up^T
@@ -65,7 +65,7 @@ def gated_mlp_forward(x, w_gate, w_up, w_down, b_gate, b_up, b_down, *, activati
     weights = (w_gate, w_up, w_down), (b_gate, b_up, b_down)
 
     def part(x):
-        return _of_rows(x, *weights, activation), ()  # M-605
+        return _of_rows(x, *weights, activation), ()  # M-86
 
     (y, gate, up), _ = chunked(part, (_rows(x),), _at_a_time(x, w_gate))
     return y.reshape(*x.shape[:-1], y.shape[-1]), (x, *weights[0], gate, up)
@@ -76,13 +76,13 @@ def gated_mlp_backward(saved, delta, *, activation):
     x, w_gate, w_up, w_down, gate, up = saved
 
     def part(x, gate, up, delta):
-        dh = _product(delta, w_down.T)  # M-606
-        dgate, dup = gates.gate_cotangents(gate, up, dh, activation)  # M-603, M-604
+        dh = _product(delta, w_down.T)  # M-87
+        dgate, dup = gates.gate_cotangents(gate, up, dh, activation)  # M-84, M-85
         dgate, dup = dgate.astype(x.dtype), dup.astype(x.dtype)
-        dx = _product(dgate, w_gate.T) + _product(dup, w_up.T)  # M-607
+        dx = _product(dgate, w_gate.T) + _product(dup, w_up.T)  # M-88
         h = gates.gated_forward(gate, up, activation=activation)[0]
         pairs = (x, dgate), (x, dup), (h, delta)
-        dw = [_product(a.T, d) for a, d in pairs]  # M-608, and the sums of biases
+        dw = [_product(a.T, d) for a, d in pairs]  # M-89, and the sums of biases
         return dx.astype(x.dtype), (*dw, *(d.sum(0, dtype=dx.dtype) for _, d in pairs))
 
     rows = _rows(x), gate, up, _rows(delta)

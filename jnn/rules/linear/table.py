@@ -85,7 +85,7 @@ def table_sorted(places: jax.Array, delta: jax.Array, rows: int) -> jax.Array:
     row = jnp.arange(len(places))
 
     def double(x: jax.Array, step: jax.Array) -> tuple[jax.Array, None]:
-        same = (jnp.roll(places, step) == places) & (row >= step)  # M-507
+        same = (jnp.roll(places, step) == places) & (row >= step)  # M-81
         before = jnp.where(jnp.broadcast_to(same[:, None], x.shape), jnp.roll(x, step, 0), 0)
         return x + before, None
 

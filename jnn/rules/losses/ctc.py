@@ -29,8 +29,8 @@ def ctc(
 
     Each frame says one label or the blank. What the frames say is read without repetitions, then
     without blanks; the probability of the labels is that of all sayings that are read as they are,
-    frames being independent with `p = softmax(logits)` (M-609..611). With the cotangent v of its
-    sample, and gamma the posterior of the places that a frame may be at (M-612..614),
+    frames being independent with `p = softmax(logits)` (M-90..92). With the cotangent v of its
+    sample, and gamma the posterior of the places that a frame may be at (M-93..95),
 
         dx = v (p - sum gamma over the places of each class)
 
@@ -69,8 +69,8 @@ def ctc_forward(logits, labels, logit_lengths, label_lengths, *, blank):
     s = jnp.exp(x - m).sum(-1, keepdims=True)
     e, top = _emissions(x, at)
     last, alphas = _alphas(e, at)
-    total = _logsumexp(jnp.where(at.final, last, jnp.full_like(last, NEVER)))  # M-611
-    lost = (m - top + jnp.log(s))[..., 0]  # What the frames' shifts leave out (M-615)
+    total = _logsumexp(jnp.where(at.final, last, jnp.full_like(last, NEVER)))  # M-92
+    lost = (m - top + jnp.log(s))[..., 0]  # What the frames' shifts leave out (M-96)
     lost = jnp.where(at.live.T, lost, jnp.zeros_like(lost)).sum(-1)
     y = _loss(lost - total, total, at).astype(logits.dtype)
     return y, (logits, labels, logit_lengths, label_lengths, m, s, alphas)
@@ -90,7 +90,7 @@ def ctc_tangent(primals, tangents, *, blank):
 
 
 class _Places(NamedTuple):
-    """The places of a saying: the labels, with a blank before, between and behind them (M-609).
+    """The places of a saying: the labels, with a blank before, between and behind them (M-90).
 
     Attributes:
       z: the class of each place, (batch, places).
@@ -160,7 +160,7 @@ def _at_places(x: jax.Array, at: _Places) -> jax.Array:
 def _emissions(x: jax.Array, at: _Places) -> tuple[jax.Array, jax.Array]:
     """Logits at the places less the frame's largest of them, (time, batch, places), and this.
 
-    So sums over long times stay small, and keep their digits (M-615).
+    So sums over long times stay small, and keep their digits (M-96).
     """
     e = _at_places(x, at)
     top = lax.stop_gradient(e.max(-1, keepdims=True))
@@ -175,7 +175,7 @@ def _alphas(e: jax.Array, at: _Places) -> tuple[jax.Array, jax.Array]:
 
     def turn(alpha: jax.Array, frame: Any) -> tuple[jax.Array, jax.Array]:
         e, live = frame
-        came = _sum_of_three(alpha, _moved(alpha, 1), _moved(alpha, 2) + at.jump)  # M-610
+        came = _sum_of_three(alpha, _moved(alpha, 1), _moved(alpha, 2) + at.jump)  # M-91
         alpha = jnp.where(live[:, None], came + e, alpha)
         return alpha, alpha
 
@@ -189,7 +189,7 @@ def _betas(e: jax.Array, at: _Places) -> jax.Array:
     def turn(beta: jax.Array, frame: Any) -> tuple[jax.Array, jax.Array]:
         e, live = frame
         ahead = beta + e
-        goes = _sum_of_three(ahead, _moved(ahead, -1), _moved(ahead + at.jump, -2))  # M-612
+        goes = _sum_of_three(ahead, _moved(ahead, -1), _moved(ahead + at.jump, -2))  # M-93
         return jnp.where(live[:, None], goes, beta), beta
 
     return lax.scan(turn, _varying(end, e, at), (e, at.live), reverse=True)[1]
@@ -204,13 +204,13 @@ def _slope(args: Any, m: Any, s: Any, alphas: jax.Array, blank: int) -> jax.Arra
     counts = at.live & (_logsumexp(last) > NEVER / 2)[None]
     paths = alphas + _betas(e, at)
     gamma = jnp.exp(paths - lax.stop_gradient(paths.max(-1, keepdims=True)))
-    gamma = gamma / gamma.sum(-1, keepdims=True)  # M-613: the sum is P at each frame
+    gamma = gamma / gamma.sum(-1, keepdims=True)  # M-94: the sum is P at each frame
     classes = _numbers(x.shape[-1])
     one_hot = (at.z[:, 1::2, None] == classes[None, None]).astype(x.dtype)
     said = jnp.einsum("tbl,blc->btc", gamma[..., 1::2], one_hot, precision="highest")
     is_blank = (classes == at.blank).astype(x.dtype)
     silent = gamma[..., ::2].sum(-1).T[..., None] * is_blank[None, None]
-    slope = shares(x, m, s, jnp.ones_like(m)) - said - silent  # M-614
+    slope = shares(x, m, s, jnp.ones_like(m)) - said - silent  # M-95
     slope = jnp.where(counts.T[..., None], slope, jnp.zeros_like(slope))
     return slope * at.valid[:, None, None]
 

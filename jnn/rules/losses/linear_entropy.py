@@ -30,7 +30,7 @@ def linear_cross_entropy(
     smoothing: float = 0.0,
     ignore: int | None = None,
 ) -> jax.Array:
-    """`softmax_cross_entropy(x w + b, t)` and its reduction, without the logits (M-410..414).
+    """`softmax_cross_entropy(x w + b, t)` and its reduction, without the logits (M-70..74).
 
     With z = x w + b and, of each row, g = p sum(u) - u as in `softmax_cross_entropy`, and the
     cotangent v of each row,
@@ -73,7 +73,7 @@ def linear_cross_entropy_forward(x, w, t, b, weights, *, reduction, smoothing, i
     if reduction != "none":
         y, sums = _sum_and_gradients(x, w, t, b, weights, smoothing, ignore)
         divisor = _divisor(x, t, weights, reduction, ignore)
-        y = y / divisor  # M-411
+        y = y / divisor  # M-71
         counted = None if reduction == "sum" else _counted(w, t, weights, ignore)
         return y.astype(x.dtype), (sums, y, divisor, counted)
 
@@ -91,7 +91,7 @@ def linear_cross_entropy_backward(saved, delta, *, reduction, smoothing, ignore)
     v = as_wide(delta)
     if reduction != "none":
         (dx, dw, db, dweights), y, divisor, counted = saved
-        v = v / divisor  # M-412
+        v = v / divisor  # M-72
         if counted is not None:
             dweights = dweights - y * counted
         dx, dw, db, dweights = (a if a is None else v * as_wide(a) for a in (dx, dw, db, dweights))
@@ -156,12 +156,12 @@ def _sum_and_gradients(x, w, t, b, weights, smoothing, ignore):
 
 def _pulled(x, w, b, at, v):
     """A chunk's dx, and its terms of dw, db and the weights' cotangent; v, or 1, a row."""
-    g = rows.slopes(*at)  # M-413
+    g = rows.slopes(*at)  # M-73
     narrow = g.astype(x.dtype)
     dx = _product(narrow, w.T)
     scaled = x if v is None else (v * as_wide(x)).astype(x.dtype)
     # Transposed by itself: the product of a copy takes half the time of one with a stride.
-    dw = _product(lax.optimization_barrier(scaled.T), narrow)  # M-414
+    dw = _product(lax.optimization_barrier(scaled.T), narrow)  # M-74
     dx = dx if v is None else v * dx
     over = (lambda a: a.sum(0)) if v is None else (lambda a: (v * a).sum(0))
     db = None if b is None else over(g)
@@ -197,7 +197,7 @@ def _counting(x, t, ignore):
 
 
 def _logits(x, w, b):
-    z = _product(x, w)  # M-410
+    z = _product(x, w)  # M-70
     return z if b is None else z + jnp.broadcast_to(as_wide(b), z.shape)
 
 

@@ -3,7 +3,7 @@
 All of them subtract the largest entry before they take exponentials (Treister's safe exp, §2.1): no
 exponential overflows, and the largest of them is 1. So their sum is 1 + o, and what counts where
 the largest entry leads by far is o, the sum of the others: in float32 a sum with 1 in it rounds it
-away from a margin of 16 on (M-401). Entries of -inf have probability 0 and gradient 0; where all
+away from a margin of 16 on (M-61). Entries of -inf have probability 0 and gradient 0; where all
 entries are -inf there is no softmax, and it is NaN.
 """
 
@@ -28,7 +28,7 @@ def row_maximum(x: jax.Array, axis: Axis) -> jax.Array:
 
 
 def others(x: jax.Array, m: jax.Array, axis: Axis) -> jax.Array:
-    """The sum of the exponentials without the largest, which is 1: o, not 1 + o (M-401).
+    """The sum of the exponentials without the largest, which is 1: o, not 1 + o (M-61).
 
     Axes are kept. Where several are the largest, all but one of them count; where there is none,
     because all are -inf, o is -1.
@@ -98,7 +98,7 @@ def log_softmax(x: jax.Array, *, axis: Axis = -1) -> jax.Array:
     """Log-probabilities `y = x - log sum e^x`, exact where the probability itself underflows.
 
     With `p = e^y`, the cotangent of x is `delta - p sum(delta)` and the tangent `v - p . v`. All
-    three keep their digits where one p is near 1 (M-401..405).
+    three keep their digits where one p is near 1 (M-61..65).
 
     Saves: x, two numbers a row. From y, p would be off by the rounding of y, which grows with |y|.
 
@@ -137,7 +137,7 @@ def log_softmax_forward(x, *, axis):
     z = as_wide(x)
     m = row_maximum(z, axis)
     o = others(z, m, axis)
-    return (z - m - jnp.log1p(o)).astype(x.dtype), (x, m, o)  # M-402
+    return (z - m - jnp.log1p(o)).astype(x.dtype), (x, m, o)  # M-62
 
 
 @log_softmax.backward
@@ -146,8 +146,8 @@ def log_softmax_backward(saved, delta, *, axis):
     x, delta = as_wide(x), as_wide(delta)
     top, e = x == m, jnp.exp(x - m)
     leads, rest = _apart(delta, top, axis)
-    at_top = (delta * o + ((delta - e * leads) - e * rest)) / (1 + o)  # M-404
-    return (jnp.where(top, at_top, delta - e * ((leads + rest) / (1 + o))),)  # M-403
+    at_top = (delta * o + ((delta - e * leads) - e * rest)) / (1 + o)  # M-64
+    return (jnp.where(top, at_top, delta - e * ((leads + rest) / (1 + o))),)  # M-63
 
 
 @log_softmax.tangent
@@ -156,7 +156,7 @@ def log_softmax_tangent(primals, tangents, *, axis):
     x, v = as_wide(x), as_wide(tangents[0])
     top = x == m
     leads, rest = _apart(jnp.exp(x - m) * v, top, axis)
-    at_top = (v * o + ((v - leads) - rest)) / (1 + o)  # M-405
+    at_top = (v * o + ((v - leads) - rest)) / (1 + o)  # M-65
     return y, jnp.where(top, at_top, v - (leads + rest) / (1 + o))
 
 
@@ -192,7 +192,7 @@ def logsumexp(x: jax.Array, *, axis: Axis = -1, keepdims: bool = False) -> jax.A
 def logsumexp_forward(x, *, axis, keepdims):
     m = row_maximum(as_wide(x), axis)
     o = others(as_wide(x), m, axis)
-    y = m + jnp.log1p(o)  # M-402
+    y = m + jnp.log1p(o)  # M-62
     y = (y if keepdims else y.squeeze(_axes(x, axis))).astype(x.dtype)
     return y, (x, m, jnp.where(o == -1, jnp.ones_like(o), 1 + o))
 

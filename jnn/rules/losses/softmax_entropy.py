@@ -32,7 +32,7 @@ def softmax_cross_entropy(
     too, it takes no part in the loss. A reduction over the samples is the caller's to choose.
 
     A sample that is right by far keeps the digits of both: where p_t is near 1, loss and gradient
-    come from the others' sum o, log(1 + o) and -o / (1 + o), not from 1 - p_t (M-406..409).
+    come from the others' sum o, log(1 + o) and -o / (1 + o), not from 1 - p_t (M-66..69).
 
     Saves: logits, t, weights, two numbers a row. p is had from them by one exponential, and in full
     precision where the logits are half precisions.
@@ -102,7 +102,7 @@ def softmax_cross_entropy_tangent(primals, tangents, *, smoothing, ignore):
 
 
 def entropies(x, t, weights, smoothing, ignore) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One value a sample, what was subtracted from its logits, and the sum of the others (M-401).
+    """One value a sample, what was subtracted from its logits, and the sum of the others (M-61).
 
     The others are all but the class of the sample; where its target is spread over classes, all
     but the largest.
@@ -117,16 +117,16 @@ def entropies(x, t, weights, smoothing, ignore) -> tuple[jax.Array, jax.Array, j
         o = jnp.where(labels.is_class(x, t), jnp.zeros_like(e), e).sum(-1, keepdims=True)
         lags = jnp.log(o + jnp.exp(x_t - m)) - (x_t - m)
         total = _total(x, t, weights, ignore)
-        y = total * jnp.where(leads, jnp.log1p(o), lags)  # M-406
+        y = total * jnp.where(leads, jnp.log1p(o), lags)  # M-66
     else:
         o = others(x, m, -1)
         _, u, total = _targets(x, t, weights, smoothing, ignore)
-        y = total * jnp.log1p(o) - (u * _present(x - m, u)).sum(-1, keepdims=True)  # M-408
+        y = total * jnp.log1p(o) - (u * _present(x - m, u)).sum(-1, keepdims=True)  # M-68
     return y[..., 0], m, o
 
 
 def slopes(x, t, weights, m, o, smoothing, ignore) -> jax.Array:
-    """`p sum(u) - u`, where p is near 1 from what the others leave (M-407, M-409)."""
+    """`p sum(u) - u`, where p is near 1 from what the others leave (M-67, M-69)."""
     x = _read(x, t, ignore)
     e = jnp.exp(x - m)
     if _one_class(x, t, smoothing):

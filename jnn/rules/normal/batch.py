@@ -36,7 +36,7 @@ def batch_norm(
     epsilon: float = 1e-5,
     axis_name: Names = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Each channel of a batch with mean 0 and variance 1, scaled and shifted (M-101..109, M-121).
+    """Each channel of a batch with mean 0 and variance 1, scaled and shifted (M-1..9, M-21).
 
         y = n scale + shift,    n = (x - mean) r,    r = 1 / sqrt(variance + epsilon)
 
@@ -80,7 +80,7 @@ def batch_norm(
         return lax.pmean(mean, axis_name) if axis_name else mean
 
     mean = over(wide)
-    variance = over((wide - mean) ** 2)  # M-102
+    variance = over((wide - mean) ** 2)  # M-2
     y = scaled((wide - mean) / jnp.sqrt(variance + epsilon), scale, shift)
     return y.astype(x.dtype), mean.ravel(), variance.ravel()
 
@@ -93,7 +93,7 @@ def batch_norm_forward(x, scale, shift, *, epsilon, axis_name):
     batch = Shared(x, axis_name)
     found = batch.moments(x)
     n = apart(x, found.centre, found.rest) * inverse(found.variance, epsilon)
-    y = scaled(n, scale, shift).astype(x.dtype)  # M-101
+    y = scaled(n, scale, shift).astype(x.dtype)  # M-1
     return (y, *mean_and_variance(found)), (x, scale, found)
 
 
@@ -104,7 +104,7 @@ def batch_norm_backward(saved, delta, *, epsilon, axis_name):
     v, batch = as_wide(dy), Shared(x, axis_name)
     r = inverse(found.variance, epsilon)
     n = apart(x, found.centre, found.rest) * r
-    dshift, dscale = sum_of_channels(v), sum_of_channels(n * v)  # M-106
+    dshift, dscale = sum_of_channels(v), sum_of_channels(n * v)  # M-6
     dx = batch.back(n, r, v, scale, dshift, dscale, dmean, dvariance)
     return dx, dscale, dshift
 
@@ -117,7 +117,7 @@ def batch_norm_tangent(primals, tangents, *, epsilon, axis_name):
     r = inverse(found.variance, epsilon)
     n, v = apart(x, found.centre, found.rest) * r, as_wide(dx)
     of_v, of_nv = batch.mean(v), batch.mean(n * v)
-    dy = scaled(through(n, r, v, of_nv, of_v), scale, dshift)  # M-108
+    dy = scaled(through(n, r, v, of_nv, of_v), scale, dshift)  # M-8
     if scale is not None:
         dy = dy + scaled(n, dscale)
     y = scaled(n, scale, shift).astype(x.dtype)
@@ -169,7 +169,7 @@ class Shared:
         return (self.sum(total) / total.dtype.type(self.count)).reshape(self.shape)
 
     def moments(self, x: jax.Array) -> Moments:
-        """Mean and variance of each channel, about the mean of the first sample (M-121)."""
+        """Mean and variance of each channel, about the mean of the first sample (M-21)."""
         sample = as_wide(x[:1])
         centre = sample.mean(tuple(range(x.ndim - 1)), keepdims=True)
         if self.names:
@@ -181,12 +181,12 @@ class Shared:
         total: jax.Array, total_n: jax.Array, dmean: jax.Array, dvariance: jax.Array,
     ) -> jax.Array:  # fmt: skip
         """dx, from v = delta and the totals of v and of n v on this device."""
-        dx = scaled(through(n, r, v, self.of(total_n), self.of(total)), scale)  # M-107
+        dx = scaled(through(n, r, v, self.of(total_n), self.of(total)), scale)  # M-7
         if self.names and not self.accounted:
             dmean, dvariance = self.sum(dmean), self.sum(dvariance)
         dmean, dvariance = (a.reshape(self.shape) / a.dtype.type(self.count)
                             for a in (dmean, dvariance))  # fmt: skip
-        # M-109: x - mean = n / r
+        # M-9: x - mean = n / r
         return dx + (n * jnp.broadcast_to(2 * dvariance / r, n.shape)
                      + jnp.broadcast_to(dmean, n.shape))  # fmt: skip
 

@@ -52,7 +52,7 @@ def norm_relu_conv(
     dilation: Setting = 1,
     groups: int = 1,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`conv(relu(batch_norm(x, scale, shift)), w, b)` in one, from x alone (M-116..120).
+    """`conv(relu(batch_norm(x, scale, shift)), w, b)` in one, from x alone (M-16..20).
 
     With z the normalised image and u the rectified one, which are both made again from x,
 
@@ -105,7 +105,7 @@ def norm_relu_conv_forward(x, scale, shift, w, b, *, epsilon, axis_name, **setti
 
     def of_samples(x):
         _, z = _normalised(x, scale, shift, found, epsilon)
-        return with_bias(value(relu.parts.definition(z), w, setting=g), b)  # M-116
+        return with_bias(value(relu.parts.definition(z), w, setting=g), b)  # M-16
 
     y = for_each(lambda x: over_chunks(of_samples, (x,), at_a_time(x, w, g)), x)
     return (y, *mean_and_variance(found)), (g, x, scale, shift, w, found)
@@ -118,21 +118,21 @@ def norm_relu_conv_backward(saved, delta, *, epsilon, axis_name, **settings):
 
     def to_norm(x, delta):
         n, z = _normalised(x, scale, shift, found, epsilon)
-        dz = live(z, input_delta(delta, w, setting=g))  # M-117
+        dz = live(z, input_delta(delta, w, setting=g))  # M-17
         v = as_wide(dz)
-        return dz, sums_of_samples(v), sums_of_samples(n * v)  # M-118
+        return dz, sums_of_samples(v), sums_of_samples(n * v)  # M-18
 
     def to_parameters(x, delta):
         _, z = _normalised(x, scale, shift, found, epsilon)
         u = relu.parts.definition(z)
-        return filter_delta(u, delta, setting=g), sum_of_bias(delta)  # M-120
+        return filter_delta(u, delta, setting=g), sum_of_bias(delta)  # M-20
 
     chunk = at_a_time(x, w, g)
     dz, *totals = for_each(lambda *a: over_chunks(to_norm, a, chunk), x, delta)
     dshift, dscale = map(sum_of_channels, totals)
     n, _ = _normalised(x, scale, shift, found, epsilon)
     dx = Shared(x, axis_name).back(n, inverse(found.variance, epsilon), as_wide(dz), scale,
-                                  dshift, dscale, dmean, dvariance)  # fmt: skip  # M-119
+                                  dshift, dscale, dmean, dvariance)  # fmt: skip  # M-19
     dw, db = for_each(lambda *a: sum_over_chunks(to_parameters, a, chunk), x, delta)
     return dx, dscale, dshift, dw, db
 

@@ -30,7 +30,7 @@ def group_norm(
     groups: int,
     epsilon: float = 1e-5,
 ) -> jax.Array:
-    """Each group of channels of a sample with mean 0 and variance 1, scaled and shifted (M-114).
+    """Each group of channels of a sample with mean 0 and variance 1, scaled and shifted (M-14).
 
         y = n scale + shift,    n = (x - mean) r,    r = 1 / sqrt(variance + epsilon)
 
@@ -41,7 +41,7 @@ def group_norm(
         dx     = r (a - mean(a) - n mean(n a))
         dscale = sum n delta        dshift = sum delta        (of a channel, over samples too)
 
-    All four sums come from two: of delta and of n delta, for each sample and channel (M-115).
+    All four sums come from two: of delta and of n delta, for each sample and channel (M-15).
 
     Saves: x, scale, two numbers a group. They are r and the mean, less the group's first entry.
 
@@ -68,7 +68,7 @@ def group_norm(
 def group_norm_forward(x, scale, shift, *, groups, epsilon):
     n, r, rest = _normal(x, groups, epsilon)
     of_groups = tuple(a[..., :: x.shape[-1] // groups] for a in (rest, r))
-    return scaled(n, scale, shift).astype(x.dtype), (x, scale, *of_groups)  # M-101
+    return scaled(n, scale, shift).astype(x.dtype), (x, scale, *of_groups)  # M-1
 
 
 @group_norm.backward
@@ -78,9 +78,9 @@ def group_norm_backward(saved, delta, *, groups, epsilon):
     n = apart(x, _centre(x, groups), rest) * jnp.broadcast_to(r, x.shape)
     delta = as_wide(delta)
     total, total_n = sums_of_samples(delta), sums_of_samples(n * delta)
-    of_v, of_nv = (_mean(scaled(a, scale), x, groups) for a in (total, total_n))  # M-115
-    dx = through(n, r, scaled(delta, scale), of_nv, of_v)  # M-107
-    return dx, *(a.reshape(-1, x.shape[-1]).sum(0) for a in (total_n, total))  # M-106
+    of_v, of_nv = (_mean(scaled(a, scale), x, groups) for a in (total, total_n))  # M-15
+    dx = through(n, r, scaled(delta, scale), of_nv, of_v)  # M-7
+    return dx, *(a.reshape(-1, x.shape[-1]).sum(0) for a in (total_n, total))  # M-6
 
 
 @group_norm.tangent
@@ -89,7 +89,7 @@ def group_norm_tangent(primals, tangents, *, groups, epsilon):
     n, r, _ = _normal(x, groups, epsilon)
     v = as_wide(dx)
     of_v, of_nv = (_mean(sums_of_samples(a), x, groups) for a in (v, n * v))
-    dy = scaled(through(n, r, v, of_nv, of_v), scale, dshift)  # M-108
+    dy = scaled(through(n, r, v, of_nv, of_v), scale, dshift)  # M-8
     if scale is not None:
         dy = dy + scaled(n, dscale)
     return scaled(n, scale, shift).astype(x.dtype), dy

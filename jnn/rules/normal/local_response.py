@@ -14,7 +14,7 @@ from jnn.rules.core.rule import Example, rule
 def local_response_norm(
     x: jax.Array, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> jax.Array:
-    """Each channel over a power of its neighbours' mean square: `y = x d^-beta` (M-711).
+    """Each channel over a power of its neighbours' mean square: `y = x d^-beta` (M-107).
 
     `d_c = bias + alpha / size sum of x_j^2` over the `size` channels from `c - size // 2` on, of
     which those that do not exist count as 0. That is PyTorch's `nn.LocalResponseNorm` (its `k` is
@@ -22,7 +22,7 @@ def local_response_norm(
 
     A channel is in the denominator of its neighbours too: with `r_c = delta_c x_c d_c^(-beta - 1)`,
 
-        dx_j = delta_j d_j^-beta - 2 alpha beta / size x_j sum of r_c over all c that see j  (M-713)
+        dx_j = delta_j d_j^-beta - 2 alpha beta / size x_j sum of r_c over all c that see j  (M-109)
 
     Saves: x. d is computed again: a sum of few squares costs less than a tensor.
 
@@ -47,7 +47,7 @@ def local_response_norm(
 def local_response_norm_forward(x, *, size, alpha, beta, bias):
     z = as_wide(x)
     d = bias + alpha / size * _sums(z * z, size // 2, size)
-    return (z * d**-beta).astype(x.dtype), x  # M-711
+    return (z * d**-beta).astype(x.dtype), x  # M-107
 
 
 @local_response_norm.backward
@@ -57,7 +57,7 @@ def local_response_norm_backward(x, delta, *, size, alpha, beta, bias):
     v = v * d**-beta
     # c sees j from size // 2 before it to (size - 1) // 2 behind it, so j is seen the other way.
     others = _sums(v * z / d, (size - 1) // 2, size)
-    return ((v - 2 * alpha * beta / size * z * others).astype(x.dtype),)  # M-713
+    return ((v - 2 * alpha * beta / size * z * others).astype(x.dtype),)  # M-109
 
 
 @local_response_norm.tangent
@@ -67,7 +67,7 @@ def local_response_norm_tangent(primals, tangents, *, size, alpha, beta, bias):
     d = bias + alpha / size * _sums(z * z, size // 2, size)
     power = d**-beta
     dd = 2 * alpha / size * _sums(z * v, size // 2, size)
-    dy = power * (v - beta * z * dd / d)  # M-712
+    dy = power * (v - beta * z * dd / d)  # M-108
     return (z * power).astype(x.dtype), dy.astype(x.dtype)
 
 

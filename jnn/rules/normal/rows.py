@@ -28,7 +28,7 @@ def layer_norm(
     *,
     epsilon: float = 1e-5,
 ) -> jax.Array:
-    """Each row with mean 0 and variance 1, scaled and shifted (M-101..107, M-110).
+    """Each row with mean 0 and variance 1, scaled and shifted (M-1..7, M-10).
 
         y = n scale + shift,    n = (x - mean) r,    r = 1 / sqrt(variance + epsilon)
 
@@ -57,7 +57,7 @@ def layer_norm(
 @layer_norm.forward
 def layer_norm_forward(x, scale, shift, *, epsilon):
     n, r, rest = _normal(x, epsilon)
-    return scaled(n, scale, shift).astype(x.dtype), (x, scale, rest, r)  # M-101
+    return scaled(n, scale, shift).astype(x.dtype), (x, scale, rest, r)  # M-1
 
 
 @layer_norm.backward
@@ -66,8 +66,8 @@ def layer_norm_backward(saved, delta, *, epsilon):
     n = apart(x, x[..., :1], rest) * jnp.broadcast_to(r, x.shape)
     delta = as_wide(delta)
     v = scaled(delta, scale)
-    dx = through(n, r, v, of_rows(n * v), of_rows(v))  # M-107
-    return dx, sum_of_channels(n * delta), sum_of_channels(delta)  # M-110
+    dx = through(n, r, v, of_rows(n * v), of_rows(v))  # M-7
+    return dx, sum_of_channels(n * delta), sum_of_channels(delta)  # M-10
 
 
 @layer_norm.tangent
@@ -75,7 +75,7 @@ def layer_norm_tangent(primals, tangents, *, epsilon):
     (x, scale, shift), (dx, dscale, dshift) = primals, tangents
     n, r, _ = _normal(x, epsilon)
     v = as_wide(dx)
-    dy = scaled(through(n, r, v, of_rows(n * v), of_rows(v)), scale, dshift)  # M-108
+    dy = scaled(through(n, r, v, of_rows(n * v), of_rows(v)), scale, dshift)  # M-8
     if scale is not None:
         dy = dy + scaled(n, dscale)
     return scaled(n, scale, shift).astype(x.dtype), dy
@@ -95,7 +95,7 @@ def _normal(x, epsilon):
 
 @rule
 def rms_norm(x: jax.Array, scale: jax.Array | None = None, *, epsilon: float = 1e-6) -> jax.Array:
-    """Each row over its root mean square, scaled (M-111..113).
+    """Each row over its root mean square, scaled (M-11..13).
 
         y = n scale,    n = x r,    r = 1 / sqrt(mean(x^2) + epsilon)
 
@@ -121,7 +121,7 @@ def rms_norm(x: jax.Array, scale: jax.Array | None = None, *, epsilon: float = 1
 @rms_norm.forward
 def rms_norm_forward(x, scale, *, epsilon):
     wide = as_wide(x)
-    r = inverse(of_rows(wide**2), epsilon)  # M-111
+    r = inverse(of_rows(wide**2), epsilon)  # M-11
     return scaled(wide * r, scale).astype(x.dtype), (x, scale, r)
 
 
@@ -130,7 +130,7 @@ def rms_norm_backward(saved, delta, *, epsilon):
     x, scale, r = saved
     n, delta = as_wide(x) * r, as_wide(delta)
     v = scaled(delta, scale)
-    return through(n, r, v, of_rows(n * v)), sum_of_channels(n * delta)  # M-113
+    return through(n, r, v, of_rows(n * v)), sum_of_channels(n * delta)  # M-13
 
 
 @rms_norm.tangent
@@ -138,7 +138,7 @@ def rms_norm_tangent(primals, tangents, *, epsilon):
     (x, scale), (dx, dscale) = primals, tangents
     y, (*_, r) = rms_norm_forward(x, scale, epsilon=epsilon)
     n, v = as_wide(x) * r, as_wide(dx)
-    dy = scaled(through(n, r, v, of_rows(n * v)), scale)  # M-112
+    dy = scaled(through(n, r, v, of_rows(n * v)), scale)  # M-12
     return y, dy if scale is None else dy + scaled(n, dscale)
 
 

@@ -35,26 +35,26 @@ class Moments(NamedTuple):
 def moments(x: jax.Array, centre: jax.Array, mean: Mean) -> Moments:
     """Mean and variance of x about a centre, in two passes of which none cancels."""
     centre = as_wide(centre)
-    rest = mean(_less(as_wide(x), centre))  # M-103
-    return Moments(centre, rest, mean(apart(x, centre, rest) ** 2))  # M-104
+    rest = mean(_less(as_wide(x), centre))  # M-3
+    return Moments(centre, rest, mean(apart(x, centre, rest) ** 2))  # M-4
 
 
 def apart(x: jax.Array, centre: jax.Array, rest: jax.Array) -> jax.Array:
-    """`x - mean`, right to the rounding of the difference (M-105)."""
+    """`x - mean`, right to the rounding of the difference (M-5)."""
     return _less(_less(as_wide(x), as_wide(centre)), rest)
 
 
 def inverse(variance: jax.Array, epsilon: float) -> jax.Array:
-    """One over the deviation, `r = 1 / sqrt(variance + epsilon)` of M-101."""
+    """One over the deviation, `r = 1 / sqrt(variance + epsilon)` of M-1."""
     return lax.rsqrt(variance + variance.dtype.type(epsilon))
 
 
 def through(
     n: jax.Array, r: jax.Array, v: jax.Array, of_nv: jax.Array, of_v: jax.Array | None = None
 ) -> jax.Array:
-    """`r (v - mean(v) - n mean(n v))`, given both means: M-107, and its own transpose, M-108.
+    """`r (v - mean(v) - n mean(n v))`, given both means: M-7, and its own transpose, M-8.
 
-    Without the mean of v where no mean was subtracted: M-113.
+    Without the mean of v where no mean was subtracted: M-13.
     """
     left = v if of_v is None else _less(v, of_v)
     return _spread(r, v) * (left - n * _spread(of_nv, v))

@@ -4,7 +4,7 @@
     dropout.saved(key)    the mask, and what the forward saves for `recalled` to tell it again
 
 The setting of both is (shape, share, generator): kept is the number whose 32 random bits are below
-`share` (M-502). They are the bits of `jax.random.bits(key, shape)`, whoever computes them.
+`share` (M-76). They are the bits of `jax.random.bits(key, shape)`, whoever computes them.
 """
 
 import math

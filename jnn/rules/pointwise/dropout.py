@@ -19,7 +19,7 @@ def dropout(x: jax.Array, key: jax.Array, *, rate: float) -> jax.Array:
 
         m = [b < 2^32 (1 - rate)]    y = m x / (1 - rate)    dx = m delta / (1 - rate)
 
-    (M-501..504): the expectation of y is x. The probability is the rate to 2^-33; to the 2^-23 that
+    (M-75..78): the expectation of y is x. The probability is the rate to 2^-33; to the 2^-23 that
     it has itself, m is `jax.random.bernoulli(key, 1 - rate, x.shape)`. What is left out is 0 even
     where x is NaN or infinite, and takes no cotangent. A rate of 0 is the identity; of 1, as in
     PyTorch, y and dx are 0.
@@ -43,8 +43,8 @@ def dropout(x: jax.Array, key: jax.Array, *, rate: float) -> jax.Array:
     """
     if _is_certain(rate):
         return _scaled(x, rate)
-    kept = jax.random.bits(key, x.shape, jnp.uint32) < jnp.uint32(chance.share_kept(rate))  # M-502
-    return _selected(kept, x, rate)  # M-501
+    kept = jax.random.bits(key, x.shape, jnp.uint32) < jnp.uint32(chance.share_kept(rate))  # M-76
+    return _selected(kept, x, rate)  # M-75
 
 
 @dropout.forward
@@ -61,7 +61,7 @@ def dropout_backward(saved, delta, *, rate):
     if _is_certain(rate):
         return _scaled(delta, rate), None
     kept = chance.recalled(saved, delta, rate)
-    return _selected(kept, delta, rate), None  # M-503
+    return _selected(kept, delta, rate), None  # M-77
 
 
 @dropout.tangent
@@ -71,7 +71,7 @@ def dropout_tangent(primals, tangents, *, rate):
         return _scaled(x, rate), _scaled(dx, rate)
     key = _typed(key)
     kept = chance.mask(key, setting=chance.setting_of(x, key, rate))
-    return _selected(kept, x, rate), _selected(kept, dx, rate)  # M-504
+    return _selected(kept, x, rate), _selected(kept, dx, rate)  # M-78
 
 
 def _typed(key):

@@ -11,10 +11,10 @@ from jnn.rules.pointwise.activation import activation as chosen
 
 @rule
 def gated(gate: jax.Array, up: jax.Array, *, activation: str | Rule = "silu") -> jax.Array:
-    """The gate `y = f(gate) up`, entry by entry (M-601).
+    """The gate `y = f(gate) up`, entry by entry (M-82).
 
     It is SwiGLU with "silu", GeGLU with "gelu", GLU with "sigmoid", ReGLU with "relu", and bilinear
-    with "identity". With the cotangent delta (M-602..604),
+    with "identity". With the cotangent delta (M-83..85),
 
         dgate = f'(gate) up delta        dup = f(gate) delta
 
@@ -35,7 +35,7 @@ def gated(gate: jax.Array, up: jax.Array, *, activation: str | Rule = "silu") ->
 
 @gated.forward
 def gated_forward(gate, up, *, activation):
-    return _passed(gate, up, activation).astype(up.dtype), (gate, up)  # M-601
+    return _passed(gate, up, activation).astype(up.dtype), (gate, up)  # M-82
 
 
 @gated.backward
@@ -48,7 +48,7 @@ def gated_backward(saved, delta, *, activation):
 def gated_tangent(primals, tangents, *, activation):
     (gate, up), (dgate, dup) = primals, map(as_wide, tangents)
     f, df = chosen("gated", activation).parts.tangent((as_wide(gate),), (dgate,))
-    y, dy = f * as_wide(up), df * as_wide(up) + f * dup  # M-602
+    y, dy = f * as_wide(up), df * as_wide(up) + f * dup  # M-83
     return y.astype(up.dtype), dy.astype(up.dtype)
 
 
@@ -67,8 +67,8 @@ def gate_cotangents(
     """What the gate and what passes it get of delta, in the wide dtype."""
     step, delta = chosen("gated", activation).parts, as_wide(delta)
     f, kept = step.forward(as_wide(gate))
-    (dgate,) = step.backward(kept, as_wide(up) * delta)  # M-603: f'(gate) up delta
-    return dgate, f * delta  # M-604
+    (dgate,) = step.backward(kept, as_wide(up) * delta)  # M-84: f'(gate) up delta
+    return dgate, f * delta  # M-85
 
 
 def check_gate(function: str, gate: jax.Array, up: jax.Array, activation: str | Rule) -> None:

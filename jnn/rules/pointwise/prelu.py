@@ -13,7 +13,7 @@ from jnn.rules.core.rule import Example, rule
 def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
     """The leaky rectifier with a learned slope: `y = x` where x > 0, else `slope x`.
 
-    Its derivatives (M-701..703), with the sum over all places that share a slope:
+    Its derivatives (M-97..99), with the sum over all places that share a slope:
 
         dx = delta where x > 0, else slope delta        dslope = sum of delta x where x <= 0
 
@@ -29,7 +29,7 @@ def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
     >>> jnn.rules.prelu(jnp.array([-2.0, 3.0]), jnp.array(0.25)).tolist()
     [-0.5, 3.0]
     """
-    return jnp.where(x > 0, x, jnp.broadcast_to(slope, x.shape) * x)  # M-701
+    return jnp.where(x > 0, x, jnp.broadcast_to(slope, x.shape) * x)  # M-97
 
 
 @prelu.forward
@@ -42,9 +42,9 @@ def prelu_backward(saved, delta):
     x, slope = saved
     above = x > 0
     below = jnp.where(above, jnp.zeros_like(delta), delta)  # Once, for the product and the sum.
-    dx = jnp.where(above, delta, jnp.broadcast_to(slope, x.shape) * below)  # M-702
+    dx = jnp.where(above, delta, jnp.broadcast_to(slope, x.shape) * below)  # M-98
     bent = as_wide(below) * as_wide(x)
-    return dx, bent.sum(range(x.ndim - slope.ndim)).astype(slope.dtype)  # M-703
+    return dx, bent.sum(range(x.ndim - slope.ndim)).astype(slope.dtype)  # M-99
 
 
 @prelu.tangent

@@ -1,7 +1,7 @@
 """Pooling to a given number of windows, which overlap where the image is no multiple of it.
 
 Of n pixels and m windows, window i sees the pixels from `floor(i n / m)` to before
-`ceil((i + 1) n / m)` (M-707), as in PyTorch. Where m divides n the windows tile.
+`ceil((i + 1) n / m)` (M-103), as in PyTorch. Where m divides n the windows tile.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ class Shares:
 
 
 def _bounds(n: int, m: int) -> list[tuple[int, int]]:
-    return [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]  # M-707
+    return [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]  # M-103
 
 
 @functools.lru_cache(maxsize=256)
@@ -91,8 +91,8 @@ def adaptive_mean_pool(x: jax.Array, *, size: Setting) -> jax.Array:
     Window i of m on n pixels sees those from `floor(i n / m)` to before `ceil((i + 1) n / m)`, as
     in PyTorch's `nn.AdaptiveAvgPool2d`: where m does not divide n, neighbours share a pixel.
 
-    The mean of a window is that along its axes one after the other (M-708), so delta comes back by
-    the transposed maps, to each pixel from all windows that see it (M-709).
+    The mean of a window is that along its axes one after the other (M-104), so delta comes back by
+    the transposed maps, to each pixel from all windows that see it (M-105).
 
     Saves: nothing.
 
@@ -114,12 +114,12 @@ def adaptive_mean_pool(x: jax.Array, *, size: Setting) -> jax.Array:
 @adaptive_mean_pool.forward
 def adaptive_mean_pool_forward(x, *, size):
     shares = _shares("adaptive_mean_pool", x, size)
-    return mapped(x, shares.means), shares  # M-708
+    return mapped(x, shares.means), shares  # M-104
 
 
 @adaptive_mean_pool.backward
 def adaptive_mean_pool_backward(shares, delta, *, size):
-    return (mapped(delta, [taps.transposed for taps in shares.means]),)  # M-709
+    return (mapped(delta, [taps.transposed for taps in shares.means]),)  # M-105
 
 
 @adaptive_mean_pool.tangent
@@ -139,7 +139,7 @@ def adaptive_max_pool(x: jax.Array, *, size: Setting) -> jax.Array:
     """The largest pixel of each of `size` windows along each axis, in 1, 2 or 3 dimensions.
 
     The windows are those of `adaptive_mean_pool`. Of equal pixels the first in row-major order
-    wins, and delta goes to it; a pixel that wins in several windows gets the sum (M-710). The
+    wins, and delta goes to it; a pixel that wins in several windows gets the sum (M-106). The
     largest of a window with NaN in it is NaN, and its winner means nothing.
 
     No scatter: on the way back each pixel looks at the few windows that see it.
@@ -187,7 +187,7 @@ def adaptive_max_pool_backward(saved, delta, *, size):
             place.append(places[:, k])
         code = jnp.asarray(_codes(place, shares)[None, ..., None])
         mine = won == jnp.broadcast_to(code, won.shape)
-        total = total + jnp.where(mine, given, jnp.zeros_like(given))  # M-710
+        total = total + jnp.where(mine, given, jnp.zeros_like(given))  # M-106
     return (total,)
 
 

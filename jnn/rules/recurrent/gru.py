@@ -37,7 +37,7 @@ def gru(
     reverse: bool = False,
     keep: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Gated recurrent unit: `(y, h)`, all outputs and the last state (M-310..313).
+    """Gated recurrent unit: `(y, h)`, all outputs and the last state (M-52..55).
 
     With s the sigmoid, u the thirds of x w + b and v those of h r + c, for each step in turn
 
@@ -47,7 +47,7 @@ def gru(
 
     and y has h of each step. The reset gate p weighs the recurrent bias as well, as in PyTorch, and
     the order of the gates is PyTorch's: `w` and `r` are its `weight_ih` and `weight_hh` transposed,
-    b and c its `bias_ih` and `bias_hh`. The backward (M-314..318) has one product a step; the
+    b and c its `bias_ih` and `bias_hh`. The backward (M-56..60) has one product a step; the
     gradients of the weights are products over many steps.
 
     Saves: x, w, r, b, c, y, h0, 3 hidden tensors, which are the gates and v3 of each step; with
@@ -74,10 +74,10 @@ def gru(
 
     def step(state, u):
         (h,), u = state, jnp.split(u, 3, -1)
-        v = jnp.split(biased(product(h, r), c), 3, -1)  # M-310
-        p, q = lax.logistic(u[0] + v[0]), lax.logistic(u[1] + v[1])  # M-311
-        n = jnp.tanh(u[2] + p * v[2])  # M-312
-        h = (1 - q) * n + q * h  # M-313
+        v = jnp.split(biased(product(h, r), c), 3, -1)  # M-52
+        p, q = lax.logistic(u[0] + v[0]), lax.logistic(u[1] + v[1])  # M-53
+        n = jnp.tanh(u[2] + p * v[2])  # M-54
+        h = (1 - q) * n + q * h  # M-55
         return (h,), h
 
     u = biased(product(turned(x, reverse), w), b)
@@ -90,11 +90,11 @@ def _part(state, x, w, r, b, c):
 
     def step(state, u):
         (h,), units = state, len(r)
-        v = biased(product(h, r), c)  # M-310
-        pq, v = lax.logistic((u + v)[:, : 2 * units]), v[:, 2 * units :]  # M-311
-        n = jnp.tanh(u[:, 2 * units :] + pq[:, :units] * v)  # M-312
+        v = biased(product(h, r), c)  # M-52
+        pq, v = lax.logistic((u + v)[:, : 2 * units]), v[:, 2 * units :]  # M-53
+        n = jnp.tanh(u[:, 2 * units :] + pq[:, :units] * v)  # M-54
         q = pq[:, units:]
-        h = n + q * (h - n)  # M-313
+        h = n + q * (h - n)  # M-55
         return (h,), jax.tree.map(lambda a: a.astype(x.dtype), (h, (pq, n, v)))
 
     return scan(step, state, biased(product(x, w), b))
@@ -108,16 +108,16 @@ def _pull(carry, x, before, saved, delta, *, w, r):
         (pq, n, v), h, delta = jax.tree.map(as_wide, arrays)
         p, q = jnp.split(pq, 2, -1)
         dh = dh + delta
-        dn = dh * (1 - q) * slope(n)  # M-314
-        dp, dq = dn * v * p * (1 - p), dh * (h - n) * q * (1 - q)  # M-315
+        dn = dh * (1 - q) * slope(n)  # M-56
+        dp, dq = dn * v * p * (1 - p), dh * (h - n) * q * (1 - q)  # M-57
         d = jnp.concatenate([dp, dq, dn * p], -1).astype(x.dtype)
-        return dh * q + product(d, r), (d, dn.astype(x.dtype))  # M-316
+        return dh * q + product(d, r), (d, dn.astype(x.dtype))  # M-58
 
     dstate, (recurrent, dn) = scan(step, dstate, (saved, before, delta), reverse=True)
     d = jnp.concatenate([recurrent[..., : -dn.shape[-1]], dn], -1)
-    dw, dr = dw + summed(x, d), dr + summed(before, recurrent)  # M-317
+    dw, dr = dw + summed(x, d), dr + summed(before, recurrent)  # M-59
     db, dc = db + as_wide(d).sum((0, 1)), dc + as_wide(recurrent).sum((0, 1))
-    return (dstate, dw, dr, db, dc), product(d, w).astype(x.dtype)  # M-318
+    return (dstate, dw, dr, db, dc), product(d, w).astype(x.dtype)  # M-60
 
 
 @gru.forward

@@ -37,7 +37,7 @@ def lstm(
     reverse: bool = False,
     keep: int | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Long short-term memory: `(y, (h, c))`, all outputs and the last state (M-301..304).
+    """Long short-term memory: `(y, (h, c))`, all outputs and the last state (M-43..46).
 
     With s the sigmoid, for each step in turn
 
@@ -46,7 +46,7 @@ def lstm(
         h = o tanh(c)
 
     and y has h of each step. Gates and their order are PyTorch's: `w` and `r` are its `weight_ih`
-    and `weight_hh` transposed, b the sum of its two biases. The backward (M-305..309) has one
+    and `weight_hh` transposed, b the sum of its two biases. The backward (M-47..51) has one
     product a step, `dh = delta r^T` with delta that of the gates; the gradients of the weights are
     products over many steps.
 
@@ -74,9 +74,9 @@ def lstm(
 
     def step(state, u):
         h, c = state
-        i, f, g, o = jnp.split(u + product(h, r), 4, -1)  # M-301
-        c = lax.logistic(f) * c + lax.logistic(i) * jnp.tanh(g)  # M-303
-        h = lax.logistic(o) * jnp.tanh(c)  # M-304
+        i, f, g, o = jnp.split(u + product(h, r), 4, -1)  # M-43
+        c = lax.logistic(f) * c + lax.logistic(i) * jnp.tanh(g)  # M-45
+        h = lax.logistic(o) * jnp.tanh(c)  # M-46
         return (h, c), h
 
     start = initial(h0, x, len(r)), initial(c0, x, len(r))
@@ -90,11 +90,11 @@ def _part(state, x, w, r, b):
 
     def step(state, u):
         h, c = state
-        z, n = u + product(h, r), len(r)  # M-301
+        z, n = u + product(h, r), len(r)  # M-43
         i_f, g, o = lax.logistic(z[:, : 2 * n]), jnp.tanh(z[:, 2 * n : 3 * n]), z[:, 3 * n :]
-        o = lax.logistic(o)  # M-302
-        after = i_f[:, n:] * c + i_f[:, :n] * g  # M-303
-        h = o * jnp.tanh(after)  # M-304
+        o = lax.logistic(o)  # M-44
+        after = i_f[:, n:] * c + i_f[:, :n] * g  # M-45
+        h = o * jnp.tanh(after)  # M-46
         return (h, after), jax.tree.map(lambda a: a.astype(x.dtype), (h, (i_f, g, o, c)))
 
     return scan(step, state, biased(product(x, w), b))
@@ -110,14 +110,14 @@ def _pull(carry, x, before, saved, delta, *, w, r):
         i, f = jnp.split(i_f, 2, -1)
         t = jnp.tanh(f * c + i * g)
         dh = dh + delta
-        dc = dc + dh * o * slope(t)  # M-305
+        dc = dc + dh * o * slope(t)  # M-47
         d = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * slope(g), dh * t * o * (1 - o)]
-        d = jnp.concatenate(d, -1).astype(x.dtype)  # M-306
-        return (product(d, r), dc * f), d  # M-307
+        d = jnp.concatenate(d, -1).astype(x.dtype)  # M-48
+        return (product(d, r), dc * f), d  # M-49
 
     dstate, d = scan(step, dstate, (saved, delta), reverse=True)
-    dw, dr, db = dw + summed(x, d), dr + summed(before, d), db + as_wide(d).sum((0, 1))  # M-308
-    return (dstate, dw, dr, db), product(d, w).astype(x.dtype)  # M-309
+    dw, dr, db = dw + summed(x, d), dr + summed(before, d), db + as_wide(d).sum((0, 1))  # M-50
+    return (dstate, dw, dr, db), product(d, w).astype(x.dtype)  # M-51
 
 
 @lstm.forward

@@ -52,7 +52,7 @@ def value_blocks(q: jax.Array, k: jax.Array, v: jax.Array, *rest: Any) -> tuple[
         s = visit.scores(visit.rows(queries, row), visit.columns(keys, column), pair)
         larger = jnp.maximum(m, highest_score(s, -1))
         p, before = jnp.exp(s - larger), jnp.exp(m - larger)
-        # M-205
+        # M-26
         total = before * total + p.sum(-1, keepdims=True)
         y = before * y + multiply("bhgqk,bhkd->bhgqd", p, visit.columns(values, column))
         return tuple(
@@ -63,7 +63,7 @@ def value_blocks(q: jax.Array, k: jax.Array, v: jax.Array, *rest: Any) -> tuple[
     lowest = jnp.full_like(wide, float(jnp.finfo(wide.dtype).min))
     start = lowest, jnp.zeros_like(wide), jnp.zeros((*wide.shape[:-1], v.shape[-1]), wide.dtype)
     m, total, y = visit.all(turn, start)
-    y = by_place(y / nonzero(total)).astype(q.dtype)  # M-206
+    y = by_place(y / nonzero(total)).astype(q.dtype)  # M-27
     return y, by_place(m)[..., 0], by_place(total)[..., 0]
 
 
@@ -81,14 +81,14 @@ def cotangents_blocks(
         row, column = pair
         q, m, share, d = (visit.rows(a, row) for a in by_row)
         k, v = (visit.columns(a, column) for a in by_column)
-        e = jnp.exp(visit.scores(q, k, pair) - m)  # M-209
+        e = jnp.exp(visit.scores(q, k, pair) - m)  # M-30
         de = multiply("bhgqd,bhkd->bhgqk", share, v)
-        ds = visit.sight.scale * (e * (de - d))  # M-212
+        ds = visit.sight.scale * (e * (de - d))  # M-33
         dq, dk, dv = carry
         return (
-            visit.add(dq, multiply("bhgqk,bhkd->bhgqd", ds, k), row),  # M-213
-            visit.add(dk, multiply("bhgqk,bhgqd->bhkd", ds, q), column),  # M-214
-            visit.add(dv, multiply("bhgqk,bhgqd->bhkd", e, share), column),  # M-210
+            visit.add(dq, multiply("bhgqk,bhkd->bhgqd", ds, k), row),  # M-34
+            visit.add(dk, multiply("bhgqk,bhgqd->bhkd", ds, q), column),  # M-35
+            visit.add(dv, multiply("bhgqk,bhgqd->bhkd", e, share), column),  # M-31
         )
 
     start = tuple(jnp.zeros_like(as_wide(a)) for a in (by_row[0], *by_column))
@@ -112,7 +112,7 @@ def tangent_blocks(
         k, dk, v, dv = (visit.columns(a, column) for a in by_column)
         e = jnp.exp(visit.scores(q, k, pair) - m)
         ds = multiply("bhgqd,bhkd->bhgqk", dq, k) + multiply("bhgqd,bhkd->bhgqk", q, dk)
-        r = e * (visit.sight.scale * ds)  # M-215
+        r = e * (visit.sight.scale * ds)  # M-36
         moved = multiply("bhgqk,bhkd->bhgqd", r, v) + multiply("bhgqk,bhkd->bhgqd", e, dv)
         new = r.sum(-1, keepdims=True), moved
         return tuple(visit.add(a, each, row) for a, each in zip(carry, new, strict=True))
@@ -120,7 +120,7 @@ def tangent_blocks(
     full = by_head(as_wide(y), k)
     moving, moved = visit.all(turn, (jnp.zeros_like(full[..., :1]), jnp.zeros_like(full)))
     moved = (moved - moving * full) / by_head(nonzero(total)[..., None], k)
-    return by_place(moved)  # M-216
+    return by_place(moved)  # M-37
 
 
 class _Visit:
@@ -164,7 +164,7 @@ class _Visit:
         )
 
     def scores(self, q: jax.Array, k: jax.Array, pair: Any) -> jax.Array:
-        """M-201 of a pair, -inf where a query does not see a key (M-202)."""
+        """M-22 of a pair, -inf where a query does not see a key (M-23)."""
         s = self.sight.scale * multiply("bhgqd,bhkd->bhgqk", q, k)
         row, column = pair
         i, j = _places(row, self.row)[:, None], _places(column, self.column)[None, :]
