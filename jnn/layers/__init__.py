@@ -1,9 +1,9 @@
 """Layers: pairs of pure functions `(init, apply)` over parameters that the caller holds."""
 
-from jnn.layers.attention import AttentionParams as AttentionParams
-from jnn.layers.attention import attention as attention
-from jnn.layers.attention import learned_positions as learned_positions
-from jnn.layers.attention import sinusoidal_positions as sinusoidal_positions
+from jnn.layers.attention.attention import AttentionParams as AttentionParams
+from jnn.layers.attention.attention import attention as attention
+from jnn.layers.attention.positions import learned_positions as learned_positions
+from jnn.layers.attention.positions import sinusoidal_positions as sinusoidal_positions
 from jnn.layers.combinators import fusions as fusions
 from jnn.layers.combinators.repeat import RepeatedParams as RepeatedParams
 from jnn.layers.combinators.repeat import repeat as repeat

@@ -31,6 +31,8 @@ LAYERS = {
     "separable_conv": (lambda **s: jnn.separable_conv(4, 3, **s), 4),
     "lstm": (lambda **s: jnn.lstm(3, **s), 3),
     "gru": (lambda **s: jnn.gru(3, keep=2, **s), 3),
+    "attention": (lambda **s: jnn.attention(2, causal=True, bias=True, **s), 3),
+    "learned_positions": (lambda **s: jnn.learned_positions(8, **s), 3),
     "prelu": (lambda **s: jnn.prelu(**s), 2),
     "prelu, a channel": (lambda **s: jnn.prelu(shared=False, **s), 4),
     "batch_norm": (lambda **s: jnn.batch_norm(**s), 4),

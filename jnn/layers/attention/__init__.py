@@ -1,0 +1,1 @@
+"""Layers of attention, and positions for it."""

@@ -1,0 +1,87 @@
+"""Positions that are added to a sequence, learned or not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from jnn import errors
+from jnn.layers.core.initialisers import Initialiser, check_initialisers, normal
+from jnn.layers.core.layer import (
+    Apply,
+    Init,
+    check_dtype,
+    fed,
+    fed_by,
+    layer,
+    pure,
+    without_parameters,
+)
+from jnn.types import Batch, Key
+
+_SMALL = normal(0.02)
+
+
+@layer
+def learned_positions(
+    length: int, *, weights: Initialiser = _SMALL, dtype: DTypeLike | None = None
+) -> tuple[Init, Apply]:
+    """Adds a learned vector to each place of (batch, time, features), for up to `length` places.
+
+    The parameters are the vectors, (length, features).
+
+    Args:
+      length: the most places.
+      weights: initialiser of the vectors.
+      dtype: of the vectors, to which inputs are cast; None for that of a floating example, for
+        integers float32.
+
+    >>> net = jnn.learned_positions(16)
+    >>> params, _ = net.init(jax.random.key(0), jnp.zeros((2, 5, 3)))
+    >>> params.shape, net(params, jnp.zeros((2, 5, 3))).shape
+    ((16, 3), (2, 5, 3))
+    """
+    errors.positive_integer("learned_positions", "length", length)
+    check_initialisers("learned_positions", weights=weights)
+    check_dtype("learned_positions", dtype)
+
+    def init(key: Key, x: Batch) -> tuple[jax.Array, tuple[()]]:
+        n, taken = fed_by("learned_positions", x, dtype)
+        return weights(key, (length, n), taken), ()
+
+    def apply(params: jax.Array, x: jax.Array) -> jax.Array:
+        errors.rank("learned_positions", "x", x, 3)
+        if x.shape[1] > length:
+            errors.fail("learned_positions", "x", f"of {length} places at most",
+                        errors.describe(x), "A greater length has more of them.")  # fmt: skip
+        x = fed(x, params, dtype)
+        errors.floating("learned_positions", params=params, x=x)
+        return x + jnp.broadcast_to(params[None, : x.shape[1]], x.shape)
+
+    return init, pure(apply)
+
+
+@layer
+def sinusoidal_positions(*, base: float = 10000.0) -> tuple[Init, Apply]:
+    """Adds sines and cosines of each place to (batch, time, features); nothing is learned.
+
+    Features 2 i and 2 i + 1 are the sine and the cosine of `place base^(-2 i / features)`.
+
+    >>> y = jnn.sinusoidal_positions()((), jnp.zeros((1, 2, 4)))
+    >>> [round(float(a), 4) for a in y[0, 1]]
+    [0.8415, 0.5403, 0.01, 0.9999]
+    """
+    errors.number("sinusoidal_positions", "base", base, low=1)
+
+    def apply(params: tuple[()], x: jax.Array) -> jax.Array:
+        errors.floating("sinusoidal_positions", x=x)
+        errors.rank("sinusoidal_positions", "x", x, 3)
+        _, time, features = x.shape
+        pairs = -(-features // 2)
+        rates = base ** (-2 * np.arange(pairs) / max(features, 1))
+        angles = np.arange(time)[:, None] * rates
+        waves = np.stack([np.sin(angles), np.cos(angles)], -1).reshape(time, 2 * pairs)
+        table = jnp.asarray(waves[:, :features], x.dtype)
+        return x + jnp.broadcast_to(table[None], x.shape)
+
+    return without_parameters, pure(apply)
