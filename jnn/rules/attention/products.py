@@ -20,14 +20,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.arithmetic import as_wide, nonzero
-from jnn.rules.attention.defaults import default
+from jnn.rules.attention.defaults import usual
 from jnn.rules.attention.sight import Sight, hidden
 from jnn.rules.core.product import Product
 from jnn.xla.platform import is_for
 
-value = Product("attention.value", default)
-cotangents = Product("attention.cotangents", default)
-tangent = Product("attention.tangent", default)
+value = Product("attention.value", usual)
+cotangents = Product("attention.cotangents", usual)
+tangent = Product("attention.tangent", usual)
 
 
 @value.implementation("whole")
