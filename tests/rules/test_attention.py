@@ -11,7 +11,7 @@ from jnn.arithmetic import nonzero
 from jnn.rules.attention import defaults, products
 from jnn.rules.attention.attention import _sight, attention, attention_backward
 from jnn.rules.attention.products import by_head, by_place, multiply, told
-from jnn.rules.attention.sight import Sight, cut, pairs
+from jnn.rules.attention.sight import Sight, cut, meetings
 from jnn.rules.attention.ways import blocks
 from jnn.verify import check
 
@@ -205,10 +205,10 @@ def test_vmap(random, in_small_blocks):
 
 def test_only_pairs_that_meet_are_visited():
     four = cut(4096, 1024)
-    assert len(pairs(four, four, Sight(1.0))) == 16
-    assert len(pairs(four, four, Sight(1.0, True))) == 10  # M-39
-    assert len(pairs(four, four, Sight(1.0, True, 1024))) == 7
-    assert len(pairs(four, cut(1024, 1024), Sight(1.0, True, 100))) == 2
+    assert len(meetings(four, four, Sight(1.0))) == 16
+    assert len(meetings(four, four, Sight(1.0, True))) == 10  # M-39
+    assert len(meetings(four, four, Sight(1.0, True, 1024))) == 7
+    assert len(meetings(four, cut(1024, 1024), Sight(1.0, True, 100))) == 2
     assert [b.start for b in cut(300, 128).blocks()] == [0, 104, 196]
 
 

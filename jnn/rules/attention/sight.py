@@ -77,7 +77,7 @@ def cut(length: int, most: int) -> Cut:
     return Cut(length, min(length, most, -(-size // 8) * 8))
 
 
-def pairs(rows: Cut, columns: Cut, sight: Sight) -> list[tuple[Block, Block]]:
+def meetings(rows: Cut, columns: Cut, sight: Sight) -> list[tuple[Block, Block]]:
     """The pairs of blocks of which a query sees a key (M-39), by blocks of queries."""
     return [
         (row, column)

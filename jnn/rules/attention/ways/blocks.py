@@ -27,7 +27,7 @@ from jnn.rules.attention.products import (
     told,
     value,
 )
-from jnn.rules.attention.sight import Block, Cut, cut, hidden, pairs
+from jnn.rules.attention.sight import Block, Cut, cut, hidden, meetings
 from jnn.rules.core.product import Call
 from jnn.xla.control import varying
 from jnn.xla.platform import is_for
@@ -130,7 +130,7 @@ class _Visit:
         self.mask, self.sight = told(rest, k)
         most = SIZE if is_for("cpu") else ELSEWHERE
         self.row, self.column = cut(q.shape[1], most), cut(k.shape[1], most)
-        self.pairs = pairs(self.row, self.column, self.sight)
+        self.pairs = meetings(self.row, self.column, self.sight)
 
     def all(self, turn: Callable[[Any, Any], Any], carry: Any) -> Any:
         """Every pair, in one loop whose length is known, so that it can be differentiated again."""
