@@ -131,10 +131,13 @@ def _length(a, b):
 
 
 def _directions(anchor, positive, negative, margin):
-    """G and h of the samples that lose, zeros of the others."""
-    loses = _length(anchor, positive) - _length(anchor, negative) + margin > 0
-    vectors = (as_wide(anchor) - as_wide(x) for x in (positive, negative))
-    return tuple(jnp.where(loses[..., None], _unit(x)[0], 0) for x in vectors)
+    """g and h of the samples that lose, zeros of the others."""
+    sides = [as_wide(anchor) - as_wide(x) for x in (positive, negative)]
+    squares = [jnp.square(side).sum(-1, keepdims=True) for side in sides]
+    inverse = [jnp.where(x > 0, 1 / jnp.sqrt(jnp.where(x > 0, x, 1)), 0) for x in squares]
+    near, far = (x * y for x, y in zip(squares, inverse, strict=True))
+    loses = near - far + margin > 0
+    return tuple(side * jnp.where(loses, x, 0) for side, x in zip(sides, inverse, strict=True))
 
 
 @triplet.forward
