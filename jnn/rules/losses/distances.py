@@ -131,7 +131,7 @@ def _length(a, b):
 
 
 def _directions(anchor, positive, negative, margin):
-    """g and h of the samples that lose, zeros of the others."""
+    """Of the samples that lose g and h, zeros of the others."""
     sides = [as_wide(anchor) - as_wide(x) for x in (positive, negative)]
     squares = [jnp.square(side).sum(-1, keepdims=True) for side in sides]
     inverse = [jnp.where(x > 0, 1 / jnp.sqrt(jnp.where(x > 0, x, 1)), 0) for x in squares]
