@@ -138,7 +138,7 @@ def attention_check(q, k, v, mask, *, causal, window, scale):
 
 
 def _check_mask(mask: Any, allowed: tuple[tuple[int, ...], ...]) -> None:
-    expected = ", ".join(" or ".join(map(str, dict.fromkeys(reversed(n)))) for n in allowed)
+    expected = ", ".join(" or ".join(map(str, dict.fromkeys(n))) for n in allowed)
     fits = jnp.ndim(mask) == 4 and all(map(tuple.__contains__, allowed, mask.shape))
     if not fits or mask.dtype != bool:
         errors.fail("attention", "mask", f"booleans of shape ({expected})", errors.describe(mask),
