@@ -51,7 +51,7 @@ def softmax_cross_entropy(
     >>> jnn.softmax_cross_entropy(logits, jnp.array([0, 1])).tolist()
     [0.0, 0.6931471824645996]
     >>> jax.grad(lambda x: jnn.softmax_cross_entropy(x, jnp.array([0, 1])).sum())(logits).tolist()
-    [[0.0, 0.0, 0.0], [0.5, -0.5, 0.0]]
+    [[-0.0, 0.0, 0.0], [0.5, -0.5, 0.0]]
     """
     x = as_wide(logits)
     if _one_class(x, t, smoothing):
