@@ -102,9 +102,7 @@ def lstm(
         ), ()
 
     def apply(params: LSTMParams, x: jax.Array) -> jax.Array:
-        if not isinstance(params, LSTMParams) or len(params.r) != size:
-            expected = f"LSTMParams of {size} units"
-            errors.fail("lstm", "params", expected, described(params), "Make them by init.")
+        _expect("lstm", params, LSTMParams, size)
         return rules.lstm(fed(x, params.w, dtype), *params, reverse=reverse, keep=keep)[0]
 
     return init, pure(apply)
@@ -154,9 +152,7 @@ def gru(
         ), ()
 
     def apply(params: GRUParams, x: jax.Array) -> jax.Array:
-        if not isinstance(params, GRUParams) or len(params.r) != size:
-            expected = f"GRUParams of {size} units"
-            errors.fail("gru", "params", expected, described(params), "Make them by init.")
+        _expect("gru", params, GRUParams, size)
         return rules.gru(fed(x, params.w, dtype), *params, reverse=reverse, keep=keep)[0]
 
     return init, pure(apply)
@@ -192,6 +188,12 @@ def _check(
     names = ("weights", "recurrent", "biases")
     check_initialisers(function, **dict(zip(names, drawn, strict=True)))
     check_dtype(function, dtype)
+
+
+def _expect(function: str, params: Any, kind: type, size: int) -> None:
+    if not isinstance(params, kind) or len(params.r) != size:
+        expected = f"{kind.__name__} of {size} units"
+        errors.fail(function, "params", expected, described(params), "Make them by init.")
 
 
 def _sequences(function: str, x: Batch, dtype: Any) -> tuple[int, Any]:

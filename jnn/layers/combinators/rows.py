@@ -85,10 +85,24 @@ def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, A
         errors.fail("parallel", "layers", "at least one layer", "none")
     errors.choice("parallel", "combine", combine, (None, "sum", "concatenate"))
 
+    init, apply_all = side_by_side("parallel", row)
+
+    def apply(
+        params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Batch, State]:
+        outputs, state = apply_all(params, state, x, key=key, train=train)
+        return _combined(combine, outputs), state
+
+    return init, apply
+
+
+def side_by_side(function: str, layers: Sequence[Layer]) -> tuple[Init, Apply]:
+    """The layers, each on the same input, for a combinator of that name: all their outputs."""
+
     def init(key: Key, x: Batch) -> tuple[Params, State]:
         made = []
-        for i, inner in enumerate(row):
-            with inside("parallel", i, inner):
+        for i, inner in enumerate(layers):
+            with inside(function, i, inner):
                 made.append(inner.init(jax.random.fold_in(key, i), x))
         return transposed(made)
 
@@ -96,12 +110,12 @@ def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, A
         params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
     ) -> tuple[Batch, State]:
         outputs, states = [], []
-        for i, (inner, p, s) in enumerate(each("parallel", row, params, state)):
-            with inside("parallel", i, inner):
+        for i, (inner, p, s) in enumerate(each(function, layers, params, state)):
+            with inside(function, i, inner):
                 y, s = inner.apply(p, s, x, key=fold_key(key, i), train=train)
             outputs.append(y)
             states.append(s)
-        return _combined(combine, outputs), packed(states)
+        return outputs, packed(states)
 
     return init, apply
 

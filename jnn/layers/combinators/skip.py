@@ -3,11 +3,10 @@
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jnn import errors
-from jnn.layers.combinators.rows import check_layer, each, fold_key, inside, packed, transposed
+from jnn.layers.combinators.rows import check_layer, side_by_side
 from jnn.layers.core.layer import Apply, Init, Layer, layer
 from jnn.layers.pointwise import lifted
 from jnn.rules.core.rule import Rule
@@ -40,23 +39,13 @@ def skip(inner: Layer | Rule, *, project: Layer | None = None) -> tuple[Init, Ap
         check_layer("skip", "project", project)
     both: Any = (inner,) if project is None else (inner, project)
 
-    def init(key: Key, x: Batch) -> tuple[Params, State]:
-        made = []
-        for i, one in enumerate(both):
-            with inside("skip", i, one):
-                made.append(one.init(jax.random.fold_in(key, i), x))
-        return transposed(made)
+    init, apply_all = side_by_side("skip", both)
 
     def apply(
         params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
     ) -> tuple[Batch, State]:
-        outputs, states = [], []
-        for i, (one, p, s) in enumerate(each("skip", both, params, state)):
-            with inside("skip", i, one):
-                y, s = one.apply(p, s, x, key=fold_key(key, i), train=train)
-            outputs.append(y)
-            states.append(s)
-        return _sum(outputs[0], x if project is None else outputs[1], x), packed(states)
+        outputs, state = apply_all(params, state, x, key=key, train=train)
+        return _sum(outputs[0], x if project is None else outputs[1], x), state
 
     return init, apply
 
