@@ -95,6 +95,15 @@ def test_a_variance_below_the_least_counts_as_that_and_does_not_move():
     assert slope == 0
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_probability_of_zero_adds_nothing_and_has_no_derivative(mode):
+    """Its slope is -inf from above, so that no kink of the suites can hold it: 0 by choice."""
+    y, t = jnp.array([-3.0, -0.5]), jnp.array([0.0, 1.0])
+    with jnn.derivatives(mode):
+        value, (dy, dt) = jax.value_and_grad(jnn.kl_divergence, (0, 1))(y, t)
+    assert (value, dy.tolist(), dt.tolist()) == (0.5, [0.0, -1.0], [0.0, 1.5])
+
+
 def dropped(rule, change):
     """The rule with the cotangents that `change` makes of the right ones."""
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.arithmetic import as_wide
+from jnn.arithmetic import as_wide, nonzero
 from jnn.rules.core.rule import Example, rule
 
 
@@ -35,12 +35,15 @@ def cosine(y: jax.Array, t: jax.Array) -> jax.Array:
 
 def _unit(x):
     """Unit vectors, and the inverse of the lengths; zeros for a vector of zeros."""
-    largest = jnp.abs(x).max(-1, keepdims=True, initial=0)
-    there = largest > 0
-    scaled = x / jnp.where(there, largest, 1)  # No square overflows.
-    squares = jnp.square(scaled).sum(-1, keepdims=True)
-    inverse = jnp.where(there, 1 / jnp.sqrt(jnp.where(there, squares, 1)), 0)
-    return scaled * inverse, inverse / jnp.where(there, largest, 1)
+    largest = nonzero(jnp.abs(x).max(-1, keepdims=True, initial=0))
+    scaled = x / largest  # No square overflows.
+    inverse = _inverse(jnp.square(scaled).sum(-1, keepdims=True))
+    return scaled * inverse, inverse / largest
+
+
+def _inverse(squares):
+    """One over the length that a sum of squares gives, 0 for that of zeros."""
+    return jnp.where(squares == 0, 0, 1 / jnp.sqrt(nonzero(squares)))
 
 
 @cosine.forward
@@ -121,23 +124,22 @@ def triplet(
     [0.5]
     """
     loss = _length(anchor, positive) - _length(anchor, negative) + margin
-    return jnp.where(loss > 0, loss, 0).astype(anchor.dtype)
+    return jnp.where(loss <= 0, 0, loss).astype(anchor.dtype)
 
 
 def _length(a, b):
     squares = jnp.square(as_wide(a) - as_wide(b)).sum(-1)
-    there = squares > 0
-    return jnp.where(there, jnp.sqrt(jnp.where(there, squares, 1)), 0)
+    return jnp.where(squares == 0, 0, jnp.sqrt(nonzero(squares)))
 
 
 def _directions(anchor, positive, negative, margin):
     """Of the samples that lose g and h, zeros of the others."""
     sides = [as_wide(anchor) - as_wide(x) for x in (positive, negative)]
     squares = [jnp.square(side).sum(-1, keepdims=True) for side in sides]
-    inverse = [jnp.where(x > 0, 1 / jnp.sqrt(jnp.where(x > 0, x, 1)), 0) for x in squares]
+    inverse = list(map(_inverse, squares))
     near, far = (x * y for x, y in zip(squares, inverse, strict=True))
-    loses = near - far + margin > 0
-    return tuple(side * jnp.where(loses, x, 0) for side, x in zip(sides, inverse, strict=True))
+    won = near - far + margin <= 0
+    return tuple(side * jnp.where(won, 0, x) for side, x in zip(sides, inverse, strict=True))
 
 
 @triplet.forward
@@ -148,14 +150,14 @@ def triplet_forward(anchor, positive, negative, *, margin):
 
 @triplet.backward
 def triplet_backward(saved, delta, *, margin):
-    g, h = _directions(*saved, margin)
+    g, h = _directions(*saved, margin=margin)
     v = as_wide(delta)[..., None]
     return v * (g - h), -v * g, v * h
 
 
 @triplet.tangent
 def triplet_tangent(primals, tangents, *, margin):
-    g, h = _directions(*primals, margin)
+    g, h = _directions(*primals, margin=margin)
     da, dp, dn = map(as_wide, tangents)
     along = (g * (da - dp) - h * (da - dn)).sum(-1)
     return triplet.parts.definition(*primals, margin=margin), along
@@ -175,3 +177,9 @@ triplet.example(lambda random: Example(*random.normal(size=(3, 5, 3)), margin=0.
 def triplet_kink(random: np.random.Generator) -> Example:
     a, n = random.normal(size=(2, 3, 4))
     return Example(a, a, n)
+
+
+@triplet.extreme
+def triplet_extreme(random: np.random.Generator) -> Example:
+    a, p, n = random.normal(size=(3, 3, 4))
+    return Example(100 * a, 100 * p, n)

@@ -41,7 +41,7 @@ def gaussian_nll(
 def _read(y, t, variance, epsilon):
     """The error, the variance that counts, and whether it is the one that was predicted."""
     s = as_wide(variance)
-    moves = s > epsilon
+    moves = ~(s <= epsilon)  # A NaN stays one.
     return as_wide(y) - as_wide(t), jnp.where(moves, s, jnp.asarray(epsilon, s.dtype)), moves
 
 
@@ -53,7 +53,7 @@ def gaussian_nll_forward(y, t, variance, *, epsilon):
 
 @gaussian_nll.backward
 def gaussian_nll_backward(saved, delta, *, epsilon):
-    e, s, moves = _read(*saved, epsilon)
+    e, s, moves = _read(*saved, epsilon=epsilon)
     v = as_wide(delta)[..., None]
     dy = v * e / s
     return dy, -dy, jnp.where(moves, v * (1 - e * e / s) / (2 * s), 0)
@@ -61,7 +61,7 @@ def gaussian_nll_backward(saved, delta, *, epsilon):
 
 @gaussian_nll.tangent
 def gaussian_nll_tangent(primals, tangents, *, epsilon):
-    e, s, moves = _read(*primals, epsilon)
+    e, s, moves = _read(*primals, epsilon=epsilon)
     dy, dt, ds = map(as_wide, tangents)
     slope = jnp.where(moves, (1 - e * e / s) / (2 * s), 0)
     along = (e / s * (dy - dt) + slope * ds).sum(-1)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnn.arithmetic import as_wide
+from jnn.arithmetic import as_wide, nonzero
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.losses.terms import of_pair, reduced
 
@@ -43,20 +43,14 @@ def kl_divergence(
     (0.0, 0.0)
     """
     x, p = as_wide(y), as_wide(t)
-    log = jnp.log(jnp.where(p == 0, 1, p))
+    log = jnp.log(nonzero(p))
     return reduced(jnp.where(p == 0, 0, p * (log - x)), weights, outputs, y.dtype)
 
 
 @of_pair(kl_divergence, _positive)
 def kl_divergence_term(y, t):
-    there = t != 0
-    lacking = jnp.where(there, jnp.log(jnp.where(there, t, 1)) - y, 0)
-    return t * lacking, -t, jnp.where(there, lacking + 1, 0)
-
-
-@kl_divergence.kink
-def kl_divergence_kink(random: np.random.Generator) -> Example:
-    return Example(random.normal(size=(3, 2)), np.array([[0.0, 1.0], [0.3, 0.7], [1.0, 0.0]]))
+    lacking = jnp.where(t == 0, 0, jnp.log(nonzero(t)) - y)
+    return t * lacking, -t, jnp.where(t == 0, 0, lacking + 1)
 
 
 @rule
@@ -110,14 +104,14 @@ def hinge(
     [0.75, 0.0]
     """
     lacking = 1 - as_wide(t) * as_wide(y)
-    return reduced(jnp.where(lacking > 0, lacking, 0), weights, outputs, y.dtype)
+    return reduced(jnp.where(lacking <= 0, 0, lacking), weights, outputs, y.dtype)
 
 
 @of_pair(hinge, _signs)
 def hinge_term(y, t):
     lacking = 1 - t * y
-    near = lacking > 0
-    return jnp.where(near, lacking, 0), jnp.where(near, -t, 0), jnp.where(near, -y, 0)
+    far = lacking <= 0
+    return jnp.where(far, 0, lacking), jnp.where(far, 0, -t), jnp.where(far, 0, -y)
 
 
 @hinge.kink
@@ -146,7 +140,7 @@ def squared_hinge(
     [-1.0, -0.0]
     """
     lacking = 1 - as_wide(t) * as_wide(y)
-    return reduced(jnp.square(jnp.where(lacking > 0, lacking, 0)), weights, outputs, y.dtype)
+    return reduced(jnp.square(jnp.where(lacking <= 0, 0, lacking)), weights, outputs, y.dtype)
 
 
 @of_pair(squared_hinge, _signs)
@@ -159,3 +153,20 @@ def squared_hinge_term(y, t):
 def squared_hinge_kink(random: np.random.Generator) -> Example:
     t = random.choice([-1.0, 1.0], (3, 2))
     return Example(t, t)
+
+
+@kl_divergence.extreme
+def kl_divergence_extreme(random: np.random.Generator) -> Example:
+    return Example(-1e4 * random.uniform(size=(3, 4)), random.uniform(0.1, 1, (3, 4)))
+
+
+@poisson.extreme
+def poisson_extreme(random: np.random.Generator) -> Example:
+    return Example(np.array([[-1e4, -50.0, 9.0]]), np.array([[3.0, 0.0, 1e4]]))
+
+
+@hinge.extreme
+@squared_hinge.extreme
+def hinge_extreme(random: np.random.Generator) -> Example:
+    y, t = _signs(random, (3, 4))
+    return Example(100 * y, t)
