@@ -105,8 +105,9 @@ class _Site:
             for file in found
             if file.name != "__init__.py"
         ]
-        self._page(f"{folder}.html", folder, f"<h1>{folder}</h1><ul>{''.join(rows)}</ul>")
-        return f"{folder}.html"
+        page = _url(folder)
+        self._page(page, folder, f"<h1>{folder}</h1><ul>{''.join(rows)}</ul>")
+        return page
 
     # The reference.
 

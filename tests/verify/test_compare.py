@@ -151,7 +151,7 @@ def test_every_rule_has_typical_arguments(name):
     y = rule(*jax.tree.map(jnp.asarray, example.args), **example.settings)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(y))
     again = typical(rule, batch=6, features=5, classes=3)
-    jax.tree.map(np.testing.assert_array_equal, example.args, again.args)
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), example.args, again.args)))
 
 
 def test_a_rule_of_one_s_own():

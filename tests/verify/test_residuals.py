@@ -208,6 +208,8 @@ def test_a_wider_dtype_breaks_a_promise():
     rule.forward(lambda x: (2 * x, jnp.exp(x.astype(jnp.float32))))
     assert promise(rule, EXAMPLE) == []
     assert len(promise(rule, EXAMPLE, jnp.bfloat16)) == 1
+    rule.__doc__ = "Saves: 1 wide tensor."
+    assert promise(rule, EXAMPLE) == promise(rule, EXAMPLE, jnp.bfloat16) == []
     rule.__doc__ = "Saves: one number a row."
     assert len(promise(rule, EXAMPLE)) == 1
     rule.forward(lambda x: (2 * x, jnp.exp(x.astype(jnp.float32)).sum(-1)))
@@ -223,6 +225,7 @@ def test_a_wider_dtype_breaks_a_promise():
         ("Saves: nothing.", set(), 0, 0),
         ("Saves: x, 1 hidden tensor (3 where\n    it is raining). See there.", {"x"}, 3, 0),
         ("Saves: one hidden tensor, two numbers a row, from x.", set(), 1, 2),
+        ("Saves: 2 wide tensors, 1 hidden tensor.", set(), 1, 0),
         ("Saves: its output.", None, 0, 0),
         ("It saves: x.", None, 0, 0),
         ("", None, 0, 0),

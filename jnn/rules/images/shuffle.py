@@ -147,3 +147,13 @@ def pixel_unshuffle_example(random: np.random.Generator) -> Example:
 @pixel_unshuffle.example
 def pixel_unshuffle_example_in_three_dimensions(random: np.random.Generator) -> Example:
     return Example(random.normal(size=(2, 2, 4, 2, 3)), factor=2)
+
+
+@pixel_shuffle.extreme
+def pixel_shuffle_extreme(random: np.random.Generator) -> Example:
+    return Example(1e30 * random.normal(size=(2, 1, 2, 4)), factor=2)
+
+
+@pixel_unshuffle.extreme
+def pixel_unshuffle_extreme(random: np.random.Generator) -> Example:
+    return Example(1e30 * random.normal(size=(2, 2, 4, 1)), factor=2)

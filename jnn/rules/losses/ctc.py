@@ -36,7 +36,7 @@ def ctc(
 
     Labels that no saying of so few frames is read as have the loss infinity and the gradient 0.
 
-    Saves: logits, labels, logit_lengths, label_lengths, two numbers a row, 1 hidden tensor, of one
+    Saves: logits, labels, logit_lengths, label_lengths, two numbers a row, 1 wide tensor, of one
     number for each frame and place. Autodiff of the loop saves several of these.
 
     Args:

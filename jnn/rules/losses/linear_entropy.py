@@ -43,7 +43,7 @@ def linear_cross_entropy(
     logits again: four products in all. Rows that are ignored are sorted behind the others, and
     chunks of them are skipped.
 
-    Saves: x, w, t, b, weights, 5 hidden tensors, 2 numbers a row. Reduced: the gradients of the
+    Saves: x, w, t, b, weights, 5 wide tensors, 2 numbers a row. Reduced: the gradients of the
     sum, and for the weights of the classes two numbers each. Else: the two numbers a row.
 
     Args:

@@ -118,6 +118,20 @@ def _predictions(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(*random.normal(size=(2, sizes.batch, sizes.classes)))
 
 
+def _log_shares_and_shares(random: np.random.Generator, sizes: Sizes) -> Example:
+    y, t = (np.exp(x) for x in _predictions(random, sizes).args)
+    return Example(np.log(y / y.sum(-1, keepdims=True)), t / t.sum(-1, keepdims=True))
+
+
+def _predictions_and_variances(random: np.random.Generator, sizes: Sizes) -> Example:
+    y, t = _predictions(random, sizes).args
+    return Example(y, t, random.uniform(0.5, 2, y.shape))
+
+
+def _three(random: np.random.Generator, sizes: Sizes) -> Example:
+    return Example(*random.normal(size=(3, sizes.batch, sizes.features)))
+
+
 def _parameters(random: np.random.Generator, sizes: Sizes) -> Example:
     _, w, b = _affine(random, sizes).args
     return Example({"w": w, "b": b})
@@ -217,8 +231,10 @@ _MAKERS: dict[str, Maker] = {
     "huber": _predictions,
     "squared_error": _predictions,
     "smooth_l1": _predictions,
-    "kl_divergence": _predictions,
+    "kl_divergence": _log_shares_and_shares,
     "poisson": _predictions,
+    "gaussian_nll": _predictions_and_variances,
+    "triplet": _three,
     "hinge": _predictions,
     "squared_hinge": _predictions,
     "cosine": _predictions,

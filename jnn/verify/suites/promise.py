@@ -7,12 +7,14 @@ One line of the docstring is read by machine, in this grammar:
            |  the name of an argument
            |  "y"                  the output, unless an argument has that name
            |  count "hidden tensor(s)" [" (" count "where ...)"]
+           |  count "wide tensor(s)"
            |  count "number(s) a row"        or "a channel", or "a group"
     count  =  "one" | "two" | "three" | "1" | "2" | ...
 
 An argument is saved as it came. A hidden tensor has the dtype of the arguments, and no more
 elements than the largest array that the rule computes; in parentheses may stand what their number
-is at worst. A number a row is one for each row of the first argument, that is for each place along
+is at worst. A wide tensor is a hidden one that half precisions keep as it is summed, in float32. A
+number a row is one for each row of the first argument, that is for each place along
 its axes less at least one; a number a group is at most one for each first and last index. Half
 precisions may keep both in float32.
 """
@@ -32,6 +34,7 @@ from jnn.verify.compare.residuals import Saved, residuals
 
 _COUNTS = {"one": 1, "two": 2, "three": 3}
 _TENSORS = re.compile(r"(\w+) hidden tensors?(?: \((\w+) where [^)]*\))?")
+_WIDE = re.compile(r"(\w+) wide tensors?")
 _NUMBERS = re.compile(r"(\w+) numbers? a (row|channel|group)")
 
 
@@ -41,6 +44,7 @@ class Promise(NamedTuple):
     line: str
     names: frozenset[str]
     tensors: int
+    wide: int
     numbers: int
     of_groups: int
 
@@ -56,12 +60,14 @@ def promised(rule: Rule) -> Promise | None:
         return None
     line = " ".join(text.split("\n\n")[0].split())
     known = {*rule.arguments, "y"}
-    names, tensors, numbers, of_groups, items = set(), 0, 0, 0, 0
+    names, tensors, wides, numbers, of_groups, items = set(), 0, 0, 0, 0, 0
     for item in re.split(r",\s|\.(?:\s|$)", line):
         if item in known:
             names.add(item)
         elif match := _TENSORS.fullmatch(item):
             tensors += max(_count(word) for word in match.groups() if word)
+        elif match := _WIDE.fullmatch(item):
+            wides += _count(match[1])
         elif match := _NUMBERS.fullmatch(item):
             if match[2] == "group":
                 of_groups += _count(match[1])
@@ -70,7 +76,7 @@ def promised(rule: Rule) -> Promise | None:
         elif item != "nothing":
             break  # Here the reason begins.
         items += 1
-    return Promise(line, frozenset(names), tensors, numbers, of_groups) if items else None
+    return Promise(line, frozenset(names), tensors, wides, numbers, of_groups) if items else None
 
 
 def _count(word: str) -> int:
@@ -91,7 +97,7 @@ def promise(rule: Rule, example: Example, dtype: Any = jnp.float32) -> list[str]
     args = cast(example.args, dtype)
     ledger = residuals(functools.partial(rule, **example.settings), *args)
     largest = max(ledger.elements.values(), default=0)
-    tensors, numbers, of_groups = words.tensors, words.numbers, words.of_groups
+    tensors, wides, numbers, of_groups = words[2:]
     findings = []
     for saved in ledger.hand:
         name = re.split(r"\W", saved.origin)[0] if saved.kind == "input" else ""
@@ -105,6 +111,8 @@ def promise(rule: Rule, example: Example, dtype: Any = jnp.float32) -> list[str]
             of_groups -= 1
         elif saved.kind != "input" and tensors and _a_tensor(saved, largest, dtype):
             tensors -= 1
+        elif saved.kind != "input" and wides and _a_tensor(saved, largest, wide(dtype)):
+            wides -= 1
         else:
             findings.append(f"rule '{rule.name}' saves {saved}. It promises: {words.line}")
     return findings
