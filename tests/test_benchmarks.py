@@ -323,3 +323,11 @@ def test_modern_attentions_agree(capsys):
         assert modern.main(["attention", *QUICK]) == 0
     text = capsys.readouterr().out
     assert text.count("\n### ") == text.count("| jax.nn ") == 5
+
+
+def test_modern_losses_agree(capsys):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
+        assert modern.main(["losses", *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert text.count("\n### ") == text.count("| jax.nn ") == 3
+    assert text.count("| jnn, logits whole ") == 1
