@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
+from jnn.layers.combinators.head import Head, headless
 from jnn.layers.core.layer import Layer
 from jnn.optim.optimizer import Optimizer, adapt
 from jnn.optim.template import with_rates, without_rates
 from jnn.solve.drive import Solver
 from jnn.status import Status
+from jnn.train.program import entropy, precision
 from jnn.train.program.precision import Precision, Scaling
 from jnn.train.program.stopping import Patience, Still, StopRule, Watched
 from jnn.value import as_value
@@ -123,10 +125,35 @@ class Plan:
         usual = "validation_loss" if validated else "loss"
         return usual if rule is None or rule.on is None else rule.on
 
+    def predict(
+        self, params: Any, state: Any, x: Any, *, key: Any = None, train: bool = False
+    ) -> tuple[Any, Any]:
+        """The network's output and its new state, computed in the run's precision.
+
+        A `Head` in place of the output where the loss may take the last product into itself.
+        """
+        params, x = precision.narrow(self.precision, (params, x))
+        without = headless(self.net) if entropy.settings_of(self.loss) is not None else None
+        if without is not None:
+            y, new = without(params, state, x, key, train)
+        else:
+            y, new = self.net.apply(params, state, x, key=key, train=train)
+        return y, new if self.precision is None else precision.like(new, state)
+
     def measure(self, y: Any, t: Any, weights: Any = None) -> dict[str, jax.Array]:
-        """The means of the loss and the metrics over a batch."""
+        """The means of the loss and the metrics over a batch, of what `predict` returned."""
         measures = (("loss", self.loss), *self.metrics)
-        return {name: mean(name, f(y, t), t, weights) for name, f in measures}
+        if isinstance(y, Head) and entropy.fits(y, t):
+            settings = entropy.settings_of(self.loss) or {}
+            each = [entropy.loss(y, t, settings, self.mesh, summed=weights is None)]
+            each += [entropy.metric(f, y, t, self.mesh) for _, f in self.metrics]
+        else:
+            y = y.output() if isinstance(y, Head) else y
+            y = y if self.precision is None else y.astype(jnp.float32)
+            each = [f(y, t) for _, f in measures]
+        return {
+            name: mean(name, v, t, weights) for (name, _), v in zip(measures, each, strict=True)
+        }
 
 
 def _flat(plan: Plan) -> tuple[tuple[Any, ...], Plan]:

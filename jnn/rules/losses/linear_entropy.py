@@ -41,7 +41,7 @@ def linear_cross_entropy(
     rows, so that its gradients are made along with it, in three products a chunk; where nothing is
     differentiated the value alone is, in one. With `reduction="none"` the backward computes the
     logits again: four products in all. Rows that are ignored are sorted behind the others, and
-    chunks of them are skipped.
+    chunks of them are skipped. Of half precisions the loss is float32, as it is summed.
 
     Saves: x, w, t, b, weights, 5 wide tensors, 2 numbers a row. Reduced: the gradients of the
     sum, and for the weights of the classes two numbers each. Else: the two numbers a row.
@@ -64,8 +64,11 @@ def linear_cross_entropy(
     """
     y, *_ = rows.entropies(_logits(x, w, b), t, weights, smoothing, ignore)
     if reduction == "none":
-        return y.astype(x.dtype)
-    return (y.sum() / _divisor(x, t, weights, reduction, ignore)).astype(x.dtype)
+        return y
+    return y.sum() / _divisor(x, t, weights, reduction, ignore)
+
+
+linear_cross_entropy.wide_outputs = (0,)
 
 
 @linear_cross_entropy.forward
@@ -75,7 +78,7 @@ def linear_cross_entropy_forward(x, w, t, b, weights, *, reduction, smoothing, i
         divisor = _divisor(x, t, weights, reduction, ignore)
         y = y / divisor  # M-71
         counted = None if reduction == "sum" else _counted(w, t, weights, ignore)
-        return y.astype(x.dtype), (sums, y, divisor, counted)
+        return y, (sums, y, divisor, counted)
 
     def part(x, t):
         z = _logits(_counting(x, t, ignore), w, b)
@@ -83,7 +86,7 @@ def linear_cross_entropy_forward(x, w, t, b, weights, *, reduction, smoothing, i
 
     (y, m, o), _ = _over_rows(part, x, w, t, ignore)
     saved = x, w, t, b, weights, m, o
-    return y.reshape(t.shape).astype(x.dtype), saved
+    return y.reshape(t.shape), saved
 
 
 @linear_cross_entropy.backward
@@ -137,7 +140,7 @@ def linear_cross_entropy_tangent(primals, tangents, *, reduction, smoothing, ign
         return (y, dy.sum(-1)), ()
 
     (y, dy), _ = _over_rows(part, x, w, t, ignore, dx.reshape(-1, x.shape[-1]))
-    return y.reshape(t.shape).astype(x.dtype), dy.reshape(t.shape)
+    return y.reshape(t.shape), dy.reshape(t.shape)
 
 
 def _sum_and_gradients(x, w, t, b, weights, smoothing, ignore):
@@ -172,7 +175,7 @@ def _pulled(x, w, b, at, v):
 def _over_rows(part, x, w, t, ignore, *more):
     """`part(x, t, *more)` over chunks of rows; those that are ignored last, and skipped."""
     x, t = x.reshape(-1, x.shape[-1]), t.reshape(-1)
-    at_once = evenly(len(x), max(ROWS, CACHE // max(w.shape[1] * w.dtype.itemsize, 1)))
+    at_once = rows_at_once(len(x), w)
     if ignore is None or len(x) <= at_once:
         return chunked(part, (x, t, *more), at_once)
 
@@ -185,6 +188,11 @@ def _over_rows(part, x, w, t, ignore, *more):
     arrays = tuple(_taken(a, order) for a in (x, t, *more))
     y, sums = chunked(unless_ignored, arrays, at_once)
     return jax.tree.map(partial(_taken, order=jnp.argsort(order)), y), sums
+
+
+def rows_at_once(count: int, w: jax.Array) -> int:
+    """Of how many of so many rows logits are there at a time."""
+    return evenly(count, max(ROWS, CACHE // max(w.shape[1] * w.dtype.itemsize, 1)))
 
 
 def _taken(a, order):
@@ -223,7 +231,7 @@ def _counted(w, t, weights, ignore):
     if weights is None:
         return None
     t = t.reshape(-1)
-    chunk = evenly(len(t), max(ROWS, CACHE // max(w.shape[1] * w.dtype.itemsize, 1)))
+    chunk = rows_at_once(len(t), w)
 
     def part(t):
         like = jnp.zeros((len(t), w.shape[1]), wide(w.dtype))

@@ -9,7 +9,6 @@ from jax import lax
 
 from jnn.train.layout import shard
 from jnn.train.plan import Plan
-from jnn.train.program import precision
 from jnn.train.program.order import length, stacked
 from jnn.train.program.step import Values
 
@@ -19,10 +18,7 @@ EVALUATED = 1024  # Samples a batch, where nothing is differentiated.
 def assess(plan: Plan, params: Any, state: Any, batch: Any) -> Values:
     """The means over a batch."""
     x, t = shard(plan.mesh, batch, length(batch))
-    narrow = functools.partial(precision.narrow, plan.precision)
-    y, _ = plan.net.apply(narrow(params), state, narrow(x), train=False)
-    if plan.precision is not None:
-        y = y.astype(jnp.float32)
+    y, _ = plan.predict(params, state, x)
     return plan.measure(y, t)
 
 

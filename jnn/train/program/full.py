@@ -63,7 +63,7 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
     def piece(params: Any, state: Any, batch: Any, i: Any) -> tuple[Any, Values]:
         x, t = shard(plan.mesh, batch, len(jax.tree.leaves(batch)[0]))
         inner = jax.random.fold_in(key, i)
-        y, state = plan.net.apply(params, state, x, key=inner, train=True)
+        y, state = plan.predict(params, state, x, key=inner, train=True)
         return state, plan.measure(y, t)
 
     def mean(params: Any) -> tuple[jax.Array, Any]:

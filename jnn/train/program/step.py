@@ -56,14 +56,11 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
     x, t, *weights = batch
     if plan.augment is not None:
         x = plan.augment(jax.random.fold_in(key, 0), x)
-    narrow = functools.partial(precision.narrow, plan.precision)
     scale = moving.scaling.scale if moving.scaling != () else None
 
     def objective(params: Any) -> tuple[jax.Array, Any]:
         inner = jax.random.fold_in(key, 1)
-        y, state = plan.net.apply(narrow(params), moving.state, narrow(x), key=inner, train=True)
-        if plan.precision is not None:
-            state, y = precision.like(state, moving.state), y.astype(jnp.float32)
+        y, state = plan.predict(params, moving.state, x, key=inner, train=True)
         values = plan.measure(y, t, *weights)
         value = values["loss"] if scale is None else values["loss"] * scale
         return value, (state, values)
