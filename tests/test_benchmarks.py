@@ -1,6 +1,7 @@
 """The benchmarks run, say what they found, and refuse candidates that disagree."""
 
 import argparse
+import re
 from types import SimpleNamespace
 
 import jax
@@ -331,3 +332,14 @@ def test_modern_losses_agree(capsys):
     text = capsys.readouterr().out
     assert text.count("\n### ") == text.count("| jax.nn ") == 3
     assert text.count("| jnn, logits whole ") == 1
+
+
+def test_modern_norms_agree(capsys):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
+        assert modern.main(["normal", *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert text.count("\n### ") == 5
+    assert text.count("| jnn, autodiff ") == 9
+    found = re.findall(r"^\| jnn +\| [^|]+ \| +(\S+e\S+) \|$", text, re.MULTILINE)
+    assert len(found) == 4
+    assert max(map(float, found)) < 1e-5  # dx where the mean is 1e4 deviations.

@@ -21,12 +21,14 @@ class Contest(NamedTuple):
       contenders: makes the programs by name; ours, `OURS`, leads.
       goal: what was aimed at, a sentence.
       tolerance: how far results may differ, relative to each array's largest entry.
+      notes: makes what else is told of it, bytes saved or digits lost, below the table.
     """
 
     title: str
     contenders: Callable[[], dict[str, Program]]
     goal: str = ""
     tolerance: float = 1e-4
+    notes: Callable[[], str] = str
 
 
 HEAD = ("contender", "time", "jnn takes", "temporaries", "instructions", "to compile")
@@ -51,7 +53,8 @@ def held(contest: Contest, seconds: float, clock: Clock) -> str:
                 "-" if not each.compile_seconds else seconds_text(each.compile_seconds),
             )
         )
-    return "\n\n".join(filter(None, (markdown(rows), contest.goal and f"Goal: {contest.goal}")))
+    goal = contest.goal and f"Goal: {contest.goal}"
+    return "\n\n".join(filter(None, (markdown(rows), contest.notes(), goal)))
 
 
 def by_torch(

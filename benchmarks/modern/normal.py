@@ -1,0 +1,226 @@
+"""Normalisation alone and inside a residual network, against Flax, PyTorch and autodiff."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+import jnn
+from benchmarks.modern.contest import AUTODIFF, OURS, Contest, by_torch, with_torch
+from benchmarks.peers_layers import flax_network, flax_step, our_step, torch_step
+from benchmarks.report import in_mode, markdown
+from jnn import rules
+from jnn.measure import Program, program
+from jnn.text import bytes_text
+
+GROUPS, EPSILON, FAR = 8, 1e-5, 1e4
+IMAGES = (64, 32, 32, 64), (64, 8, 8, 256)
+ROWS = (4096, 512), (512, 4096)
+SIZES = {"batch_norm": IMAGES, "group_norm": IMAGES, "layer_norm": ROWS, "rms_norm": ROWS}
+GOAL = "no slower than autodiff, half its saved bytes"
+# Of a gradient through many norms float32 keeps so much; new parameters are compared.
+TOLERANCE = 1e-3
+
+
+def contests(quick: bool) -> list[Contest]:
+    """Each norm over two sizes, and the steps of two residual networks."""
+    small = {2: (4, 16), 4: (4, 4, 4, 16)}
+    found = []
+    for name, sizes in SIZES.items():
+        for shape in [small[len(sizes[0])]] if quick else sizes:
+            title = f"{name}, {' x '.join(map(str, shape))}"
+            found.append(Contest(title, partial(_contenders, name, shape), GOAL,
+                                 notes=partial(_notes, name, shape)))  # fmt: skip
+    nets = {"pre-activation": _first(*((4, 8), 1) if quick else ((32, 64, 128), 2))}
+    if not quick:
+        nets["norm behind each convolution"] = _behind((32, 64, 128), 2)
+    goal = f"0.6 of Flax's temporaries, 1.3 times its speed; equal to {TOLERANCE:g}"
+    for what, net in nets.items():
+        shape = (4, 8, 8, 3) if quick else (64, 32, 32, 3)
+        title = f"a step of a residual network, {what}, {' x '.join(map(str, shape))}"
+        found.append(Contest(title, partial(_steps, net, shape), goal, TOLERANCE,
+                             partial(_notes_of_steps, net, shape)))  # fmt: skip
+    return found
+
+
+def _arguments(name: str, shape: tuple[int, ...], far: float = 2.0) -> list[np.ndarray]:
+    """x, scale, shift if there is one, and the cotangent of y."""
+    random = np.random.default_rng(0)
+    parameters = [random.uniform(0.5, 2, shape[-1]), random.normal(size=shape[-1])]
+    x, delta = far + random.normal(size=shape), random.normal(size=shape)
+    arrays = x, *parameters[: 1 if name == "rms_norm" else 2], delta
+    return [a.astype(np.float32) for a in arrays]
+
+
+def _ours(name: str, *args: Any) -> Any:
+    settings = {"groups": GROUPS} if name == "group_norm" else {}
+    y = rules.registry[name](*args, epsilon=EPSILON, **settings)
+    return y[0] if name == "batch_norm" else y
+
+
+def _flax(name: str) -> Callable[..., Any] | None:
+    """Flax's module as a function of x and its parameters; None if it is not installed."""
+    try:
+        from flax import linen  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    module: Any = {
+        "batch_norm": partial(linen.BatchNorm, use_running_average=False),
+        "layer_norm": linen.LayerNorm,
+        "rms_norm": linen.RMSNorm,
+        "group_norm": partial(linen.GroupNorm, GROUPS),
+    }[name](epsilon=EPSILON)
+
+    def norm(x: Any, *parameters: Any) -> Any:
+        given = dict(zip(("scale", "bias"), parameters, strict=False))
+        y, _ = module.apply({"params": given, "batch_stats": _statistics(x)}, x,
+                            mutable=["batch_stats"])  # fmt: skip
+        return y
+
+    return norm
+
+
+def _statistics(x: Any) -> dict[str, np.ndarray]:
+    channels = x.shape[-1]
+    return {"mean": np.zeros(channels, np.float32), "var": np.ones(channels, np.float32)}
+
+
+def _slopes(norm: Callable[..., Any], *args: Any) -> Any:
+    *arguments, delta = args
+    y, pull = jax.vjp(norm, *arguments)
+    return [y, *pull(delta)]
+
+
+def _torch(name: str, torch: Any, *args: Any) -> Any:
+    x, *parameters, delta = args
+    f = torch.nn.functional
+    if name in ("layer_norm", "rms_norm"):
+        y = getattr(f, name)(x, x.shape[-1:], *parameters, eps=EPSILON)
+    elif name == "batch_norm":
+        y = f.batch_norm(x.movedim(-1, 1), None, None, *parameters, training=True, eps=EPSILON)
+    else:
+        y = f.group_norm(x.movedim(-1, 1), GROUPS, *parameters, eps=EPSILON)
+    y = y if len(y.shape) == 2 else y.movedim(1, -1)
+    y.backward(delta.detach())
+    return [y, x.grad, *(p.grad for p in parameters)]
+
+
+def _contenders(name: str, shape: tuple[int, ...], far: float = 2.0) -> dict[str, Program]:
+    args, ours, theirs = _arguments(name, shape, far), partial(_ours, name), _flax(name)
+    found = {
+        OURS: in_mode("backward", partial(_slopes, ours), *args),
+        AUTODIFF: in_mode("autodiff", partial(_slopes, ours), *args),
+    }
+    if theirs is not None:
+        found["Flax"] = program(partial(_slopes, theirs), *args)
+    return found | with_torch(lambda n: by_torch(partial(_torch, name), *args, threads=n))
+
+
+def _notes(name: str, shape: tuple[int, ...]) -> str:
+    """Saved bytes, and the error of dx where the mean is far from 0, as a table."""
+    *args, _ = _arguments(name, shape)
+    ours, theirs = jnn.residuals(partial(_ours, name), *args), _flax(name)
+    saved = {OURS: ours.bytes("hand"), AUTODIFF: ours.bytes("autodiff")}
+    if theirs is not None:
+        saved["Flax"] = jnn.residuals(theirs, *args).bytes("autodiff")
+    programs = _contenders(name, shape, FAR)
+    exact = _exact(name, *_arguments(name, shape, FAR))
+    head = ("contender", "saves", "error of dx, mean 1e4 deviations")
+    rows = [head]
+    for each, run in programs.items():
+        error = np.abs(np.asarray(run()[1]) - exact).max() / np.abs(exact).max()
+        rows.append((each, bytes_text(saved[each]) if each in saved else "-", f"{error:.1e}"))
+    return markdown(rows)
+
+
+def _exact(name: str, x: np.ndarray, scale: np.ndarray, *rest: np.ndarray) -> np.ndarray:
+    """The gradient in x by NumPy in float64: r (a - mean(a) - n mean(n a)) with a = scale delta."""
+    wide, a = np.float64(x), np.float64(scale) * np.float64(rest[-1])
+    if name == "batch_norm":
+        axes: Any = tuple(range(x.ndim - 1))
+    elif name == "group_norm":
+        split = (*x.shape[:-1], GROUPS, x.shape[-1] // GROUPS)
+        wide, a, axes = wide.reshape(split), a.reshape(split), (*range(1, x.ndim - 1), x.ndim)
+    else:
+        axes = -1
+    centred = name != "rms_norm"
+    apart = wide - wide.mean(axes, keepdims=True) if centred else wide
+    r = 1 / np.sqrt((apart**2).mean(axes, keepdims=True) + EPSILON)
+    n = apart * r
+    through = a - n * (n * a).mean(axes, keepdims=True)
+    return (r * (through - a.mean(axes, keepdims=True) * centred)).reshape(x.shape)
+
+
+def _conv(maps: int, stride: int = 1, size: int = 3) -> jnn.Layer:
+    he = jnn.initialisers.he_normal
+    return jnn.conv(maps, size, stride=stride, padding=size // 2, rest="drop", bias=False,
+                    weights=he)  # fmt: skip
+
+
+def _first(widths: tuple[int, ...], steps: int) -> jnn.Layer:
+    """He et al. 2016: norm and rectifier in front of each convolution."""
+    layers = [_conv(widths[0])]
+    for i, maps in enumerate(widths):
+        for j in range(steps):
+            halves = i > 0 and j == 0
+            front = jnn.batch_norm(), jnn.relu()
+            inner = _conv(maps, 1 + halves), *front, _conv(maps)
+            if halves:
+                layers += [*front, jnn.skip(jnn.serial(*inner), project=_conv(maps, 2, 1))]
+            else:
+                layers.append(jnn.skip(jnn.serial(*front, *inner)))
+    return jnn.serial(*layers, jnn.batch_norm(), jnn.relu(), jnn.global_mean_pool(), jnn.dense(10))
+
+
+def _behind(widths: tuple[int, ...], steps: int) -> jnn.Layer:
+    """He et al. 2015: each convolution normalised, the sum rectified."""
+    layers = [_conv(widths[0]), jnn.batch_norm(), jnn.relu()]
+    for i, maps in enumerate(widths):
+        for j in range(steps):
+            halves = i > 0 and j == 0
+            inner = jnn.serial(_conv(maps, 1 + halves), jnn.batch_norm(), jnn.relu(), _conv(maps),
+                               jnn.batch_norm())  # fmt: skip
+            beside = jnn.serial(_conv(maps, 2, 1), jnn.batch_norm()) if halves else None
+            layers += [jnn.skip(inner, project=beside), jnn.relu()]
+    return jnn.serial(*layers, jnn.global_mean_pool(), jnn.dense(10))
+
+
+def _drawn(net: jnn.Layer, shape: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
+    """Parameters, state, images, labels; scales are not 1, shifts and biases not 0."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=shape).astype(np.float32)
+    params, state = jax.jit(net.init)(jax.random.key(0), x)
+
+    def moved(a: jax.Array) -> np.ndarray:
+        # What a shift does is mostly undone by the next norm: its gradient is a sum that cancels.
+        return np.asarray(a) + 0.2 * random.normal(size=a.shape).astype(np.float32) * (a.ndim == 1)
+
+    params = jax.tree.map(moved, params)
+    return params, state, x, random.integers(0, 10, shape[0]).astype(np.int32)
+
+
+def _steps(net: jnn.Layer, shape: tuple[int, ...]) -> dict[str, Program]:
+    drawn = _drawn(net, shape)
+    step, args = our_step(net, *drawn, rate=0.1)
+    found = {OURS: in_mode("backward", step, *args), AUTODIFF: in_mode("autodiff", step, *args)}
+    theirs = flax_step(net, *drawn, rate=0.1)
+    if theirs is not None:
+        found["Flax"] = program(theirs[0], *theirs[1])
+    return found | with_torch(lambda n: torch_step(net, *drawn, rate=0.1, threads=n))
+
+
+def _notes_of_steps(net: jnn.Layer, shape: tuple[int, ...]) -> str:
+    """What the forward hands to the backward."""
+    params, state, x, _ = _drawn(net, shape)
+    ours = jnn.residuals(lambda params: net.apply(params, state, x, train=True)[0], params)
+    saved = {OURS: ours.bytes("hand"), AUTODIFF: ours.bytes("autodiff")}
+    try:
+        apply, theirs, _ = flax_network(net, params, state)
+        of_flax = jnn.residuals(lambda params: apply(theirs | {"params": params}, x)[0],
+                                theirs["params"])  # fmt: skip
+        saved["Flax"] = of_flax.bytes("autodiff")
+    except ImportError:
+        pass
+    return f"Saved: {', '.join(f'{name} {bytes_text(n)}' for name, n in saved.items())}."
