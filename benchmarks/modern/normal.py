@@ -128,7 +128,7 @@ def _notes(name: str, shape: tuple[int, ...]) -> str:
     programs = _contenders(name, shape, FAR)
     exact = _exact(name, *_arguments(name, shape, FAR))
     head = ("contender", "saves", "error of dx, mean 1e4 deviations")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for each, run in programs.items():
         error = np.abs(np.asarray(run()[1]) - exact).max() / np.abs(exact).max()
         rows.append((each, bytes_text(saved[each]) if each in saved else "-", f"{error:.1e}"))
