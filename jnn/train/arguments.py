@@ -31,10 +31,14 @@ def check_run(
     errors.choice(function, "not_finite", not_finite, ("stop", "skip", None))
 
 
-def pair(function: str, argument: str, data: Any) -> tuple[Any, Any]:
-    """Inputs and targets, with the same number of samples everywhere."""
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        errors.fail(function, argument, "a pair (inputs, targets)", errors.describe(data))
+def samples_of(function: str, argument: str, data: Any, part: bool = False) -> tuple[Any, ...]:
+    """Inputs, targets and, if given, weights, with the same number of samples everywhere.
+
+    A `part` of the data, such as a batch, may weigh nothing.
+    """
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        expected = "a pair (inputs, targets), or (inputs, targets, weights)"
+        errors.fail(function, argument, expected, errors.describe(data))
     leaves = jax.tree.leaves(tuple(data))
     for leaf in leaves:
         if not hasattr(leaf, "dtype") or getattr(leaf.dtype, "kind", "") in tuple("OSU"):
@@ -45,7 +49,27 @@ def pair(function: str, argument: str, data: Any) -> tuple[Any, Any]:
     if len(sizes) != 1 or 0 in sizes:
         expected = "arrays with the same number of samples, at least one"
         errors.fail(function, argument, expected, errors.describe(tuple(data)))
-    return data[0], data[1]
+    if len(data) == 3:
+        _check_weights(function, argument, data[1], data[2], part)
+    return tuple(data)
+
+
+def _check_weights(function: str, argument: str, t: Any, weights: Any, part: bool) -> None:
+    """One number a sample or a token, at least 0, and not all of them 0."""
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(t)]
+    shape = np.shape(weights)
+    if not hasattr(weights, "dtype") or all(s[: len(shape)] != shape for s in shapes):
+        expected = f"(inputs, targets, weights) with weights of shape {shapes[0][:1]}"
+        expected += f" or of the first axes of the targets, {shapes[0]}"
+        errors.fail(function, argument, expected, errors.describe(weights))
+    if isinstance(weights, np.memmap):
+        return  # It is not read before its time.
+    numbers = np.asarray(weights, np.float32)
+    if not np.isfinite(numbers).all() or (numbers < 0).any() or not (part or numbers.any()):
+        expected = "(inputs, targets, weights) with weights of at least 0, some above"
+        got = "weights that are all 0" if not numbers.any() else f"{numbers.min():g} among them"
+        remedy = "They say how much of the mean a sample or a token is; 0 leaves it out."
+        errors.fail(function, argument, expected, got, remedy)
 
 
 def batch_of(batch_size: int | None, optimizer: Any, n: int) -> int:

@@ -16,7 +16,7 @@ from jnn.train.arguments import (
     check_run,
     check_solver,
     key_of,
-    pair,
+    samples_of,
 )
 from jnn.train.host.epochs import Resident, Streamed
 from jnn.train.host.history import History
@@ -27,9 +27,11 @@ from jnn.train.layout import mesh_of, place
 from jnn.train.plan import Plan, metrics_of
 from jnn.train.program.epoch import initial, once
 from jnn.train.program.evaluate import EVALUATED
+from jnn.train.program.means import ignored
 from jnn.train.program.order import length
 from jnn.train.program.precision import Precision
 from jnn.train.program.stopping import StopRule, rules_of
+from jnn.value import as_value
 from jnn.xla.memory import forget_programs
 
 
@@ -113,19 +115,23 @@ def fit(
 
     Args:
       net: a layer.
-      loss: `loss(prediction, target)`, one value a sample; the objective is their mean.
+      loss: `loss(prediction, target)`, one value a sample or one a token; the objective is their
+        mean. What a partial with `ignore=` passes over, as
+        `partial(jnn.softmax_cross_entropy, ignore=-1)` does, has no part in any mean.
       optimizer: any pair `(init, update)`, ours or one of optax; or a solver such as `jnn.lbfgs()`,
         of which each epoch is one step over all data, whose loss is the one after the step; a
         squared error has least-squares solvers too, such as `jnn.levenberg_marquardt()`.
-      data: inputs and targets, arrays or trees of arrays with the samples first. Memory-mapped
-        arrays are read while training goes on, and so is any iterable of batches, or a function
-        from the epoch to one: see `jnn.train.Stream`.
+      data: inputs and targets, arrays or trees of arrays with the samples first; and, third, what
+        each sample (n,) or each token (n, tokens) weighs in the means of the loss and of the
+        metrics, `sum(weights * values) / sum(weights)` over a batch. Memory-mapped arrays are read
+        while training goes on, and so is any iterable of batches, or a function from the epoch to
+        one: see `jnn.train.Stream`.
       epochs: how often every sample is seen.
       steps: instead of `epochs`, how many batches.
       batch_size: samples a step, by default 32; an iterable's batches are taken as they come. A
         solver's step is of all samples, and this is how many are computed at a time.
       key: a random key, or an integer to make one from.
-      validation: inputs and targets to measure on after each epoch; a stream too.
+      validation: inputs, targets and, if any, weights to measure on after each epoch; a stream too.
       metrics: functions of (prediction, target), "accuracy", or several, also by name in a
         dictionary; measured on the way in training, and on the validation data.
       params: parameters to begin with, instead of the network's own.
@@ -159,17 +165,18 @@ def fit(
     mesh, flow = mesh_of(sharding), stream_of("fit", "data", data)
     held = stream_of("fit", "validation", validation)
     if held and not flow:  # Both are read, where one does not fit.
-        flow = Stream(pair("fit", "data", data))
+        flow = Stream(samples_of("fit", "data", data))
     if flow:
         check_solver(optimizer, loss, data=flow)
-    reader = Reader(flow, batch_size or USUAL, mesh, shuffle) if flow else None
-    samples = reader.example if reader else pair("fit", "data", data)
+    label = ignored(as_value(loss))
+    reader = Reader(flow, batch_size or USUAL, mesh, shuffle, label) if flow else None
+    samples = reader.example if reader else samples_of("fit", "data", data)
     held_out: Any = Reader(held, EVALUATED, mesh, False) if held else None
     if held_out and held_out.once is not None:
         remedy = "Give a list, or a function of the epoch."
         errors.fail("fit", "validation", "one that can be read again", "an iterator", remedy)
     if validation is not None and not held:
-        held_out = place(mesh, pair("fit", "validation", validation))
+        held_out = place(mesh, samples_of("fit", "validation", validation))
     size = length(samples) if reader else batch_of(batch_size, optimizer, length(samples))
     plan = Plan(net, loss, optimizer, size, metrics_of(metrics), augment, shuffle, rules_of(stop),
                 not_finite, precision, mesh)  # fmt: skip

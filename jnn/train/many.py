@@ -13,7 +13,14 @@ import numpy as np
 from jnn import errors
 from jnn.layers.core.layer import Layer
 from jnn.store.checkpoints import Checkpoints, checkpoints_of, same_key
-from jnn.train.arguments import batch_of, check_precision, check_run, check_solver, key_of, pair
+from jnn.train.arguments import (
+    batch_of,
+    check_precision,
+    check_run,
+    check_solver,
+    key_of,
+    samples_of,
+)
 from jnn.train.host.fault import find
 from jnn.train.host.loop import interruptible, read_row
 from jnn.train.host.progress import Progress, progress_of
@@ -101,7 +108,7 @@ def fit_many(
       net: a layer.
       loss: as in `fit`.
       optimizer: a pair `(init, update)`; with `settings` a function from a member's setting to one.
-      data: inputs and targets, which all members share.
+      data: inputs, targets and, if any, weights, which all members share.
       epochs: how often every sample is seen.
       key: member i trains as `fit` would with `jax.random.fold_in(key, i)`.
       members: how many; by default as many as there are settings.
@@ -128,8 +135,8 @@ def fit_many(
     """
     forget_programs()
     check_run("fit_many", net, loss, epochs, None, batch_size, not_finite)
-    samples = pair("fit_many", "data", data)
-    held_out = None if validation is None else pair("fit_many", "validation", validation)
+    samples = samples_of("fit_many", "data", data)
+    held_out = None if validation is None else samples_of("fit_many", "validation", validation)
     settings, count = _settings(settings, members)
     check_precision("fit_many", precision)
     check_solver(optimizer, loss, augment=augment, precision=precision)

@@ -19,7 +19,7 @@ from jnn.optim.optimizer import Optimizer, adapt
 from jnn.optim.template import with_rates, without_rates
 from jnn.solve.drive import Solver
 from jnn.status import Status
-from jnn.train.program import entropy, precision
+from jnn.train.program import entropy, means, precision
 from jnn.train.program.precision import Precision, Scaling
 from jnn.train.program.stopping import Patience, Still, StopRule, Watched
 from jnn.value import as_value
@@ -140,20 +140,28 @@ class Plan:
             y, new = self.net.apply(params, state, x, key=key, train=train)
         return y, new if self.precision is None else precision.like(new, state)
 
-    def measure(self, y: Any, t: Any, weights: Any = None) -> dict[str, jax.Array]:
-        """The means of the loss and the metrics over a batch, of what `predict` returned."""
-        measures = (("loss", self.loss), *self.metrics)
+    def measure(self, y: Any, t: Any, weights: Any = None) -> tuple[means.Values, jax.Array]:
+        """The means of the loss and the metrics over a batch, of what `predict` returned.
+
+        Beside them is what the batch weighs.
+        """
+        given, weights = weights, means.weights_of(self.loss, t, weights)
+        values = {}
         if isinstance(y, Head) and entropy.fits(y, t):
             settings = entropy.settings_of(self.loss) or {}
-            each = [entropy.loss(y, t, settings, self.mesh, summed=weights is None)]
-            each += [entropy.metric(f, y, t, self.mesh) for _, f in self.metrics]
+            count = means.tokens(t, weights) if given is None else None
+            loss = entropy.loss(y, t, settings, self.mesh, count)
+            if count is not None:  # The mean is made already, and with it its gradient.
+                values["loss"] = loss
+            each = {"loss": loss}
+            each |= {name: entropy.metric(f, y, t, self.mesh) for name, f in self.metrics}
         else:
             y = y.output() if isinstance(y, Head) else y
             y = y if self.precision is None else y.astype(jnp.float32)
-            each = [f(y, t) for _, f in measures]
-        return {
-            name: mean(name, v, t, weights) for (name, _), v in zip(measures, each, strict=True)
-        }
+            each = {name: f(y, t) for name, f in (("loss", self.loss), *self.metrics)}
+        for name in [name for name in each if name not in values]:
+            values[name] = means.weighted_mean(name, each[name], t, weights)
+        return values, means.count_of(t, weights)
 
 
 def _flat(plan: Plan) -> tuple[tuple[Any, ...], Plan]:
@@ -198,23 +206,6 @@ class Row(NamedTuple):
 
     values: dict[str, Any]
     status: Any
-
-
-def mean(name: str, values: Any, t: Any, weights: Any = None) -> jax.Array:
-    """The mean of a loss or a metric over a batch, in float32 at least; weighted, where asked."""
-    n = len(jax.tree.leaves(t)[0])
-    single = jnp.ndim(values) == 0
-    if (single and weights is not None) or (not single and jnp.shape(values)[0] != n):
-        expected = "a function that returns one value a sample"
-        expected += ", or their mean" if weights is None else ""
-        errors.fail("fit", name, expected, errors.describe(values))
-    values = jnp.asarray(values)
-    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
-    if weights is None:
-        return values.mean()
-    each = values.reshape(n, -1).mean(1)
-    count = jnp.maximum(weights.sum(), 1).astype(each.dtype)
-    return (each * weights.astype(each.dtype)).sum() / count
 
 
 def with_setting(plan: Plan, setting: Any) -> Plan:

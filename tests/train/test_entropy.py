@@ -28,8 +28,9 @@ PARTIAL = functools.partial(jnn.softmax_cross_entropy, ignore=int(IDS[0, 1]), sm
 
 
 def whole(loss):
-    """The same loss, as a function that nothing is known of."""
-    return lambda y, t: loss(y, t)
+    """The same loss, as a function of which is known what it ignores at most."""
+    ignore = getattr(loss, "keywords", {}).get("ignore")
+    return functools.partial(lambda y, t, ignore: loss(y, t), ignore=ignore)
 
 
 def stepped(net, loss, batch=DATA, **settings):

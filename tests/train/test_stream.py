@@ -77,7 +77,7 @@ def test_iterators_functions_and_lists():
     with pytest.raises(ValueError, match="at least one batch"):
         run(data=[])
     with pytest.raises(ValueError, match="a pair"):
-        run(data=[X, X, X])
+        run(data=[X, X, X, X])
     with pytest.raises(ValueError, match="must be False without a mesh"):
         run(data=Stream((X, Y), shard=True))
 

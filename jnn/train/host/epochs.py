@@ -9,6 +9,7 @@ from jnn import errors
 from jnn.train.host import fault
 from jnn.train.host.fault import Fault
 from jnn.train.host.loop import Loop, named_values
+from jnn.train.host.progress import amount
 from jnn.train.host.stream import Batches, Chunk, End, Reader, fetched
 from jnn.train.layout import local
 from jnn.train.plan import Carry, Plan, Row, RunStatus
@@ -16,8 +17,8 @@ from jnn.train.program import chunk
 from jnn.train.program.chunk import Underway
 from jnn.train.program.epoch import epoch
 from jnn.train.program.evaluate import as_validation
+from jnn.train.program.means import Values, ignored
 from jnn.train.program.order import length
-from jnn.train.program.step import Values
 
 
 class Resident:
@@ -27,8 +28,9 @@ class Resident:
         self, plan: Plan, data: Any, validation: Any, epochs: int | None, steps: int | None
     ):
         self.plan, self.data, self.validation = plan, data, validation
-        self.samples, self.whole, self.ending = length(data), True, RunStatus.RUNNING
-        each = 1 if plan.solves else -(-self.samples // plan.batch_size)
+        self.whole, self.ending = True, RunStatus.RUNNING
+        self.samples, self.unit = amount(data, ignored(plan.loss))
+        each = 1 if plan.solves else -(-length(data) // plan.batch_size)
         last = epochs if steps is None else -(-steps // each)
         assert last is not None
         self.last: int | None = last
@@ -58,7 +60,8 @@ class Streamed:
         self.held = validation if isinstance(validation, Reader) else None
         self.validation = None if self.held else validation
         self.last = epochs
-        self.samples = plan.batch_size * (reader.steps or 0)
+        each, self.unit = amount(reader.example, reader.ignore)
+        self.samples = each * (reader.steps or 0)
         if epochs is None and reader.steps is not None:
             assert steps is not None
             self.last = -(-steps // reader.steps)

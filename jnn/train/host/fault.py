@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jnn.layers.combinators.stages import stages
@@ -13,6 +14,7 @@ from jnn.train.plan import Carry, Plan, with_setting
 from jnn.train.program import precision
 from jnn.train.program import step as steps
 from jnn.train.program.epoch import shuffled
+from jnn.train.program.means import ignored
 from jnn.train.program.order import keys, length
 from jnn.train.program.step import Moving, finite, step
 
@@ -76,13 +78,13 @@ def _replay(
 def _step(
     plan: Plan, setting: Any, moving: Moving, batch: Any, key: jax.Array
 ) -> tuple[Moving, jax.Array]:
-    moved, values = step(with_setting(plan, setting), moving, batch, key)
+    moved, (values, _) = step(with_setting(plan, setting), moving, batch, key)
     return moved, jnp.isfinite(values["loss"]) & finite(moved.params)
 
 
 def _place(plan: Plan, moving: Moving, batch: Any) -> str:
     """The first layer whose output is not finite, else the loss, else the last gradient."""
-    x, t, *_ = batch
+    x, t, *weights = batch
     if not _finite(x) or not _finite(t):
         return "the data"
     if not _finite(moving.params):
@@ -92,21 +94,33 @@ def _place(plan: Plan, moving: Moving, batch: Any) -> str:
 
     def value(params: Any) -> jax.Array:
         y, _ = plan.net.apply(params, state, x, key=jax.random.key(0), train=True)
-        return jnp.asarray(plan.loss(y.astype(jnp.float32), t)).mean()
+        return plan.measure(y.astype(jnp.float32), t, *weights)[0]["loss"]
 
     y = x
     for name, layer, p, s in stages(plan.net, params, state):
         y, _ = layer.apply(p, s, y, key=jax.random.key(0), train=True)
         if not _finite(y):
-            return f"the output of layer {name}"
+            return f"the output of layer {name}" + _spanned("ids", x)
     if not _finite(value(params)):
-        return "the loss"
+        kept = t if ignored(plan.loss) is None else t[t != ignored(plan.loss)]
+        return "the loss" + _spanned("labels", kept, np.shape(y)[-1:])
     grads = jax.tree_util.tree_leaves_with_path(jax.grad(value)(params))
     for path, g in reversed(grads):  # Deltas flow backwards: the last one is where it began.
         if not _finite(g):
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             return f"the gradient of {name}"
     return "the optimizer's step"
+
+
+def _spanned(what: str, numbers: Any, classes: tuple[int, ...] = ()) -> str:
+    """From where to where integers go, which may be no ids or labels of the network."""
+    if not hasattr(numbers, "dtype") or not jnp.issubdtype(numbers.dtype, jnp.integer):
+        return ""
+    least, most = int(numbers.min()), int(numbers.max())
+    if classes and least >= 0 and most < classes[0]:
+        return ""
+    of = f", of which 0 to {classes[0] - 1} are classes" if classes else ""
+    return f"; the {what} of its batch are {least} to {most}{of}"
 
 
 def _finite(tree: Any) -> bool:

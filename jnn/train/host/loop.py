@@ -39,13 +39,14 @@ class Epochs(Protocol):
 
     Attributes:
       last: the number of epochs in all; None where it is not known.
-      samples: of an epoch, as far as is known.
+      samples: of an epoch, as far as is known; tokens, where that is the `unit`.
       whole: whether the carry is that of the end of a whole epoch, which can be saved.
       ending: `RunStatus.RUNNING`, or why no more epochs come.
     """
 
     last: int | None
     samples: int
+    unit: str
     whole: bool
     ending: RunStatus
 
@@ -86,6 +87,7 @@ class Loop:
     def go(self, epochs: Epochs) -> None:
         """Runs epochs until the last, or until something ends the run."""
         first, done, last = self.first, self.first, epochs.last
+        self.progress.unit = epochs.unit
         self.progress.begin(last, first, epochs.samples)
         self.began = time.perf_counter()
         numbers = itertools.count(first) if last is None else range(first, last)

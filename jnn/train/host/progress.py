@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+import jax
 import numpy as np
 
 from jnn import errors
@@ -16,7 +17,13 @@ BAR, LINES = 0.1, 2.0  # Seconds between two looks.
 
 
 class Progress:
-    """Shows nothing."""
+    """Shows nothing.
+
+    Attributes:
+      unit: what `samples` counts: samples, or the tokens of sequences.
+    """
+
+    unit = "samples"
 
     def begin(self, epochs: int | None, first: int, samples: int) -> None:
         """Before the first epoch; `first` were run before, `samples` are in an epoch.
@@ -60,7 +67,7 @@ class Lines(Progress):
         samples = (epoch - self.first) * self.samples + seen
         rate = samples / max(self.shown - self.started, 1e-9)
         told = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        line = f"{self.of(epoch)}  {told}  {rate:,.0f} samples/s"
+        line = f"{self.of(epoch)}  {told}  {rate:,.0f} {self.unit}/s"
         if self.epochs is not None and self.samples:
             rest = (self.epochs - self.first) * self.samples - samples
             line += f"  {clock(rest / max(rate, 1e-9))} left"
@@ -107,8 +114,9 @@ class Bar(Lines):
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(initial=self.first * self.samples, unit=" samples", unit_scale=True,
-                            file=self.stream or sys.stderr, mininterval=0)  # fmt: skip
+            self.bar = tqdm(initial=self.first * self.samples, unit=f" {self.unit}",
+                            unit_scale=True, file=self.stream or sys.stderr,
+                            mininterval=0)  # fmt: skip
             self.bar.start_t -= time.perf_counter() - self.started  # It began with the run.
         self.bar.total = (self.epochs or 0) * self.samples or None
         told = {name: f"{value:.4g}" for name, value in values.items()}
@@ -140,6 +148,25 @@ def progress_of(kind: Any) -> Progress:
     except ImportError:
         return Overwritten()
     return Bar()
+
+
+def amount(data: Any, ignore: int | None = None) -> tuple[int, str]:
+    """How many samples there are; of ids in rows, how many tokens that count.
+
+    >>> from jnn.train.host.progress import amount
+    >>> ids, lengths = np.zeros((2, 3), int), np.array([3, 1])
+    >>> amount((ids, ids, np.arange(3) < lengths[:, None])), amount((ids / 2, ids))
+    ((4, 'tokens'), (2, 'samples'))
+    """
+    x, t, *weights = data
+    leaves = jax.tree.leaves(x)
+    if len(leaves) != 1 or leaves[0].ndim != 2 or leaves[0].dtype.kind not in "iu":
+        return len(leaves[0]), "samples"
+    counted = np.ones(leaves[0].shape, bool)
+    for mask in (*weights, *([] if ignore is None else [np.asarray(t) != ignore])):
+        if np.shape(mask) == counted.shape:
+            counted &= np.asarray(mask) > 0
+    return int(counted.sum()), "tokens"
 
 
 def clock(seconds: float) -> str:

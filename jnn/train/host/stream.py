@@ -13,7 +13,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jnn import errors
-from jnn.train.arguments import pair
+from jnn.train.arguments import samples_of
+from jnn.train.host.progress import amount
 from jnn.train.layout import scatter
 from jnn.train.program.order import keys, length, order
 
@@ -40,6 +41,7 @@ class Stream:
     Attributes:
       source: inputs and targets as arrays, memory-mapped ones for instance, which are read in the
         order that `fit` would give them on the device; or an iterable of batches (inputs, targets),
+        each with weights as a third member if need be,
         which is one epoch; or a function from the epoch's number, 0 at first, to an iterable. An
         iterator that can be read once gives `length` batches to each epoch. A run that is resumed
         asks the function for the epochs that are left, and passes over the batches of an iterator
@@ -68,25 +70,25 @@ def stream_of(function: str, argument: str, data: Any) -> Stream | None:
     """What `fit` was given as a stream; None where it is a pair of arrays in memory."""
     if data is None or isinstance(data, Stream):
         return data
-    if is_pair(data):
+    if is_arrays(data):
         mapped = any(isinstance(leaf, np.memmap) for leaf in jax.tree.leaves(data))
-        return Stream(pair(function, argument, data)) if mapped else None
+        return Stream(samples_of(function, argument, data)) if mapped else None
     no_batches = hasattr(data, "shape") or isinstance(data, Mapping | str)
     if callable(data) or (isinstance(data, Iterable) and not no_batches):
         return Stream(data)
-    pair(function, argument, data)  # Which refuses it.
+    samples_of(function, argument, data)  # Which refuses it.
     return None
 
 
-def is_pair(data: Any) -> bool:
-    """Whether data are inputs and targets; a list of two pairs is one of two batches."""
-    if isinstance(data, list) and len(data) == 2:
+def is_arrays(data: Any) -> bool:
+    """Whether data are inputs, targets and weights; a list of pairs is one of batches."""
+    if isinstance(data, list) and len(data) in (2, 3):
         return not all(isinstance(part, tuple | list) for part in data)
     return isinstance(data, tuple)
 
 
 class Chunk(NamedTuple):
-    """Batches on the device, stacked, and how many samples they have."""
+    """Batches on the device, stacked, and how many samples, or tokens, they have."""
 
     batches: Any
     samples: int
@@ -102,11 +104,14 @@ class End(NamedTuple):
 class Reader:
     """The batches of a stream, epoch after epoch."""
 
-    def __init__(self, stream: Stream, size: int, mesh: Mesh | None = None, shuffle: bool = True):
-        self.stream, self.mesh, self.shuffle = stream, mesh, shuffle
+    def __init__(
+        self, stream: Stream, size: int, mesh: Mesh | None = None, shuffle: bool = True,
+        ignore: int | None = None,
+    ):  # fmt: skip
+        self.stream, self.mesh, self.shuffle, self.ignore = stream, mesh, shuffle, ignore
         source, self.arrays, self.once = stream.source, None, None
-        if is_pair(source):
-            self.arrays = jax.tree.map(np.asarray, pair("fit", "data", source))
+        if is_arrays(source):
+            self.arrays = jax.tree.map(np.asarray, samples_of("fit", "data", source))
             size = min(size, length(self.arrays))
         elif not callable(source):
             if not isinstance(source, Iterable):
@@ -215,15 +220,19 @@ class Reader:
                 expected = f"batches of at most {self.size} samples, as the first"
                 errors.fail("fit", "data", expected, n)
             rows = np.arange(size) % max(n, 1)  # What fills up is real data of no weight.
-            real = jax.tree.map(lambda a, r=rows: a[r], self.example if batch is None else batch)
-            yield *real, (np.arange(size) < n).astype(np.float32)
+            batch = self.example if batch is None else batch
+            x, t, *weights = jax.tree.map(lambda a, r=rows: a[r], batch)
+            there = (np.arange(size) < n).astype(np.float32)
+            for given in weights:
+                there = given * there.reshape(size, *[1] * (given.ndim - 1))
+            yield x, t, there
 
     def _placed(self, group: Sequence[Any]) -> Chunk:
         """A chunk on the device."""
         stacked = jax.tree.map(lambda *parts: np.stack(parts), *group)
         processes = jax.process_count() if self.stream.shard else 1
-        samples = processes * len(group) * length(group[0])
-        return Chunk(scatter(self.mesh, stacked, self.stream.shard), samples)
+        samples = sum(amount(batch, self.ignore)[0] for batch in group)
+        return Chunk(scatter(self.mesh, stacked, self.stream.shard), processes * samples)
 
 
 _order = jax.jit(order, static_argnums=1)
@@ -231,7 +240,7 @@ _order = jax.jit(order, static_argnums=1)
 
 def _batch(batch: Any) -> Any:
     """A batch of a source, checked, as NumPy arrays."""
-    return jax.tree.map(np.asarray, pair("fit", "data", batch))
+    return jax.tree.map(np.asarray, samples_of("fit", "data", batch, part=True))
 
 
 def grouped(batches: Iterator[Any], most: int | None, count: int | None) -> Iterator[list[Any]]:

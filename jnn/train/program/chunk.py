@@ -12,20 +12,9 @@ from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import step as steps
 from jnn.train.program.epoch import conclude
 from jnn.train.program.evaluate import assess, evaluate
+from jnn.train.program.means import Totals, Values, added
 from jnn.train.program.order import keys, length
-from jnn.train.program.step import Moving, Values, finite, step
-
-
-class Sums(NamedTuple):
-    """The loss and the metrics, summed over so many samples."""
-
-    values: Values
-    count: jax.Array
-
-    @property
-    def means(self) -> Values:
-        """The means over these samples."""
-        return {name: value / self.count for name, value in self.values.items()}
+from jnn.train.program.step import Moving, finite, step, were_made
 
 
 class Underway(NamedTuple):
@@ -41,7 +30,7 @@ class Underway(NamedTuple):
     carry: Carry
     running: Any
     index: jax.Array
-    sums: Sums
+    sums: Totals
 
 
 def initial(plan: Plan, carry: Carry) -> Underway:
@@ -49,9 +38,9 @@ def initial(plan: Plan, carry: Carry) -> Underway:
     return Underway(carry, steps.initial(plan, carry).running, jnp.int32(0), nothing(plan))
 
 
-def nothing(plan: Plan) -> Sums:
-    """Sums over no samples."""
-    return Sums({name: jnp.zeros((), jnp.float32) for name in plan.names}, jnp.float32(0))
+def nothing(plan: Plan) -> Totals:
+    """Totals over no samples."""
+    return Totals({name: jnp.zeros((), jnp.float32) for name in plan.names}, jnp.float32(0))
 
 
 @functools.partial(jax.jit, donate_argnames="part")
@@ -72,22 +61,11 @@ def run_chunk(plan: Plan, part: Underway, batches: Any) -> tuple[Underway, Row]:
         def body(moving: Moving, item: Any) -> tuple[Moving, Any]:
             i, batch = item
             batch = shard(plan.mesh, batch, size)
-            moved, values = step(plan, moving, batch, jax.random.fold_in(key, part.index + i))
-            weight = batch[2].sum() if len(batch) > 2 else jnp.float32(size)
-            return moved, (_single(values), weight)
+            return step(plan, moving, batch, jax.random.fold_in(key, part.index + i))
 
         count = length(batches)
         moved, (values, weights) = lax.scan(body, moving, (jnp.arange(count), batches))
-        made = jnp.ones(count, bool)
-        if plan.guarded or moved.running != ():
-            made = jnp.isfinite(values["loss"])
-        sums = Sums(
-            {
-                name: part.sums.values[name] + jnp.where(made, value * weights, 0).sum()
-                for name, value in values.items()
-            },
-            part.sums.count + jnp.where(made, weights, 0).sum(),
-        )
+        sums = part.sums + added(values, weights, were_made(plan, moved, values))
         reached = carry._replace(
             params=moved.params, state=moved.state, opt_state=moved.opt_state,
             scaling=moved.scaling, skipped=moved.skipped, steps=carry.steps + count,
@@ -122,16 +100,7 @@ def close(
 
 
 @jax.jit
-def tally(plan: Plan, carry: Carry, sums: Sums, batches: Any) -> Sums:
+def tally(plan: Plan, carry: Carry, sums: Totals, batches: Any) -> Totals:
     """The sums with those of a chunk of validation data."""
-    size = jax.tree.leaves(batches)[0].shape[1]
-
-    def measure(batch: Any) -> Sums:
-        values = _single(assess(plan, carry.params, carry.state, batch))
-        return Sums({name: size * v for name, v in values.items()}, jnp.float32(size))
-
-    return jax.tree.map(lambda a, b: a + b.sum(), sums, lax.map(measure, batches))
-
-
-def _single(values: Values) -> Values:
-    return {name: value.astype(jnp.float32) for name, value in values.items()}
+    each = lax.map(lambda batch: assess(plan, carry.params, carry.state, batch), batches)
+    return sums + added(*each)

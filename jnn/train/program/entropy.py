@@ -45,23 +45,24 @@ def fits(head: Head, t: Any) -> bool:
     return t.size > rows_at_once(t.size, head.w)
 
 
-def loss(head: Head, t: Any, settings: Any, mesh: Mesh | None, *, summed: bool) -> jax.Array:
-    """The mean over all entries of t, whose gradient is made along with it; or one value an entry.
+def loss(head: Head, t: Any, settings: Any, mesh: Mesh | None, count: Any = None) -> jax.Array:
+    """The sum over all entries of t by `count`, with its gradient at once; or one value an entry.
 
     Args:
       head: what logits are made of.
       t: class indices.
       settings: what `settings_of` found.
       mesh: over which samples are spread, if any.
-      summed: whether the mean is asked for.
+      count: how many entries make the mean; None for one value an entry.
     """
+    summed = count is not None
 
     def value(head: Head, t: jax.Array) -> jax.Array:
         given = {"reduction": "sum" if summed else "none", **settings}
         return rules.linear_cross_entropy(head.x, head.w, t, head.b, **given)
 
     found = _by_device(value, head, t, mesh, summed)
-    return found / t.size if summed else found
+    return found / count if summed else found
 
 
 def metric(function: Callable[[Any, Any], Any], head: Head, t: Any, mesh: Mesh | None) -> Any:

@@ -6,6 +6,7 @@ The last, shorter batch is a step of its own behind the scan, and as exact as th
 """
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,9 @@ from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import full, precision, stopping
 from jnn.train.program import step as steps
 from jnn.train.program.evaluate import evaluate
+from jnn.train.program.means import Totals, Values, added
 from jnn.train.program.order import keys, length, order, rows, stacked
-from jnn.train.program.step import Moving, Values, finite, step
+from jnn.train.program.step import Moving, finite, step, were_made
 from jnn.train.program.stopping import Still
 from jnn.xla.flags import quick_jit
 
@@ -75,13 +77,13 @@ def _run_epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Ca
     if plan.solves:
         moved, values, status = solve(plan, carry, data)
         values = {**values, "evaluations": moved.opt_state.evaluations}
-        carry, made = carry._replace(status=status), 1
+        carry, count = carry._replace(status=status), 1
     else:
         moved, values = train(plan, carry, data)
-        made = -(-length(data) // plan.batch_size) if plan.limit is None else plan.limit
+        count = -(-length(data) // plan.batch_size) if plan.limit is None else plan.limit
     if validation is not None:
         values = values | evaluate(plan, moved.params, moved.state, validation)
-    return conclude(plan, carry, moved, values, made)
+    return conclude(plan, carry, moved, values, count)
 
 
 def solve(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, Values, jax.Array]:
@@ -111,7 +113,7 @@ def train(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, Values]:
     if plan.limit is not None and plan.limit <= count:
         count, rest = plan.limit, 0
     moving = steps.initial(plan, carry)
-    measured: list[tuple[int, Values]] = []  # How many samples a batch had, and what was measured.
+    parts: list[Totals] = []
     if count:
 
         def body(moving: Moving, item: Any) -> tuple[Moving, Any]:
@@ -119,26 +121,15 @@ def train(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, Values]:
             batch = shard(plan.mesh, fetch(batch), size)
             return step(plan, moving, batch, jax.random.fold_in(step_key, i))
 
-        moving, values = lax.scan(body, moving, (jnp.arange(count), stacked(batches, count, size)))
-        measured.append((size, values))
+        items = jnp.arange(count), stacked(batches, count, size)
+        moving, (values, counts) = lax.scan(body, moving, items)
+        parts.append(added(values, counts, were_made(plan, moving, values)))
     if rest:
         batch = fetch(jax.tree.map(lambda a: a[count * size :], batches))
         key = jax.random.fold_in(step_key, count)
-        moving, values = step(plan, moving, shard(plan.mesh, batch, rest), key)
-        measured.append((rest, values))
-    return moving, {name: _mean(plan, measured, name) for name in plan.names}
-
-
-def _mean(plan: Plan, measured: list[tuple[int, Values]], name: str) -> jax.Array:
-    """The mean over all samples of a quantity, without the steps that were not made."""
-    total, count = jnp.float32(0), 0
-    every = not plan.guarded and not plan.steps_end
-    for size, values in measured:
-        made = jnp.isfinite(values["loss"])
-        value = values[name] if every else jnp.where(made, values[name], 0)
-        total += size * value.sum()
-        count += size * (made.size if every else made.sum())
-    return total / jnp.asarray(count, jnp.float32)
+        moving, (values, counts) = step(plan, moving, shard(plan.mesh, batch, rest), key)
+        parts.append(added(values, counts, were_made(plan, moving, values)))
+    return moving, functools.reduce(operator.add, parts).means
 
 
 def shuffled(plan: Plan, carry: Carry, data: Any) -> tuple[Any, jax.Array]:

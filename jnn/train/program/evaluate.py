@@ -4,22 +4,21 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jnn.train.layout import shard
 from jnn.train.plan import Plan
+from jnn.train.program.means import Values, added
 from jnn.train.program.order import length, stacked
-from jnn.train.program.step import Values
 
 EVALUATED = 1024  # Samples a batch, where nothing is differentiated.
 
 
-def assess(plan: Plan, params: Any, state: Any, batch: Any) -> Values:
-    """The means over a batch."""
-    x, t = shard(plan.mesh, batch, length(batch))
+def assess(plan: Plan, params: Any, state: Any, batch: Any) -> tuple[Values, jax.Array]:
+    """The means over a batch, and what it weighs."""
+    x, t, *weights = shard(plan.mesh, batch, length(batch))
     y, _ = plan.predict(params, state, x)
-    return plan.measure(y, t)
+    return plan.measure(y, t, *weights)
 
 
 def evaluate(plan: Plan, params: Any, state: Any, data: Any) -> Values:
@@ -30,14 +29,13 @@ def evaluate(plan: Plan, params: Any, state: Any, data: Any) -> Values:
 
     measure = functools.partial(assess, plan, params, state)
     if count == 1:
-        means = measure(jax.tree.map(lambda a: a[:size], data))
+        sums = added(*measure(jax.tree.map(lambda a: a[:size], data)))
     else:
-        means = jax.tree.map(jnp.sum, lax.map(measure, stacked(data, count, size)))
-    sums = jax.tree.map(lambda m: size * m, means)
+        sums = added(*lax.map(measure, stacked(data, count, size)))
     if rest:
         last = measure(jax.tree.map(lambda a: a[count * size :], data))
-        sums = jax.tree.map(lambda s, m: s + rest * m, sums, last)
-    return as_validation({name: s / n for name, s in sums.items()})
+        sums = sums + added(*last)
+    return as_validation(sums.means)
 
 
 def as_validation(means: Values) -> Values:

@@ -17,7 +17,7 @@ from jnn.solve.problem import Smooth, Squares
 from jnn.solve.result import SolverStatus, Tolerance
 from jnn.train.layout import shard
 from jnn.train.plan import Plan, RunStatus
-from jnn.train.program.step import Values
+from jnn.train.program.means import Values, added, parts_of_mean, weights_of
 
 ENDS = {
     SolverStatus.RUNNING: RunStatus.RUNNING,
@@ -60,15 +60,15 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
     n, size = len(jax.tree.leaves(data)[0]), plan.batch_size
     full, rest = divmod(n, size)
 
-    def piece(params: Any, state: Any, batch: Any, i: Any) -> tuple[Any, Values]:
-        x, t = shard(plan.mesh, batch, len(jax.tree.leaves(batch)[0]))
+    def piece(params: Any, state: Any, batch: Any, i: Any) -> tuple[Any, tuple[Values, Any]]:
+        x, t, *weights = shard(plan.mesh, batch, len(jax.tree.leaves(batch)[0]))
         inner = jax.random.fold_in(key, i)
         y, state = plan.predict(params, state, x, key=inner, train=True)
-        return state, plan.measure(y, t)
+        return state, plan.measure(y, t, *weights)
 
     def mean(params: Any) -> tuple[jax.Array, Any]:
         if full == 1 and not rest:
-            new, values = piece(params, state, data, 0)
+            new, (values, _) = piece(params, state, data, 0)
             return values["loss"], (new, values)
         # What a piece saves for its gradient is computed again, so that one is held at a time.
         again = jax.checkpoint(piece)
@@ -77,12 +77,13 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
             return again(params, inner, *item)
 
         batches = jax.tree.map(lambda a: a[: full * size].reshape(full, size, *a.shape[1:]), data)
-        new, values = lax.scan(body, state, (batches, jnp.arange(full)))
-        sums = {name: size * v.sum() for name, v in values.items()}
+        new, measured = lax.scan(body, state, (batches, jnp.arange(full)))
+        sums = added(*measured)
         if rest:
-            new, values = again(params, new, jax.tree.map(lambda a: a[full * size :], data), full)
-            sums = {name: s + rest * values[name] for name, s in sums.items()}
-        means = {name: s / n for name, s in sums.items()}
+            last = jax.tree.map(lambda a: a[full * size :], data)
+            new, measured = again(params, new, last, full)
+            sums = sums + added(*measured)
+        means = sums.means
         return means["loss"], (new, means)
 
     if plan.optimizer.solves is Squares:
@@ -95,10 +96,12 @@ def _residuals(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
     n = len(jax.tree.leaves(data)[0])
 
     def residual(x: jax.Array) -> tuple[jax.Array, Any]:
-        inputs, t = shard(plan.mesh, data, n)
+        inputs, t, *weights = shard(plan.mesh, data, n)
         inner = jax.random.fold_in(key, 0)
         y, new = plan.net.apply(unravel(x), state, inputs, key=inner, train=True)
-        means = plan.measure(y, t)  # Which checks the shapes.
-        return jnp.asarray(plan.loss.squares / n, x.dtype) ** 0.5 * jnp.ravel(y - t), (new, means)
+        means, _ = plan.measure(y, t, *weights)  # Which checks the shapes.
+        share = plan.loss.squares * parts_of_mean(y.shape[:-1], weights_of(plan.loss, t, *weights))
+        root = jnp.broadcast_to(jnp.sqrt(share)[..., None], y.shape).astype(x.dtype)
+        return jnp.ravel(root * (y - t)), (new, means)
 
     return residual

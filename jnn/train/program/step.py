@@ -12,12 +12,11 @@ from jnn.optim.optimizer import apply_updates
 from jnn.optim.transforms import global_norm
 from jnn.train.plan import Carry, Plan
 from jnn.train.program import precision
+from jnn.train.program.means import Values
 from jnn.train.program.stopping import Still
 
 # Entries: smaller arrays are looked at together. Each look is three kernels for XLA to compile.
 SMALL = 2**16
-
-Values = dict[str, jax.Array]  # The loss and the metrics, by name.
 
 
 class Moving(NamedTuple):
@@ -38,21 +37,24 @@ def initial(plan: Plan, carry: Carry) -> Moving:
                   carry.skipped)  # fmt: skip
 
 
-def step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving, Values]:
+Measured = tuple[Values, jax.Array]  # The means over a batch, and what it weighs.
+
+
+def step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving, Measured]:
     """One step on one batch; where a rule has ended the run, none."""
     if moving.running == ():
         return _step(plan, moving, batch, key)
 
-    def keep(moving: Moving) -> tuple[Moving, Values]:
-        return moving, {name: jnp.float32(jnp.nan) for name in plan.names}
+    def keep(moving: Moving) -> tuple[Moving, Measured]:
+        return moving, ({name: jnp.float32(jnp.nan) for name in plan.names}, jnp.float32(0))
 
-    def move(moving: Moving) -> tuple[Moving, Values]:
+    def move(moving: Moving) -> tuple[Moving, Measured]:
         return _step(plan, moving, batch, key)
 
     return lax.cond(moving.running[0], move, keep, moving)
 
 
-def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving, Values]:
+def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving, Measured]:
     x, t, *weights = batch
     if plan.augment is not None:
         x = plan.augment(jax.random.fold_in(key, 0), x)
@@ -61,9 +63,9 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
     def objective(params: Any) -> tuple[jax.Array, Any]:
         inner = jax.random.fold_in(key, 1)
         y, state = plan.predict(params, moving.state, x, key=inner, train=True)
-        values = plan.measure(y, t, *weights)
+        values, count = plan.measure(y, t, *weights)
         value = values["loss"] if scale is None else values["loss"] * scale
-        return value, (state, values)
+        return value, (state, (values, count))
 
     def gradient(params: Any) -> Any:
         grads, aux = jax.grad(objective, has_aux=True)(params)
@@ -71,7 +73,7 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
             grads = jax.tree.map(lambda g: g / scale, grads)
         return grads, aux
 
-    grads, (state, values) = gradient(moving.params)
+    grads, (state, (values, count)) = gradient(moving.params)
     # The only place where a step's optimizer is called.
     updates, opt_state = plan.made.update(
         grads, moving.opt_state, moving.params, value=values["loss"],
@@ -85,7 +87,13 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
         if isinstance(rule, Still):
             still = global_norm(updates) <= rule.delta  # X-54
             new = new._replace(running=(new.running[0] & ~still,))
-    return new, values
+    return new, (values, count)
+
+
+def were_made(plan: Plan, moving: Moving, values: Values) -> Any:
+    """Which of these steps were made; None for all, where the plan passes over none."""
+    passes = plan.guarded or moving.running != ()
+    return jnp.isfinite(values["loss"]) if passes else None
 
 
 def _guarded(plan: Plan, old: Moving, new: Moving, value: jax.Array, grads: Any) -> Moving:
