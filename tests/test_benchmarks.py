@@ -2,6 +2,9 @@
 
 import argparse
 import re
+
+
+import importlib
 from types import SimpleNamespace
 
 import jax
@@ -343,3 +346,21 @@ def test_modern_norms_agree(capsys):
     found = re.findall(r"^\| jnn +\| [^|]+ \| +(\S+e\S+) \|$", text, re.MULTILINE)
     assert len(found) == 4
     assert max(map(float, found)) < 1e-5  # dx where the mean is 1e4 deviations.
+
+
+@pytest.mark.parametrize("subject", ["rules", "modern", "networks"])
+def test_cases_for_devices_are_traced_by_every_side(subject):
+    module = importlib.import_module(f"benchmarks.devices.{subject}")
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
+        for case in module.cases(jnp.bfloat16, quick=True):
+            for side in case.sides.values():
+                assert jax.eval_shape(side.function, *side.args)
+
+
+def test_a_table_of_cases_for_a_device():
+    from benchmarks.devices import case, rules
+
+    made = next(iter(rules.cases(jnp.float32, quick=True)))
+    rows = [line.split("|")[2:-1] for line in case.table([made], "cpu").splitlines()[2:]]
+    assert [row[0].strip() for row in rows] == ["by hand", "autodiff", "plain jax"]
+    assert rows[0][-2].strip() == "0"

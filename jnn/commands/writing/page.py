@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata, resources
 from string import Template
 from typing import Any, NamedTuple
@@ -16,17 +16,20 @@ from typing import Any, NamedTuple
 from jnn.text import bytes_text, quantity_text, seconds_text
 from jnn.tuning.choices import device
 from jnn.verify.compare.compare import TIME, Comparison
+from jnn.verify.compare.measures import Measure
 from jnn.xla.platform import platforms
 
 SAME = 1.1  # Up to this ratio, and down to its inverse, two times count as equal.
 
 
-def measures_of(result: Comparison) -> dict[str, Any]:
-    """All measures of a comparison by name, for JSON."""
-    measures = {
-        m.label: {"by hand": m.hand, "autodiff": m.autodiff, "unit": m.unit}
-        for m in result.measures
-    }
+def measures_of(measures: Iterable[Measure]) -> dict[str, Any]:
+    """Measures by name, for JSON."""
+    return {m.label: {"by hand": m.hand, "autodiff": m.autodiff, "unit": m.unit} for m in measures}
+
+
+def figures_of(result: Comparison) -> dict[str, Any]:
+    """All figures of a comparison, for JSON."""
+    measures = measures_of(result.measures)
     return {"ratio": result.ratio, "spread": result.spread, "measures": measures}
 
 
@@ -66,7 +69,7 @@ class RuleEntry(NamedTuple):
         about = {"name": self.name, "kind": self.kind, "shapes": self.shapes}
         if self.result is None:
             return about | {"fault": self.fault}
-        return about | measures_of(self.result)
+        return about | figures_of(self.result)
 
 
 def report_page(

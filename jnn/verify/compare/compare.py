@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,10 @@ from jnn.measure import Program, program, race
 from jnn.rules.core.mode import derivatives
 from jnn.rules.core.rule import Rule
 from jnn.text import quantity_text, table
+from jnn.verify.compare.measures import Measure
 from jnn.verify.compare.residuals import Ledger, residuals
 from jnn.verify.compare.typical import typical
+from jnn.verify.compare.weigh import Weighed, weigh
 from jnn.xla.flags import quick_jit
 
 TIME = "time of value and gradient"
@@ -60,20 +62,6 @@ class Side(NamedTuple):
     flops: float | None
     saved: int
     saved_new: int
-
-
-class Measure(NamedTuple):
-    """One line of a comparison; numbers are None where they are not known."""
-
-    label: str
-    unit: str
-    hand: float | None
-    autodiff: float | None
-
-    @property
-    def ratio(self) -> float | None:
-        """By hand over autodiff; None where it says nothing."""
-        return None if self.hand is None or not self.autodiff else self.hand / self.autodiff
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,9 +124,25 @@ class Comparison:
         return plots.comparison(self, path)
 
 
+@overload
 def compare(
-    function: Callable[..., Any], *args: Any, budget: float = 1.0, batch: int = 256
-) -> Comparison:
+    function: Callable[..., Any],
+    *args: Any,
+    budget: float = ...,
+    batch: int = ...,
+    platform: None = ...,
+) -> Comparison: ...
+@overload
+def compare(
+    function: Callable[..., Any], *args: Any, budget: float = ..., batch: int = ..., platform: str
+) -> Weighed: ...
+def compare(
+    function: Callable[..., Any],
+    *args: Any,
+    budget: float = 1.0,
+    batch: int = 256,
+    platform: str | None = None,
+) -> Comparison | Weighed:
     """Value and gradient of `function`, by hand-written rules and by autodiff of their definitions.
 
     The gradient is by all floating arguments. A function that returns more than one number is
@@ -151,6 +155,9 @@ def compare(
       *args: its arguments; none to compare a rule at a typical size.
       budget: seconds for timing.
       batch: the number of samples of a rule's typical arguments.
+      platform: "h200", "h100" or "v5e", which need not be here: what XLA's compiler for it makes of
+        both is weighed, without times and errors. "cpu" is this machine. Arguments may then be
+        `jax.ShapeDtypeStruct`s.
 
     >>> result = jnn.compare(jnn.rules.gelu, budget=0.01, batch=8)
     >>> result.hand.saved_new, result.autodiff.saved_new > 0
@@ -161,7 +168,8 @@ def compare(
         example = typical(function, batch=batch)
         args = cast(example.args, jnp.result_type(float))
         function = functools.partial(function, **example.settings)
-    args = jax.tree.map(jnp.asarray, args)
+    if platform is None:
+        args = jax.tree.map(jnp.asarray, args)
     if not any(map(errors.is_floating, jax.tree.leaves(args))):
         errors.fail("compare", "args", "arguments of which one is floating",
                     jax.tree.map(errors.describe, args))  # fmt: skip
@@ -170,6 +178,8 @@ def compare(
     if not any(map(errors.is_floating, jax.tree.leaves(outputs))):
         errors.fail("compare", "function", "one with a floating output",
                     jax.tree.map(errors.describe, outputs))  # fmt: skip
+    if platform is not None:
+        return weigh(name, function, args, platform)
     delta = cotangent(outputs)
     expected = _reference(function, args, delta)
     programs: dict[str, Program] = {}
