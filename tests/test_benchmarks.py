@@ -1,10 +1,8 @@
 """The benchmarks run, say what they found, and refuse candidates that disagree."""
 
 import argparse
-import re
-
-
 import importlib
+import re
 from types import SimpleNamespace
 
 import jax
