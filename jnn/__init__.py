@@ -19,6 +19,8 @@ from jnn import types as types
 from jnn import verify as verify
 from jnn.layers import adaptive_max_pool as adaptive_max_pool
 from jnn.layers import adaptive_mean_pool as adaptive_mean_pool
+from jnn.layers import as_sequence as as_sequence
+from jnn.layers import at_most as at_most
 from jnn.layers import attention as attention
 from jnn.layers import batch_norm as batch_norm
 from jnn.layers import celu as celu

@@ -42,7 +42,13 @@ LAYERS = {
         "attention(4, rotary=True)",
         "attention(4, rotary=500.0)",
     ),
-    "learned_positions": ("learned_positions(8)", "learned_positions(9)"),
+    "learned_positions": (
+        "learned_positions(8)",
+        "learned_positions(9)",
+        "learned_positions()",
+    ),
+    "as_sequence": ("as_sequence()", "flatten()"),
+    "at_most": ("at_most(8)", "at_most(9)"),
     "sinusoidal_positions": ("sinusoidal_positions()", "sinusoidal_positions(base=100.0)"),
     "adaptive_max_pool": ("adaptive_max_pool(3)", "adaptive_max_pool(4)"),
     "adaptive_mean_pool": ("adaptive_mean_pool(3)", "adaptive_max_pool(3)"),
@@ -120,6 +126,15 @@ LAYERS = {
     "weighted_subsample": ("weighted_subsample(2)", "weighted_subsample(3)"),
 }
 NETWORKS = {
+    "encoder": ("encoder(9, 8, 2, 1, 3)", "encoder(None, 8, 2, 1, 3)"),
+    "transformer": (
+        "transformer(9, 8, 2, 1)",
+        "transformer(9, 8, 2, 2)",
+        "transformer(9, 8, 2, 1, tied=False)",
+        "transformer(9, 8, 2, 1, window=2)",
+    ),
+    "transformer_block": ("transformer_block(8, 2)", "transformer_block(8, 2, causal=True)"),
+    "vit": ("vit(3)", "vit(4)"),
     "cnn": ("cnn([4], 3, [], 2)", "cnn([4], 3, [8], 2)"),
     "lenet5": ("lenet5()", "lenet5(5)"),
     "mlp": ("mlp([4, 2])", "mlp([4, 3])", "mlp([4, 2], activation='relu')"),

@@ -2,6 +2,7 @@
 
 from jnn.layers.attention.attention import AttentionParams as AttentionParams
 from jnn.layers.attention.attention import attention as attention
+from jnn.layers.attention.positions import at_most as at_most
 from jnn.layers.attention.positions import learned_positions as learned_positions
 from jnn.layers.attention.positions import sinusoidal_positions as sinusoidal_positions
 from jnn.layers.combinators import fusions as fusions
@@ -29,6 +30,7 @@ from jnn.layers.depthwise import separable_conv as separable_conv
 from jnn.layers.dropout import dropout as dropout
 from jnn.layers.embedding import EmbeddingParams as EmbeddingParams
 from jnn.layers.embedding import embedding as embedding
+from jnn.layers.flatten import as_sequence as as_sequence
 from jnn.layers.flatten import flatten as flatten
 from jnn.layers.gated import GatedParams as GatedParams
 from jnn.layers.gated import gated as gated

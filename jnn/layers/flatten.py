@@ -1,4 +1,4 @@
-"""Flattening: all axes of a sample in one."""
+"""Flattening: all axes of a sample in one, or all but its channels."""
 
 import math
 
@@ -22,5 +22,21 @@ def flatten() -> tuple[Init, Apply]:
         if not x.shape:
             errors.fail("flatten", "x", "an array with a batch axis", errors.describe(x))
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))  # D-41
+
+    return without_parameters, pure(apply)
+
+
+@layer
+def as_sequence() -> tuple[Init, Apply]:
+    """An image as a sequence of its pixels, row by row: (N, *size, C) to (N, pixels, C).
+
+    >>> jnn.as_sequence()((), jnp.zeros((8, 5, 4, 3))).shape
+    (8, 20, 3)
+    """
+
+    def apply(params: Params, x: jax.Array) -> jax.Array:
+        if x.ndim < 3:
+            errors.fail("as_sequence", "x", "(batch, *size, channels)", errors.describe(x))
+        return x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
 
     return without_parameters, pure(apply)

@@ -121,20 +121,34 @@ def attention(
         return AttentionParams(*w, *b), ()
 
     def apply(params: AttentionParams, x: Any) -> jax.Array:
-        if not isinstance(params, AttentionParams) or params.w_q.shape[-1] % heads:
-            expected = f"AttentionParams of {heads} heads"
-            errors.fail("attention", "params", expected, described(params), "Make them by init.")
-        x, context = (fed(each, params.w_q, dtype) for each in _pair(x))
-        q = _heads(affine(x, params.w_q, params.b_q), heads)
-        k = _heads(affine(context, params.w_k, params.b_k), fewer)
-        v = _heads(affine(context, params.w_v, params.b_v), fewer)
-        if rotary is not False:
-            base = 10000.0 if rotary is True else float(rotary)
-            q, k = (rules.rotary(a, jnp.arange(a.shape[1]), base=base) for a in (q, k))
-        y = rules.attention(q, k, v, causal=causal, window=window)
-        return affine(y.reshape(*x.shape[:2], -1), params.w_out, params.b_out)
+        q, k, v = asked(params, *_pair(x), heads, key_value_heads, rotary, dtype)
+        return answered(params, rules.attention(q, k, v, causal=causal, window=window))
 
     return init, pure(apply)
+
+
+def asked(
+    params: Any, x: Any, context: Any, heads: int, key_value_heads: int | None,
+    rotary: bool | float, dtype: Any, first: Any = 0,
+) -> tuple[jax.Array, ...]:  # fmt: skip
+    """Queries of x, keys and values of the context, whose places begin at `first`."""
+    if not isinstance(params, AttentionParams) or params.w_q.shape[-1] % heads:
+        expected = f"AttentionParams of {heads} heads"
+        errors.fail("attention", "params", expected, described(params), "Make them by init.")
+    x, context = (fed(each, params.w_q, dtype) for each in (x, context))
+    fewer = heads if key_value_heads is None else key_value_heads
+    q = _heads(affine(x, params.w_q, params.b_q), heads)
+    k = _heads(affine(context, params.w_k, params.b_k), fewer)
+    v = _heads(affine(context, params.w_v, params.b_v), fewer)
+    if rotary is not False:
+        base = 10000.0 if rotary is True else float(rotary)
+        q, k = (rules.rotary(a, first + jnp.arange(a.shape[1]), base=base) for a in (q, k))
+    return q, k, v
+
+
+def answered(params: AttentionParams, y: jax.Array) -> jax.Array:
+    """What the heads found, as the layer's output."""
+    return affine(y.reshape(*y.shape[:2], -1), params.w_out, params.b_out)
 
 
 def _pair(x: Any) -> tuple[Any, Any]:

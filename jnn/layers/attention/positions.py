@@ -24,14 +24,14 @@ _SMALL = normal(0.02)
 
 @layer
 def learned_positions(
-    length: int, *, weights: Initialiser = _SMALL, dtype: DTypeLike | None = None
+    length: int | None = None, *, weights: Initialiser = _SMALL, dtype: DTypeLike | None = None
 ) -> tuple[Init, Apply]:
     """Adds a learned vector to each place of (batch, time, features), for up to `length` places.
 
     The parameters are the vectors, (length, features).
 
     Args:
-      length: the most places.
+      length: the most places; None for as many as the example has.
       weights: initialiser of the vectors.
       dtype: of the vectors, to which inputs are cast; None for that of a floating example, for
         integers float32.
@@ -41,18 +41,20 @@ def learned_positions(
     >>> params.shape, net(params, jnp.zeros((2, 5, 3))).shape
     ((16, 3), (2, 5, 3))
     """
-    errors.positive_integer("learned_positions", "length", length)
+    if length is not None:
+        errors.positive_integer("learned_positions", "length", length)
     check_initialisers("learned_positions", weights=weights)
     check_dtype("learned_positions", dtype)
 
     def init(key: Key, x: Batch) -> tuple[jax.Array, tuple[()]]:
         n, taken = fed_by("learned_positions", x, dtype)
-        return weights(key, (length, n), taken), ()
+        errors.rank("learned_positions", "x", x, 3)
+        return weights(key, (length or x.shape[1], n), taken), ()
 
     def apply(params: jax.Array, x: jax.Array) -> jax.Array:
         errors.rank("learned_positions", "x", x, 3)
-        if x.shape[1] > length:
-            errors.fail("learned_positions", "x", f"of {length} places at most",
+        if x.shape[1] > len(params):
+            errors.fail("learned_positions", "x", f"of {len(params)} places at most",
                         errors.describe(x), "A greater length has more of them.")  # fmt: skip
         x = fed(x, params, dtype)
         errors.floating("learned_positions", params=params, x=x)
@@ -83,5 +85,25 @@ def sinusoidal_positions(*, base: float = 10000.0) -> tuple[Init, Apply]:
         waves = np.stack([np.sin(angles), np.cos(angles)], -1).reshape(time, 2 * pairs)
         table = jnp.asarray(waves[:, :features], x.dtype)
         return x + jnp.broadcast_to(table[None], x.shape)
+
+    return without_parameters, pure(apply)
+
+
+@layer
+def at_most(length: int) -> tuple[Init, Apply]:
+    """Passes sequences, (batch, time, ...), of up to `length` places, and refuses longer ones.
+
+    It stands where nothing else in a network is as long as what it was trained on.
+
+    >>> jnn.at_most(4)((), jnp.zeros((2, 4))).shape
+    (2, 4)
+    """
+    errors.positive_integer("at_most", "length", length)
+
+    def apply(params: tuple[()], x: jax.Array) -> jax.Array:
+        if jnp.ndim(x) < 2 or x.shape[1] > length:
+            errors.fail("at_most", "x", f"(batch, time, ...) of {length} places at most",
+                        errors.describe(x), "It is the network's context.")  # fmt: skip
+        return x
 
     return without_parameters, pure(apply)
