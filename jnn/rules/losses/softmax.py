@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from jnn import errors
-from jnn.arithmetic import as_wide
+from jnn.arithmetic import as_wide, wide
 from jnn.rules.core.rule import Example, rule
 
 Axis = int | tuple[int, ...] | None
@@ -73,6 +73,8 @@ def softmax_forward(x, *, axis):
 
 @softmax.backward
 def softmax_backward(y, delta, *, axis):
+    if y.dtype != wide(y.dtype):  # Else XLA keeps the forward's copy in float32 instead.
+        y = lax.optimization_barrier(y)
     return (_symmetric(y, delta, axis),)
 
 

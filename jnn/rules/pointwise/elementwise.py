@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 
 from jnn import errors
 from jnn.rules.core.rule import Example, Rule
@@ -47,6 +48,8 @@ def elementwise(
             return y, {"x": x, "y": y, "": None}[saves]
 
         def backward(saved: Any, delta: jax.Array, **settings: Any) -> tuple[jax.Array]:
+            if saves == "x":  # Else XLA keeps what the forward made of it, in float32, instead.
+                saved = lax.optimization_barrier(saved)
             return (derivative(saved, delta, **{**defaults, **settings}),)
 
         def tangent(primals: Any, tangents: Any, **settings: Any) -> tuple[jax.Array, jax.Array]:
