@@ -26,7 +26,7 @@ def in_float64():
 def in_small_blocks(monkeypatch):
     """Everything in blocks of four places."""
     monkeypatch.setattr(blocks, "SIZE", 4)
-    monkeypatch.setitem(defaults.AT_ONCE, "cpu", 0)
+    monkeypatch.setattr(defaults, "AT_ONCE", 0)
 
 
 def loops(q, k, v, mask=None, *, causal=False, window=None, scale=None):

@@ -2,12 +2,13 @@
 
 from jnn.rules.core.product import Call
 
-# Scores of a head that are had at once, by platform; more are had in blocks.
-AT_ONCE = {"cpu": 256 * 256}
-ELSEWHERE = 1024 * 1024
+AT_ONCE = 256 * 256  # Scores of a head that a CPU has at once.
+SCORES = 2**26  # Of all heads, elsewhere: 256 MiB in float32.
 
 
 def usual(call: Call) -> str:
-    """Blocks where a head has more scores than are had at once."""
-    queries, keys = call.shape(0)[1], call.shape(1)[1]
-    return "whole" if queries * keys <= AT_ONCE.get(call.platform, ELSEWHERE) else "blocks"
+    """Blocks where there are more scores than are had at once."""
+    batch, queries, heads, _ = call.shape(0)
+    scores = queries * call.shape(1)[1]
+    at_once = AT_ONCE if call.platform == "cpu" else max(AT_ONCE, SCORES // max(1, batch * heads))
+    return "whole" if scores <= at_once else "blocks"

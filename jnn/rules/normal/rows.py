@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, rule
@@ -18,6 +19,7 @@ from jnn.rules.normal.statistics import (
     sum_of_channels,
     through,
 )
+from jnn.xla.platform import is_for
 
 
 @rule
@@ -63,6 +65,8 @@ def layer_norm_forward(x, scale, shift, *, epsilon):
 @layer_norm.backward
 def layer_norm_backward(saved, delta, *, epsilon):
     x, scale, rest, r = saved
+    if not is_for("cpu"):  # A GPU's compiler else keeps n, in float32.
+        x = lax.optimization_barrier(x)
     n = apart(x, x[..., :1], rest) * jnp.broadcast_to(r, x.shape)
     delta = as_wide(delta)
     v = scaled(delta, scale)

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from jnn.arithmetic import as_wide, nonzero
+from jnn.rules.attention.defaults import SCORES
 from jnn.rules.attention.products import (
     both,
     by_head,
@@ -32,7 +33,7 @@ from jnn.rules.core.product import Call
 from jnn.xla.control import varying
 from jnn.xla.platform import is_for
 
-SIZE, ELSEWHERE = 128, 512  # Places of a block, on a CPU and on what multiplies larger ones.
+SIZE = 128  # Places of a block on a CPU.
 
 
 def some(call: Call) -> bool:
@@ -128,7 +129,7 @@ class _Visit:
 
     def __init__(self, q: jax.Array, k: jax.Array, rest: tuple[Any, ...]):
         self.mask, self.sight = told(rest, k)
-        most = SIZE if is_for("cpu") else ELSEWHERE
+        most = SIZE if is_for("cpu") else _most(q.shape[0] * q.shape[2])
         self.row, self.column = cut(q.shape[1], most), cut(k.shape[1], most)
         self.pairs = meetings(self.row, self.column, self.sight)
 
@@ -178,6 +179,11 @@ class _Visit:
             part = lax.dynamic_slice_in_dim(mask, row.start, self.row.size, 3)
             mask = lax.dynamic_slice_in_dim(part, column.start, self.column.size, 4)
         return hidden(s, both(mask, seen))
+
+
+def _most(heads: int) -> int:
+    """Places of a block where each turn is a launch: as few turns as memory allows, in 128s."""
+    return max(512, int((SCORES / heads) ** 0.5) // 128 * 128)
 
 
 def _places(block: Block, taken: Cut) -> jax.Array:
