@@ -41,6 +41,7 @@ LAYERS = {
         "attention(4, causal=True)",
         "attention(4, rotary=True)",
         "attention(4, rotary=500.0)",
+        "attention(4, dropout=0.1)",
     ),
     "learned_positions": (
         "learned_positions(8)",

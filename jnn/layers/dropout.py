@@ -1,7 +1,7 @@
 """Dropout as a layer: chance in training, nothing in evaluation."""
 
 from jnn import errors, rules
-from jnn.layers.core.layer import Apply, Init, layer, without_parameters
+from jnn.layers.core.layer import Apply, Init, key_of_step, layer, without_parameters
 from jnn.types import Batch, Key, Params, State
 
 
@@ -29,9 +29,6 @@ def dropout(rate: float) -> tuple[Init, Apply]:
     ) -> tuple[Batch, State]:
         if not train:
             return x, state
-        if key is None:
-            remedy = "Call net.apply(params, state, x, key=key, train=True), with a new key a step."
-            errors.fail("dropout", "key", "a random key in training", None, remedy)
-        return rules.dropout(x, key, rate=rate), state
+        return rules.dropout(x, key_of_step("dropout", key), rate=rate), state
 
     return without_parameters, apply

@@ -51,6 +51,20 @@ def test_a_pair_is_answered_from_the_context(random):
     np.testing.assert_allclose(y, net(params, (x, context[:, ::-1])), atol=1e-5)
 
 
+def test_dropout_leaves_places_out_in_training(random):
+    x = jnp.asarray(random.normal(size=(1, 6, 8)), jnp.float32)
+    net, plain = jnn.attention(2, dropout=0.5), jnn.attention(2)
+    params, x = made(net, x)
+    np.testing.assert_array_equal(net(params, x), plain(params, x))
+    train = lambda seed: net.apply(params, (), x, key=jax.random.key(seed), train=True)[0]  # noqa: E731
+    q, k, v = ((x @ w).reshape(1, 6, 2, 4) for w in params[:3])
+    y = jnn.rules.attention(q, k, v, None, jax.random.key(1), rate=0.5).reshape(x.shape)
+    np.testing.assert_allclose(train(1), y @ params.w_out, atol=1e-6)
+    assert np.abs(train(1) - train(2)).max() > 1e-3
+    with pytest.raises(ValueError, match=r"attention: `key` must be a random key in training"):
+        net.apply(params, (), x, train=True)
+
+
 def test_dtype_and_integers():
     x = jnp.ones((1, 3, 4), jnp.int32)
     params, _ = made(jnn.attention(2, dtype=jnp.bfloat16), x)

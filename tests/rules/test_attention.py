@@ -1,5 +1,7 @@
 """Attention against loops in NumPy and PyTorch; blocks, bad input, wrong backwards, memory."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import jnn
 from jnn.arithmetic import nonzero
 from jnn.rules.attention import defaults, products
 from jnn.rules.attention.attention import _sight, attention, attention_backward
+from jnn.rules.attention.lots import dropped, seed_of
 from jnn.rules.attention.products import by_head, by_place, multiply, told
 from jnn.rules.attention.sight import Sight, cut, meetings
 from jnn.rules.attention.ways import blocks
@@ -203,6 +206,45 @@ def test_vmap(random, in_small_blocks):
         np.testing.assert_allclose(y, attention(args[0], k[0], args[1], causal=True), atol=1e-5)
 
 
+def test_each_probability_is_left_out_by_chance(random):
+    """Values that are a unit matrix show the probabilities."""
+    q, k = (jnp.asarray(random.normal(size=(2, 40, n, 3)), jnp.float32) for n in (4, 2))
+    v = jnp.broadcast_to(jnp.eye(40)[None, :, None], (2, 40, 2, 40))
+    p, y, z = (
+        attention(q, k, v, None, jax.random.key(seed), rate=rate)
+        for seed, rate in ((1, 0.0), (1, 0.3), (2, 0.3))
+    )
+    kept = np.asarray(y) != 0
+    np.testing.assert_allclose(y, np.where(kept, p / 0.7, 0), rtol=1e-5)
+    for axes in ((0, 1, 2), (0, 2, 3), (1, 2, 3), (0, 1, 3)):  # The same share in every part.
+        np.testing.assert_allclose(kept.mean(axes), 0.7, atol=0.09)
+    assert 0.5 < (kept == (np.asarray(z) != 0)).mean() < 0.65  # 0.58 for another key.
+    assert 0.5 < (kept[:, 1:] == kept[:, :-1]).mean() < 0.65
+    assert not attention(q, k, v, None, jax.random.key(1), rate=1.0).any()
+
+
+def test_blocks_leave_out_the_same(random, in_float64, in_small_blocks):
+    (q, k, v, _), settings = drawn(random, "fewer keys")
+    arrays, key = (q, k, v), jax.random.key(5)
+    directions = tuple(random.normal(size=a.shape) for a in arrays)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def told(_, *arrays):
+        f = functools.partial(attention, rate=0.4, **settings)
+        y, pull = jax.vjp(lambda *a: f(*a, None, key), *arrays)
+        return y, pull(jnp.cos(y))
+
+    def pushed(mode, *arrays):
+        with jnn.derivatives(mode):
+            f = functools.partial(attention, rate=0.4, **settings)
+            return jax.jvp(lambda *a: f(*a, None, key), arrays, directions)
+
+    ours = told("backward", *arrays), pushed("forward", *arrays)
+    with jnn.derivatives("autodiff"):
+        theirs = told("autodiff", *arrays), pushed("autodiff", *arrays)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), ours, theirs)
+
+
 def test_only_pairs_that_meet_are_visited():
     four = cut(4096, 1024)
     assert len(meetings(four, four, Sight(1.0))) == 16
@@ -236,8 +278,8 @@ def test_memory_grows_with_the_length(settings):
 def wrong(error):
     """The backward of whole rows, written once more with an error in it."""
 
-    def backward(saved, delta, *, causal, window, scale):
-        q, k, v, mask, y, m, total = saved
+    def backward(saved, delta, *, causal, window, scale, rate):
+        q, k, v, mask, key, y, m, total = saved
         sight = _sight(q, causal, window, scale)
         if error == "a window that is off by one":
             sight = sight._replace(window=None if window is None else window + 1)
@@ -246,18 +288,23 @@ def wrong(error):
         e, d = _exponentials(q, k, mask, m, sight), (delta * y).sum(-1, keepdims=True)
         d = jnp.zeros_like(d) if error == "no D" else by_head(d, k)
         p = e if error == "no normaliser" else e / by_head(nonzero(total)[..., None], k)
-        dp = multiply("bhgqd,bkhd->bhgqk", by_head(delta, k), v)
+        dp, kept = multiply("bhgqd,bkhd->bhgqk", by_head(delta, k), v), jnp.ones_like(p)
+        for seed in () if key is None else seed_of(key, rate):
+            i, j = (jnp.arange(n) for n in kept.shape[-2:])
+            kept = dropped(kept, seed, rate, i, j, len(i))
+        dp = dp if error == "dp of what is left out" else kept * dp
         ds = p * (dp - d.reshape(*dp.shape[:-1], 1))
         dq = sight.scale * multiply("bhgqk,bkhd->bhgqd", ds, k)
         dk = (1 if error == "dk without scale" else sight.scale) * multiply(
             "bhgqk,bhgqd->bhgkd", ds, by_head(q, k)
         )
+        p = p if error == "dv of what is left out" else kept * p
         dv = multiply("bhgqk,bhgqd->bhgkd", p, by_head(delta, k))
         if error == "the first of a group alone":
             dk, dv = dk[:, :, 0], dv[:, :, 0]
         else:
             dk, dv = dk.sum(2), dv.sum(2)
-        return by_place(dq), dk.swapaxes(1, 2), dv.swapaxes(1, 2), None
+        return by_place(dq), dk.swapaxes(1, 2), dv.swapaxes(1, 2), None, None
 
     return backward
 
@@ -273,7 +320,8 @@ def _exponentials(q, k, mask, m, sight):
 
 
 ERRORS = ["no D", "dk without scale", "the first of a group alone", "no mask",
-          "a window that is off by one", "no normaliser"]  # fmt: skip
+          "a window that is off by one", "no normaliser", "dp of what is left out",
+          "dv of what is left out"]  # fmt: skip
 
 
 def test_the_backward_without_an_error_is_right():
@@ -287,7 +335,7 @@ def test_wrong_backwards_are_rejected(error):
 
 def test_a_tangent_without_the_normaliser_s_is_rejected():
     def tangent(primals, tangents, **settings):
-        (q, k, _, mask), (dq, dk, _, _) = primals, tangents
+        (q, k, _, mask, _), (dq, dk, *_) = primals, tangents
         y, dy = attention.parts.tangent(primals, tangents, **settings)
         _, (*_, m, total) = attention.parts.forward(*primals, **settings)
         sight = _sight(q, *settings.values())
@@ -301,9 +349,9 @@ def test_a_tangent_without_the_normaliser_s_is_rejected():
 
 def test_a_cotangent_of_zero_gives_zeros(random):
     q, k, v = (jnp.asarray(random.normal(size=(1, 5, 2, 4)), jnp.float32) for _ in range(3))
-    settings = {"causal": True, "window": None, "scale": None}
-    y, saved = attention.parts.forward(q, k, v, None, **settings)
-    *slopes, _ = attention_backward(saved, jnp.zeros_like(y), **settings)
+    settings = {"causal": True, "window": None, "scale": None, "rate": 0.0}
+    y, saved = attention.parts.forward(q, k, v, None, None, **settings)
+    *slopes, _, _ = attention_backward(saved, jnp.zeros_like(y), **settings)
     assert not any(np.asarray(slope).any() for slope in slopes)
 
 
@@ -325,6 +373,8 @@ X = jnp.ones((2, 3, 4, 5))
         ((X, X, X), {"causal": True, "window": 0}, "a positive integer"),
         ((X, X, X), {"causal": 1}, "True or False"),
         ((X, X, X), {"scale": "big"}, "a number"),
+        ((X, X, X), {"rate": 2}, "between 0 and 1"),
+        ((X, X, X), {"rate": 0.5}, "one random key"),
     ],
 )
 def test_bad_input(args, settings, words):

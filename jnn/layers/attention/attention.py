@@ -20,11 +20,11 @@ from jnn.layers.core.layer import (
     described,
     fed,
     fed_by,
+    key_of_step,
     layer,
-    pure,
 )
 from jnn.rules.linear.affine import affine
-from jnn.types import Batch, Key
+from jnn.types import Batch, Key, Params, State
 
 
 class AttentionParams(NamedTuple):
@@ -57,6 +57,7 @@ def attention(
     window: int | None = None,
     key_value_heads: int | None = None,
     rotary: bool | float = False,
+    dropout: float = 0.0,
     size: int | None = None,
     bias: bool = False,
     weights: Initialiser = glorot_uniform,
@@ -75,6 +76,8 @@ def attention(
       key_value_heads: heads of keys and values, where they are fewer, each for as many queries.
       rotary: whether queries and keys are turned by their places; a number is the base, True is
         10000.
+      dropout: the probability that a place seen is left out of an answer, in training; what is
+        left is scaled. Bits are drawn where they are used, and none are stored.
       size: features of a head; None for as many as the input has, shared out among the heads.
       bias: whether the four maps have biases.
       weights: initialiser of the weights.
@@ -100,6 +103,7 @@ def attention(
                         "Add causal=True.")  # fmt: skip
     if not isinstance(rotary, bool):
         errors.number("attention", "rotary", rotary, low=1)
+    errors.number("attention", "dropout", dropout, low=0, high=1)
     if size is not None:
         errors.positive_integer("attention", "size", size)
     check_initialisers("attention", weights=weights, biases=biases)
@@ -120,11 +124,16 @@ def attention(
         b = [biases(k, shape[1:], taken) for k, shape in zip(of_biases, shapes, strict=True)]
         return AttentionParams(*w, *b), ()
 
-    def apply(params: AttentionParams, x: Any) -> jax.Array:
+    def apply(
+        params: Params, state: State, x: Any, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Batch, State]:
         q, k, v = asked(params, *_pair(x), heads, key_value_heads, rotary, dtype)
-        return answered(params, rules.attention(q, k, v, causal=causal, window=window))
+        rate = dropout if train else 0.0
+        drawn = key_of_step("attention", key) if rate else None
+        y = rules.attention(q, k, v, None, drawn, causal=causal, window=window, rate=rate)
+        return answered(params, y), state
 
-    return init, pure(apply)
+    return init, apply
 
 
 def asked(

@@ -133,6 +133,14 @@ def pure(function: Callable[[Any, Any], Any]) -> Apply:
     return apply
 
 
+def key_of_step(function: str, key: Key | None) -> Key:
+    """The key of a layer with chance, in training, where it has to have one."""
+    if key is None:
+        remedy = "Call net.apply(params, state, x, key=key, train=True), with a new key a step."
+        errors.fail(function, "key", "a random key in training", None, remedy)
+    return key
+
+
 def without_parameters(key: Key, x: Batch) -> tuple[tuple[()], tuple[()]]:
     """The `init` of a layer that has neither parameters nor state."""
     del key, x

@@ -55,7 +55,8 @@ def transformer_block(
       activation: of the hidden units, or of their gate.
       gated: whether the network has a gate, as SwiGLU.
       bias: whether the maps of attention and of the network have biases.
-      dropout: the rate at which numbers of either output are left out in training.
+      dropout: the rate at which, in training, numbers of either output are left out, and places
+        out of what attention answers.
 
     >>> jnn.models.transformer_block(64, 4, norm="layer", activation="gelu", gated=False)
     serial(skip(serial(layer_norm(), attention(4))), skip(serial(layer_norm(), dense(256, \
@@ -71,7 +72,7 @@ activation='gelu', bias=False), dense(64, bias=False))))
     else:
         network = [dense(hidden, activation=activation, bias=bias), dense(size, bias=bias)]
     attend = attention(heads, causal=causal, window=window, key_value_heads=key_value_heads,
-                       rotary=rotary, bias=bias)  # fmt: skip
+                       rotary=rotary, dropout=dropout, bias=bias)  # fmt: skip
     behind = _dropout(dropout)
     return serial(
         skip(serial(NORMS[norm](), attend, *behind)), skip(serial(NORMS[norm](), *network, *behind))

@@ -8,9 +8,10 @@ m is the largest score of each row, total the sum of the exponentials of what th
 two numbers a row, for scores of 1e4 and the logarithm of their normaliser in one would leave three
 digits for a probability. m and total are (batch, time, heads), wide.
 
-q is (batch, time, heads, size), y and delta too, with the size of v. A mask, if there is one, comes
-last of the arrays. All else is in the `Sight`, the setting of all three. Implementations of one
-product differ in cost only; `defaults` says which runs where.
+q is (batch, time, heads, size), y and delta too, with the size of v. Last of the arrays come a
+mask, if there is one, and the two words of `lots.seed_of`, if probabilities are left out by chance.
+All else is in the `Sight`, the setting of all three. Implementations of one product differ in cost
+only; `defaults` says which runs where.
 """
 
 from typing import Any
@@ -21,6 +22,7 @@ from jax import lax
 
 from jnn.arithmetic import as_wide, nonzero
 from jnn.rules.attention.defaults import usual
+from jnn.rules.attention.lots import Seed, dropped
 from jnn.rules.attention.sight import Sight, hidden
 from jnn.rules.core.product import Product
 from jnn.xla.platform import is_for
@@ -38,7 +40,7 @@ def value_whole(q: jax.Array, k: jax.Array, v: jax.Array, *rest: Any) -> tuple[j
     m = highest_score(s, -1)
     p = jnp.exp(s - m)
     total = p.sum(-1, keepdims=True)
-    y = by_place(multiply("bhgqk,bkhd->bhgqd", p, v) / nonzero(total))
+    y = by_place(multiply("bhgqk,bkhd->bhgqd", _kept(p, rest), v) / nonzero(total))
     return y.astype(q.dtype), by_place(m)[..., 0], by_place(total)[..., 0]
 
 
@@ -51,11 +53,11 @@ def cotangents_whole(
     mask, sight = told(rest, k)
     m, share, d = (by_head(a, k) for a in shares_of_rows(y, m, total, delta))
     e = jnp.exp(_scores(q, k, mask, sight) - m)  # M-30
-    de = multiply("bhgqd,bkhd->bhgqk", share, v)
+    de = _kept(multiply("bhgqd,bkhd->bhgqk", share, v), rest)  # M-112
     ds = sight.scale * (e * (de - d))  # M-33
     dq = by_place(multiply("bhgqk,bkhd->bhgqd", ds, k))  # M-34
     dk = multiply("bhgqk,bhgqd->bkhd", ds, by_head(q, k))  # M-35, M-38
-    dv = multiply("bhgqk,bhgqd->bkhd", e, share)  # M-31
+    dv = multiply("bhgqk,bhgqd->bkhd", _kept(e, rest), share)  # M-31
     return dq, dk, dv
 
 
@@ -70,7 +72,8 @@ def tangent_whole(
     p = p / by_head(nonzero(total)[..., None], k)
     ds = sight.scale * (_product(dq, k) + _product(q, dk))  # M-29
     r = p * (ds - (p * ds).sum(-1, keepdims=True))  # M-36
-    moved = multiply("bhgqk,bkhd->bhgqd", r, v) + multiply("bhgqk,bkhd->bhgqd", p, dv)
+    moved = multiply("bhgqk,bkhd->bhgqd", _kept(r, rest), v)
+    moved = moved + multiply("bhgqk,bkhd->bhgqd", _kept(p, rest), dv)
     return by_place(moved - r.sum(-1, keepdims=True) * by_head(as_wide(y), k))  # M-37
 
 
@@ -84,12 +87,24 @@ def shares_of_rows(
 
 def told(rest: tuple[Any, ...], k: jax.Array) -> tuple[jax.Array | None, Sight]:
     """The mask as (batch, key heads, group, queries, keys), ones where it is shared; the sight."""
-    *masks, sight = rest
+    *arrays, sight = rest
+    masks = [a for a in arrays if a.dtype == bool]
     if not masks:
         return None, sight
     batch, heads, *places = masks[0].shape
     shared = (1, 1) if heads == 1 else (k.shape[2], heads // k.shape[2])
     return masks[0].reshape(batch, *shared, *places), sight
+
+
+def seed_told(rest: tuple[Any, ...]) -> Seed:
+    """The words by which probabilities are left out; None where none are."""
+    return next((a for a in rest[:-1] if a.dtype == jnp.uint32), None)
+
+
+def _kept(p: jax.Array, rest: tuple[Any, ...]) -> jax.Array:
+    """Of all places at once what chance leaves, scaled."""
+    i, j = (jnp.arange(n, dtype=jnp.int32) for n in p.shape[-2:])
+    return dropped(p, seed_told(rest), rest[-1].rate, i, j, p.shape[-2])
 
 
 def multiply(axes: str, a: jax.Array, b: jax.Array) -> jax.Array:

@@ -16,11 +16,13 @@ class Sight(NamedTuple):
       scale: what scores are multiplied by.
       causal: whether query i sees no key behind i.
       window: how many keys up to its own place a query sees, None for all.
+      rate: the share of probabilities that chance leaves out.
     """
 
     scale: float
     causal: bool = False
     window: int | None = None
+    rate: float = 0.0
 
     def seen(self, i: jax.Array, j: jax.Array) -> jax.Array | None:
         """Whether i sees j, for places as rows and as columns; None where all are seen."""

@@ -101,7 +101,7 @@ def _scaled(x, rate):
 def dropout_check(x, key, *, rate):
     errors.floating("dropout", x=x)
     errors.number("dropout", "rate", rate, low=0, high=1)
-    if not _is_one_key(key):
+    if not is_one_key(key):
         several = errors.is_key(key) or getattr(key, "dtype", None) == jnp.uint32
         remedy = "For one a sample: jax.vmap(lambda x, key: jnn.rules.dropout(x, key, rate=rate))."
         errors.fail("dropout", "key", "one random key, e.g. jax.random.key(0)",
@@ -109,7 +109,8 @@ def dropout_check(x, key, *, rate):
     return {"rate": float(rate)}
 
 
-def _is_one_key(key) -> bool:
+def is_one_key(key) -> bool:
+    """Whether it is a random key, of the old kind or the new, and not several."""
     if errors.is_key(key):
         return key.shape == ()
     old = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))

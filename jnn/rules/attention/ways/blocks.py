@@ -16,6 +16,7 @@ from jax import lax
 
 from jnn.arithmetic import as_wide, nonzero
 from jnn.rules.attention.defaults import SCORES
+from jnn.rules.attention.lots import dropped
 from jnn.rules.attention.products import (
     both,
     by_head,
@@ -23,6 +24,7 @@ from jnn.rules.attention.products import (
     cotangents,
     highest_score,
     multiply,
+    seed_told,
     shares_of_rows,
     tangent,
     told,
@@ -55,6 +57,7 @@ def value_blocks(q: jax.Array, k: jax.Array, v: jax.Array, *rest: Any) -> tuple[
         p, before = jnp.exp(s - larger), jnp.exp(m - larger)
         # M-26
         total = before * total + p.sum(-1, keepdims=True)
+        p = visit.kept(p, pair)
         y = before * y + multiply("bhgqk,bhkd->bhgqd", p, visit.columns(values, column))
         return tuple(
             visit.put(a, new, row) for a, new in zip(carry, (larger, total, y), strict=True)
@@ -83,13 +86,15 @@ def cotangents_blocks(
         q, m, share, d = (visit.rows(a, row) for a in by_row)
         k, v = (visit.columns(a, column) for a in by_column)
         e = jnp.exp(visit.scores(q, k, pair) - m)  # M-30
-        de = multiply("bhgqd,bhkd->bhgqk", share, v)
+        de = visit.kept(multiply("bhgqd,bhkd->bhgqk", share, v), pair)
         ds = visit.sight.scale * (e * (de - d))  # M-33
         dq, dk, dv = carry
         return (
             visit.add(dq, multiply("bhgqk,bhkd->bhgqd", ds, k), row),  # M-34
             visit.add(dk, multiply("bhgqk,bhgqd->bhkd", ds, q), column),  # M-35
-            visit.add(dv, multiply("bhgqk,bhgqd->bhkd", e, share), column),  # M-31
+            visit.add(
+                dv, multiply("bhgqk,bhgqd->bhkd", visit.kept(e, pair), share), column
+            ),  # M-31
         )
 
     start = tuple(jnp.zeros_like(as_wide(a)) for a in (by_row[0], *by_column))
@@ -114,7 +119,8 @@ def tangent_blocks(
         e = jnp.exp(visit.scores(q, k, pair) - m)
         ds = multiply("bhgqd,bhkd->bhgqk", dq, k) + multiply("bhgqd,bhkd->bhgqk", q, dk)
         r = e * (visit.sight.scale * ds)  # M-36
-        moved = multiply("bhgqk,bhkd->bhgqd", r, v) + multiply("bhgqk,bhkd->bhgqd", e, dv)
+        moved = multiply("bhgqk,bhkd->bhgqd", visit.kept(r, pair), v)
+        moved = moved + multiply("bhgqk,bhkd->bhgqd", visit.kept(e, pair), dv)
         new = r.sum(-1, keepdims=True), moved
         return tuple(visit.add(a, each, row) for a, each in zip(carry, new, strict=True))
 
@@ -129,6 +135,7 @@ class _Visit:
 
     def __init__(self, q: jax.Array, k: jax.Array, rest: tuple[Any, ...]):
         self.mask, self.sight = told(rest, k)
+        self.seed = seed_told(rest)
         most = SIZE if is_for("cpu") else _most(q.shape[0] * q.shape[2])
         self.row, self.column = cut(q.shape[1], most), cut(k.shape[1], most)
         self.pairs = meetings(self.row, self.column, self.sight)
@@ -163,6 +170,11 @@ class _Visit:
         return self.put(
             a, lax.dynamic_slice_in_dim(a, block.start, more.shape[-2], a.ndim - 2) + more, block
         )
+
+    def kept(self, p: jax.Array, pair: Any) -> jax.Array:
+        """What chance leaves of a pair's probabilities, or of what multiplies them."""
+        i, j = _places(pair[0], self.row), _places(pair[1], self.column)
+        return dropped(p, self.seed, self.sight.rate, i, j, self.row.length)
 
     def scores(self, q: jax.Array, k: jax.Array, pair: Any) -> jax.Array:
         """M-22 of a pair, -inf where a query does not see a key (M-23)."""
