@@ -149,6 +149,27 @@ def test_all_implementations_find_the_same_winner(random, size, window, stride, 
         jax.tree.map(np.testing.assert_array_equal, results[0], result)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"window": 2},
+        {"window": 3, "stride": 2, "padding": "same"},
+        {"window": (3, 2), "stride": (1, 3), "padding": ((1, 2), (0, 1))},
+    ],
+)
+@pytest.mark.parametrize("pool", [max_pool, mean_pool])
+def test_what_a_tpu_has_operations_for_is_the_same(random, pool, settings):
+    x = jnp.asarray(random.integers(0, 4, (2, 7, 8, 3)), jnp.float64)  # With ties.
+    y, pull = jax.vjp(functools.partial(pool, **settings), x)
+    delta = jnp.asarray(random.normal(size=y.shape))
+    with jnn.platform("tpu"):
+        there, pull_there = jax.vjp(functools.partial(pool, **settings), x)
+        text = str(jax.make_jaxpr(lambda d: pull_there(d))(delta))
+    np.testing.assert_allclose(there, y, rtol=1e-14)
+    np.testing.assert_allclose(pull_there(delta)[0], pull(delta)[0], rtol=1e-13, atol=1e-14)
+    assert ("select_and_scatter_add" if pool is max_pool else "reduce_window") in text
+
+
 def test_padding_never_wins():
     """Even where the window holds nothing but -inf delta reaches the image."""
     x = jnp.full((1, 3, 3, 1), -jnp.inf)

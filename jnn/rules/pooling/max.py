@@ -16,6 +16,7 @@ from jnn.rules.core.product import Call, Product
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.pooling.windows import Windows, image_example, on
 from jnn.types import Padding, Setting
+from jnn.xla.platform import is_for
 
 TIES = ("first", "split", "all")
 
@@ -44,7 +45,8 @@ def max_pool(
     No scatter: the way back compares and selects, so that its bits are the same on every run.
 
     Saves: x, y, 1 hidden tensor. By default the hidden tensor alone, the winner's place in its
-    window in as few bytes as hold it (one up to 256 places); for the other ties x and y.
+    window in as few bytes as hold it (one up to 256 places); for the other ties x and y. On a TPU
+    x, in which an operation of its own finds the winners again.
 
     Args:
       x: images, (N, *size, C).
@@ -80,6 +82,9 @@ def max_pool(
 @max_pool.forward
 def max_pool_forward(x, *, window, stride, padding, rest, ties):
     seen = on("max_pool", x, window, stride, padding, rest)
+    if ties == "first" and is_for("tpu"):
+        y = max_pool.parts.definition(x, window=window, stride=stride, padding=padding, rest=rest)
+        return y, (seen, x)
     y, winner = largest(x, setting=seen)
     return y, (seen, winner if ties == "first" else (x, y))
 
@@ -88,7 +93,8 @@ def max_pool_forward(x, *, window, stride, padding, rest, ties):
 def max_pool_backward(saved, delta, *, window, stride, padding, rest, ties):
     seen, saved = saved
     if ties == "first":
-        return (returned(saved, delta, seen),)
+        found = errors.is_floating(saved)  # The image, and no winners.
+        return ((selected if found else returned)(saved, delta, seen),)
     x, y = saved
     if ties == "split":
         delta = delta / _ties(x, y, seen)
@@ -99,6 +105,14 @@ def max_pool_backward(saved, delta, *, window, stride, padding, rest, ties):
         return jnp.where(won, delta, jnp.zeros_like(delta))
 
     return (seen.back(term, y, delta),)
+
+
+def selected(x: jax.Array, delta: jax.Array, seen: Windows) -> jax.Array:
+    """The same where a machine has an operation for it: the first of the largest gets delta."""
+    return lax.select_and_scatter_add_p.bind(
+        delta, x, select_prim=lax.ge_p, window_dimensions=(1, *seen.window, 1),
+        window_strides=(1, *seen.stride, 1), padding=((0, 0), *seen.padding, (0, 0)),
+    )  # fmt: skip
 
 
 def returned(winner: jax.Array, delta: jax.Array, seen: Windows) -> jax.Array:

@@ -11,6 +11,7 @@ from jnn.arithmetic import as_wide
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.pooling.windows import Windows, image_example, on
 from jnn.types import Padding, Setting
+from jnn.xla.platform import is_for
 
 
 @rule
@@ -51,17 +52,14 @@ def mean_pool(
     [0.25, 0.25, 0.25, 0.25]
     """
     seen = on("mean_pool", x, window, stride, padding, rest)
-    total = lax.reduce_window(
-        as_wide(x), 0.0, lax.add, (1, *seen.window, 1), (1, *seen.stride, 1),
-        ((0, 0), *seen.padding, (0, 0)),
-    )  # fmt: skip
-    return _over_counts(total, seen, count_padding).astype(x.dtype)
+    return _over_counts(_reduced(seen, as_wide(x)), seen, count_padding).astype(x.dtype)
 
 
 @mean_pool.forward
 def mean_pool_forward(x, *, window, stride, padding, rest, count_padding):
     seen = on("mean_pool", x, window, stride, padding, rest)
-    return _over_counts(seen.sums(as_wide(x)), seen, count_padding).astype(x.dtype), seen
+    sums = Windows.sums if is_for("cpu") else _reduced
+    return _over_counts(sums(seen, as_wide(x)), seen, count_padding).astype(x.dtype), seen
 
 
 @mean_pool.backward
@@ -86,11 +84,32 @@ def mean_pool_check(x, *, window, stride, padding, rest, count_padding):
 
 def spread(delta: jax.Array, seen: Windows) -> jax.Array:
     """To each pixel the sum of what the windows that see it hold: the transpose of their sums."""
+    if not is_for("cpu"):
+        return _reduced_back(delta, seen)
 
     def term(place, delta):
         return jnp.where(seen.inside(place), delta, jnp.zeros_like(delta))
 
     return seen.back(term, delta)
+
+
+def _reduced(seen: Windows, x: jax.Array) -> jax.Array:
+    """The sum of each window, in one operation, which a GPU and a TPU have a kernel for."""
+    around = ((0, 0), *seen.padding, (0, 0))
+    return lax.reduce_window(x, 0.0, lax.add, (1, *seen.window, 1), (1, *seen.stride, 1), around)
+
+
+def _reduced_back(delta: jax.Array, seen: Windows) -> jax.Array:
+    """The transpose of that: sums of windows over deltas that lie a stride apart."""
+    apart = [(0, 0, 0)]
+    for n, w, s, o, (before, _) in zip(
+        seen.image, seen.window, seen.stride, seen.places, seen.padding, strict=True
+    ):
+        first = w - 1 - before
+        apart.append((first, n + w - 1 - first - (s * (o - 1) + 1), s - 1))
+    delta = lax.pad(delta, jnp.zeros((), delta.dtype), [*apart, (0, 0, 0)])
+    ones = (1,) * delta.ndim
+    return lax.reduce_window(delta, 0.0, lax.add, (1, *seen.window, 1), ones, "VALID")
 
 
 def _over_counts(x: jax.Array, seen: Windows, count_padding: bool) -> jax.Array:
