@@ -75,13 +75,6 @@ def test_a_large_problem_is_planned_within_a_second():
     ) == found.accesses < naive_accesses((512, 512), (7, 7), planes=64)  # fmt: skip
 
 
-def test_tiles_of_powers_of_two():
-    settings: Any = {"largest": 30, "group": 256, "padding": 4}
-    found = work_size((30, 22), (3, 3), **settings, powers=True)
-    assert found.tile in itertools.product([1, 2, 4, 8, 16], repeat=2)
-    assert found.accesses > work_size((30, 22), (3, 3), **settings).accesses
-
-
 def test_accesses_are_those_that_a_kernel_makes():
     image, window, tile = np.zeros((9, 11)), (3, 4), (7, 2)
     outputs = [s - f + 1 for s, f in zip(image.shape, window, strict=True)]

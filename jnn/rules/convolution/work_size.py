@@ -44,7 +44,6 @@ def work_size(
     memory: int = 2**15,
     item: int = 4,
     padding: int = 10,
-    powers: bool = False,
 ) -> WorkSize:
     """The tile with the fewest accesses to slow memory: Algorithm 4, exact.
 
@@ -61,14 +60,12 @@ def work_size(
       memory: bytes of fast memory for a tile and its margin.
       item: bytes of an element.
       padding: the most zeros to append along an axis.
-      powers: only tiles whose sides are powers of two, as compilers for GPUs ask.
 
     >>> work_size((12, 11), (3, 3), largest=8, tiles=4, group=32, memory=64, item=1, padding=3)
     WorkSize(tile=(5, 5), padding=(0, 1), accesses=296)
     """
     x, y = (
-        _sides("work_size", *each, padding, largest, powers)
-        for each in zip(image, window, strict=True)
+        _sides("work_size", *each, padding, largest) for each in zip(image, window, strict=True)
     )
     (px, sx, gx, rx), (py, sy, gy, ry) = (c[:, None] for c in x), (c[None, :] for c in y)
     accesses = _tiled(planes, (gx, gy), (sx, sy), (rx, ry))
@@ -129,9 +126,7 @@ def _outputs(function: str, image: Pair, window: Pair, padding: Pair) -> Pair:
     return outputs[0], outputs[1]
 
 
-def _sides(
-    function: str, size: int, window: int, padding: int, largest: int, powers: bool
-) -> list[np.ndarray]:
+def _sides(function: str, size: int, window: int, padding: int, largest: int) -> list[np.ndarray]:
     """All pairs of padding and tile size along an axis: P, S_l, the outputs G, the margin R."""
     for argument, value in (("image", size), ("window", window), ("largest", largest)):
         errors.positive_integer(function, argument, value)
@@ -139,5 +134,5 @@ def _sides(
         errors.fail(function, "window", f"within an image of size {size}", window)
     p, s = np.meshgrid(np.arange(padding + 1), np.arange(1, largest + 1), indexing="ij")
     g = size + p - (window - 1)
-    fits = (g % s == 0) & ((s & (s - 1) == 0) | (not powers))
+    fits = g % s == 0
     return [p[fits], s[fits], g[fits], np.full(fits.sum(), window - 1)]
