@@ -141,8 +141,15 @@ NETWORKS = {
     "mlp": ("mlp([4, 2])", "mlp([4, 3])", "mlp([4, 2], activation='relu')"),
     "modern_lenet": ("modern_lenet()", "modern_lenet(5)"),
     "rbf_network": ("rbf_network(3, 2)", "rbf_network(3, 1)"),
-    "resnet": ("resnet()", "resnet(steps=1)"),
-    "vgg": ("vgg()", "vgg(5)"),
+    "recurrent": ("recurrent(3, 4)", "recurrent(3, 4, cell='gru')", "recurrent(3, 4, both=True)"),
+    "resnet": (
+        "resnet()",
+        "resnet(steps=1)",
+        "resnet(norm='batch')",
+        "resnet(norm='batch', order='before')",
+        "resnet(norm=group_norm(2))",
+    ),
+    "vgg": ("vgg()", "vgg(5)", "vgg(norm='batch')"),
 }
 OPTIM = {
     "accumulate": ("accumulate(gd(0.1), 2)", "accumulate(gd(0.1), 3)"),

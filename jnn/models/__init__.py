@@ -3,12 +3,14 @@
 from jnn.models.images import cnn as cnn
 from jnn.models.images import lenet5 as lenet5
 from jnn.models.images import modern_lenet as modern_lenet
-from jnn.models.images import resnet as resnet
 from jnn.models.images import vgg as vgg
 from jnn.models.mlp import mlp as mlp
 from jnn.models.mlp import part as part
 from jnn.models.radial import centred as centred
 from jnn.models.radial import rbf_network as rbf_network
+from jnn.models.recurrent import recurrent as recurrent
+from jnn.models.residual import resnet as resnet
+from jnn.models.residual import torchvision_names as torchvision_names
 from jnn.models.study.deltas import deltas as deltas
 from jnn.models.study.elbow import elbow as elbow
 from jnn.models.study.features import Orthonormal as Orthonormal

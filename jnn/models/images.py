@@ -1,16 +1,17 @@
-"""Networks for images: LeNet-5, VGG and residual networks."""
+"""Networks for images: LeNet-5 and VGG."""
 
 from collections.abc import Sequence
 
 from jnn import errors
-from jnn.layers.combinators.rows import parallel, serial
+from jnn.layers.combinators.rows import serial
 from jnn.layers.convolution import conv
-from jnn.layers.core.initialisers import Initialiser, glorot_uniform, he_normal
+from jnn.layers.core.initialisers import Initialiser, he_normal
 from jnn.layers.core.layer import Layer
 from jnn.layers.flatten import flatten
 from jnn.layers.linear import dense
-from jnn.layers.pointwise import identity, relu
-from jnn.layers.pooling import global_mean_pool, max_pool, weighted_subsample
+from jnn.layers.pointwise import relu
+from jnn.layers.pooling import max_pool, weighted_subsample
+from jnn.models.norms import Norm, norm_layers
 from jnn.rules.convolution.connections import Connections
 from jnn.rules.core.rule import Rule
 
@@ -85,6 +86,7 @@ def vgg(
     *,
     blocks: Sequence[tuple[int, int]] = ((32, 2), (64, 2), (128, 2)),
     hidden: Sequence[int] = (256,),
+    norm: Norm = None,
     weights: Initialiser = he_normal,
 ) -> Layer:
     """VGG: rectified 3 x 3 convolutions that keep the size; pooling that halves it (X-137..142).
@@ -98,6 +100,8 @@ def vgg(
       classes: the number of outputs.
       blocks: of each block the maps, and the number of convolutions before it is pooled.
       hidden: the units of the dense layers before the output.
+      norm: between a convolution and its rectifier: None, "batch", "group", or a layer; see
+        `jnn.models.resnet`.
       weights: initialiser of all but the last layer.
 
     >>> net = jnn.models.vgg()
@@ -107,62 +111,10 @@ def vgg(
     errors.positive_integer("vgg", "classes", classes)
     layers = []
     for maps, count in blocks:
-        layers += [conv(maps, 3, padding="same", weights=weights), relu()] * count
+        wide = conv(maps, 3, padding="same", weights=weights)
+        layers += [wide, *norm_layers("vgg", norm, maps), relu()] * count
         layers.append(max_pool(2))
     layers.append(flatten())
     for units in hidden:
         layers += [dense(units, weights=weights), relu()]
     return serial(*layers, dense(classes))
-
-
-def resnet(
-    classes: int = 10,
-    *,
-    widths: Sequence[int] = (16, 32, 64),
-    steps: int = 2,
-    activation: Activation = "relu",
-    weights: Initialiser = glorot_uniform,
-) -> Layer:
-    """A residual network: Treister's steps T-22 and T-23 with convolutions for his matrices.
-
-    A convolution to the first width; then for each width `steps` steps `x + K2 s(K1 x + b)` (T-22),
-    with one of the other kind before them where the width grows, `K2 x + s(K1 x + b)` (T-23), whose
-    stride of 2 halves the image; the mean of each map, and a dense layer.
-
-    Args:
-      classes: the number of outputs.
-      widths: maps, from stage to stage.
-      steps: residual steps a stage.
-      activation: the name of an elementwise rule, or the rule.
-      weights: initialiser of all filters and weights.
-
-    >>> net = jnn.models.resnet(widths=(8, 16), steps=1)
-    >>> x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
-    >>> params, _ = jax.eval_shape(net.init, jax.random.key(0), x)
-    >>> jax.eval_shape(net, params, x).shape
-    (2, 10)
-    """
-    errors.positive_integer("resnet", "classes", classes)
-    errors.positive_integer("resnet", "steps", steps)
-    layers = [conv(widths[0], 3, padding="same", activation=activation, weights=weights)]
-    for i, maps in enumerate(widths):
-        if i:
-            layers.append(_projection(maps, activation, weights))
-        layers += [_step(maps, activation, weights) for _ in range(steps)]
-    return serial(*layers, global_mean_pool(), dense(classes, weights=weights))
-
-
-def _step(maps: int, activation: Activation, weights: Initialiser) -> Layer:
-    """T-22: x + K2 s(K1 x + b)."""
-    inner = serial(
-        conv(maps, 3, padding="same", activation=activation, weights=weights),
-        conv(maps, 3, padding="same", bias=False, weights=weights),
-    )
-    return parallel(identity(), inner, combine="sum")
-
-
-def _projection(maps: int, activation: Activation, weights: Initialiser) -> Layer:
-    """T-23: K2 x + s(K1 x + b), where the number of maps changes."""
-    inner = conv(maps, 3, stride=2, padding="same", activation=activation, weights=weights)
-    beside = conv(maps, 1, stride=2, padding="same", bias=False, weights=weights)
-    return parallel(beside, inner, combine="sum")

@@ -8,9 +8,10 @@ from jnn.layers.combinators.rows import serial
 from jnn.layers.core.layer import Layer
 from jnn.layers.flatten import flatten
 from jnn.layers.linear import dense
-from jnn.models.images import cnn, lenet5, modern_lenet, resnet, vgg
+from jnn.models.images import cnn, lenet5, modern_lenet, vgg
 from jnn.models.mlp import mlp
 from jnn.models.radial import rbf_network
+from jnn.models.residual import resnet
 from jnn.rules.pointwise.activation import ACTIVATIONS
 
 MOST = 2**24  # Units of a layer; who names more is not right.
