@@ -39,9 +39,11 @@ def test_the_next_token_is_told_from_those_before(random):
 
 
 def test_what_does_not_fit_is_told():
-    with pytest.raises(ValueError, match=r"`cell` must be 'lstm' or 'gru', got 'rnn'"):
+    with pytest.raises(ValueError, match=r"`cell` must be one of 'lstm', 'gru', got 'rnn'"):
         models.recurrent(4, cell="rnn")
-    with pytest.raises(ValueError, match=r"`read` must be 'last', 'mean' or 'each', got 'first'"):
+    with pytest.raises(
+        ValueError, match=r"`read` must be one of 'last', 'mean', 'each', got 'first'"
+    ):
         models.recurrent(4, read="first")
     with pytest.raises(ValueError, match=r"give their number as `vocabulary`"):
         models.recurrent(4, width=8)

@@ -47,7 +47,7 @@ def test_the_small_network_of_before_is_what_it_was():
     assert [one.spec.name for one in net.spec.layers] == [
         "conv", "parallel", "parallel", "parallel", "global_mean_pool", "dense"
     ]  # fmt: skip
-    assert jnn.summary(net, images(1, 32, 32, 3)).parameters == 7770
+    assert jnn.summary(net, images(1, 32, 32, 3)).parameters == 7474
 
 
 def test_norms_stand_in_front_or_behind():
@@ -96,9 +96,9 @@ def test_what_does_not_fit_is_told():
         models.resnet(block="step", norm="batch")
     with pytest.raises(ValueError, match=r"one for each of 3 widths, got \[1, 2\]"):
         models.resnet(steps=[1, 2])
-    with pytest.raises(ValueError, match=r"`stem` must be 3 or 7"):
+    with pytest.raises(ValueError, match=r"`stem` must be one of 3, 7"):
         models.resnet(stem=5)
-    with pytest.raises(ValueError, match=r"vgg: `norm` must be 'batch' or 'group'"):
+    with pytest.raises(ValueError, match=r"vgg: `norm` must be one of 'batch', 'group'"):
         models.vgg(norm="layer")
     with pytest.raises(ValueError, match=r"a network by jnn.models.resnet\(..., norm='batch'\)"):
         models.torchvision_names(models.resnet())
