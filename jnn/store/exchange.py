@@ -81,8 +81,8 @@ def save_torch(
     (['1.bias', '1.running_mean', '1.running_var', '1.weight'], (2, 3))
     """
     arrays = {}
-    apart = unrolled((params, _marked(params, state)))
-    for entry in _entries("save_torch", *apart, names):
+    apart: Any = unrolled((params, _marked(params, state)))
+    for entry in _entries("save_torch", apart, names):
         array = np.asarray(entry.leaf)
         if array.dtype.name not in NAMES:
             errors.fail("save_torch", "params", "arrays of numbers", errors.describe(entry.leaf))
@@ -123,7 +123,7 @@ def load_torch(
     arrays = {name: a for name, a in arrays.items() if name.split(".")[-1] != COUNT}
     both = like, _marked(like, state)
     apart = jax.eval_shape(unrolled, both)
-    entries = _entries("load_torch", *apart, names)
+    entries = _entries("load_torch", apart, names)
     found = [_read(entry, arrays) for entry in entries]
     beyond = arrays.keys() - {name for entry in entries for name in entry.names}
     if beyond:
@@ -151,13 +151,11 @@ def _read(entry: Entry, arrays: Mapping[str, np.ndarray]) -> jax.Array:
     return jnp.array(total)
 
 
-def _entries(
-    function: str, params: Any, state: Any, names: Mapping[str, str] | None
-) -> list[Entry]:
-    """All arrays of parameters and state, each `repeat` apart, in the order of their leaves."""
+def _entries(function: str, trees: Any, names: Mapping[str, str] | None) -> list[Entry]:
+    """All arrays of parameters and of a state, in the order of their leaves."""
     given, used = dict(names or {}), set()
     found: dict[str, Entry] = {}
-    for tree in (params, state):
+    for tree in trees:
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
             *outer, field = (jax.tree_util.keystr((key,), simple=True) for key in path)
             kind = type(_owner(tree, path))
