@@ -47,7 +47,7 @@ def test_what_does_not_fit_is_told():
         models.recurrent(4, read="first")
     with pytest.raises(ValueError, match=r"give their number as `vocabulary`"):
         models.recurrent(4, width=8)
-    with pytest.raises(ValueError, match="an integer array"):
+    with pytest.raises(TypeError, match="an integer array"):
         models.recurrent(4, vocabulary=9).init(jax.random.key(0), jnp.ones((2, 3)))
     with pytest.raises(ValueError, match="rate"):
         models.recurrent(4, layers=2, dropout=1.5)
