@@ -23,6 +23,18 @@ def is_class(x: jax.Array, t: jax.Array) -> jax.Array:
     return t[..., None] == lax.broadcasted_iota(t.dtype, x.shape, x.ndim - 1)
 
 
+def is_other(x: jax.Array, t: jax.Array) -> jax.Array:
+    """0 where in `x` the class is that of its sample, else 1: a factor in a sum over the others.
+
+    Of arithmetic, which the CPU's kernels of sums take in with the exponential before it; a choice
+    would have all exponentials in memory first.
+    """
+    if x.shape[-1] * jnp.finfo(x.dtype).eps > 1:  # The places are not told apart in this dtype.
+        return 1 - is_class(x, t).astype(x.dtype)
+    place = jnp.arange(x.shape[-1], dtype=x.dtype).reshape((1,) * t.ndim + (-1,))
+    return jnp.minimum(jnp.abs(place - t[..., None].astype(x.dtype)), jnp.ones((), x.dtype))
+
+
 def pick_class(x: jax.Array, t: jax.Array) -> jax.Array:
     """The entry of each sample's class, (..., n) to (...); of class 0 or n - 1 if there is none."""
     return jnp.take_along_axis(x, _wide(t)[..., None], -1, mode="clip")[..., 0]

@@ -113,8 +113,7 @@ def entropies(x, t, weights, smoothing, ignore) -> tuple[jax.Array, jax.Array, j
         x_t = labels.pick_class(x, t)[..., None]
         leads = x_t == m
         m = jnp.where(leads, x_t, m)
-        e = jnp.exp(x - m)
-        o = jnp.where(labels.is_class(x, t), jnp.zeros_like(e), e).sum(-1, keepdims=True)
+        o = (jnp.exp(x - m) * labels.is_other(x, t)).sum(-1, keepdims=True)
         lags = jnp.log(o + jnp.exp(x_t - m)) - (x_t - m)
         total = _total(x, t, weights, ignore)
         y = total * jnp.where(leads, jnp.log1p(o), lags)  # M-66
