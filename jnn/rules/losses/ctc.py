@@ -57,8 +57,8 @@ def ctc(
     log_p = x - row_maximum(x, -1)
     log_p = log_p - jnp.log(jnp.exp(log_p).sum(-1, keepdims=True))
     e = jnp.moveaxis(_at_places(log_p, at), 1, 0)
-    last, _ = _alphas(e, at)
-    total = _logsumexp(jnp.where(at.final, last, jnp.full_like(last, NEVER)))
+    last, _, tops = _alphas(e, at)
+    total = _total(last, tops, at)
     return _loss(-total, total, at).astype(logits.dtype)
 
 
@@ -68,8 +68,8 @@ def ctc_forward(logits, labels, logit_lengths, label_lengths, *, blank):
     m = row_maximum(x, -1)
     s = jnp.exp(x - m).sum(-1, keepdims=True)
     e, top = _emissions(x, at)
-    last, alphas = _alphas(e, at)
-    total = _logsumexp(jnp.where(at.final, last, jnp.full_like(last, NEVER)))  # M-92
+    last, alphas, tops = _alphas(e, at)
+    total = _total(last, tops, at)
     lost = (m - top + jnp.log(s))[..., 0]  # What the frames' shifts leave out (M-96)
     lost = jnp.where(at.live.T, lost, jnp.zeros_like(lost)).sum(-1)
     y = _loss(lost - total, total, at).astype(logits.dtype)
@@ -168,18 +168,23 @@ def _emissions(x: jax.Array, at: _Places) -> tuple[jax.Array, jax.Array]:
     return jnp.moveaxis(e - top, 1, 0), top
 
 
-def _alphas(e: jax.Array, at: _Places) -> tuple[jax.Array, jax.Array]:
-    """The logarithm of what leads to each place, at the last frame that counts, and at each."""
+def _alphas(e: jax.Array, at: _Places) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The logarithm of what leads to each place, at the last frame that counts, and at each.
+
+    Each frame is less its largest; the sum of these comes last (M-96).
+    """
     start = jnp.where(_numbers(e.shape[-1]) == 0, 0.0, NEVER).astype(e.dtype)
     start = jnp.broadcast_to(start, e.shape[1:])
 
-    def turn(alpha: jax.Array, frame: Any) -> tuple[jax.Array, jax.Array]:
+    def turn(alpha: jax.Array, frame: Any) -> tuple[jax.Array, Any]:
         e, live = frame
         came = _sum_of_three(alpha, _moved(alpha, 1), _moved(alpha, 2) + at.jump)  # M-91
-        alpha = jnp.where(live[:, None], came + e, alpha)
-        return alpha, alpha
+        came, top = _from_top(came + e)
+        alpha = jnp.where(live[:, None], came, alpha)
+        return alpha, (alpha, jnp.where(live, top, jnp.zeros_like(top)))
 
-    return lax.scan(turn, _varying(start, e, at), (e, at.live))
+    last, (alphas, tops) = lax.scan(turn, _varying(start, e, at), (e, at.live))
+    return last, alphas, tops.sum(0)
 
 
 def _betas(e: jax.Array, at: _Places) -> jax.Array:
@@ -190,9 +195,16 @@ def _betas(e: jax.Array, at: _Places) -> jax.Array:
         e, live = frame
         ahead = beta + e
         goes = _sum_of_three(ahead, _moved(ahead, -1), _moved(ahead + at.jump, -2))  # M-93
-        return jnp.where(live[:, None], goes, beta), beta
+        return jnp.where(live[:, None], _from_top(goes)[0], beta), beta
 
     return lax.scan(turn, _varying(end, e, at), (e, at.live), reverse=True)[1]
+
+
+def _from_top(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Less the largest of each sample, so that what counts keeps its digits; and this, or 0."""
+    top = lax.stop_gradient(a.max(-1))
+    top = jnp.where(top > NEVER / 2, top, jnp.zeros_like(top))
+    return a - top[:, None], top
 
 
 def _slope(args: Any, m: Any, s: Any, alphas: jax.Array, blank: int) -> jax.Array:
@@ -200,8 +212,7 @@ def _slope(args: Any, m: Any, s: Any, alphas: jax.Array, blank: int) -> jax.Arra
     logits, labels, frames, count = args
     at, x = _places(logits, labels, frames, count, blank), as_wide(logits)
     e, _ = _emissions(x, at)
-    last = jnp.where(at.final, alphas[-1], jnp.full_like(alphas[-1], NEVER))
-    counts = at.live & (_logsumexp(last) > NEVER / 2)[None]
+    counts = at.live & (_total(alphas[-1], 0, at) > NEVER / 2)[None]
     paths = alphas + _betas(e, at)
     gamma = jnp.exp(paths - lax.stop_gradient(paths.max(-1, keepdims=True)))
     gamma = gamma / gamma.sum(-1, keepdims=True)  # M-94: the sum is P at each frame
@@ -213,6 +224,11 @@ def _slope(args: Any, m: Any, s: Any, alphas: jax.Array, blank: int) -> jax.Arra
     slope = shares(x, m, s, jnp.ones_like(m)) - said - silent  # M-95
     slope = jnp.where(counts.T[..., None], slope, jnp.zeros_like(slope))
     return slope * at.valid[:, None, None]
+
+
+def _total(last: jax.Array, tops: Any, at: _Places) -> jax.Array:
+    """The logarithm of P, of what leads to the last places (M-92)."""
+    return _logsumexp(jnp.where(at.final, last, jnp.full_like(last, NEVER))) + tops
 
 
 def _loss(loss: jax.Array, total: jax.Array, at: _Places) -> jax.Array:
