@@ -55,27 +55,34 @@ def chunked(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: 
         return function(*arrays)
     parts, rest = _split(arrays, chunk)
     (like, sums), spread = _results(function, parts)
-    # XLA would make zeros for the results when the program starts, and keep them until now; so they
-    # start as a number of the last array, all of which is overwritten.
-    first = parts[-1][(0,) * parts[-1].ndim]
     count = len(parts[0])
-    room = jax.tree.map(lambda a: spread(jnp.full((count, *a.shape), first.astype(a.dtype))), like)
+    rooms = jax.tree.map(lambda a: spread(room((count, *a.shape), a.dtype, parts[-1])), like)
     zeros = jax.tree.map(lambda a: spread(jnp.zeros(a.shape, a.dtype)), sums)
 
     def turn(carry: Any, part: Any) -> tuple[Any, None]:
-        (room, total), (i, arrays) = carry, part
+        (rooms, total), (i, arrays) = carry, part
         y, more = function(*arrays)
         each = lax.dynamic_update_index_in_dim
-        room = jax.tree.map(lambda a, y: each(a, y, i, 0), room, y)
-        return (room, jax.tree.map(jnp.add, total, more)), None
+        rooms = jax.tree.map(lambda a, y: each(a, y, i, 0), rooms, y)
+        return (rooms, jax.tree.map(jnp.add, total, more)), None
 
-    (y, total), _ = lax.scan(turn, (room, zeros), (jnp.arange(count), parts))
+    (y, total), _ = lax.scan(turn, (rooms, zeros), (jnp.arange(count), parts))
     y = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), y)
     if not len(rest[0]):
         return y, total
     last, more = function(*rest)
     y = jax.tree.map(lambda *both: jnp.concatenate(both), y, last)
     return y, jax.tree.map(jnp.add, total, more)
+
+
+def room(shape: tuple[int, ...], dtype: Any, like: jax.Array) -> jax.Array:
+    """An array that a loop writes over: all of it is the first number of `like`.
+
+    Zeros XLA would make when the program starts, keep until then, and copy for each of several.
+    """
+    if not like.size:
+        return jnp.zeros(shape, dtype)
+    return jnp.full(shape, like[(0,) * like.ndim].astype(dtype))
 
 
 def _results(function: Callable[..., Any], parts: tuple[jax.Array, ...]) -> tuple[Any, Any]:

@@ -50,7 +50,7 @@ def gru(
     b and c its `bias_ih` and `bias_hh`. The backward (M-56..60) has one product a step; the
     gradients of the weights are products over many steps.
 
-    Saves: x, w, r, b, c, y, h0, 3 hidden tensors, which are the gates and v3 of each step; with
+    Saves: x, w, r, b, c, y, h0, 1 hidden tensor, which is the gates and v3 of each step; with
     `keep` not y and these, but the state before every k-th step.
 
     Args:
@@ -85,58 +85,58 @@ def gru(
     return back(y, reverse).astype(x.dtype), h.astype(x.dtype)
 
 
-def _part(state, x, w, r, b, c):
-    """Some steps: the state after them, their outputs, and what the backward needs of them."""
-
-    def step(state, u):
-        (h,), units = state, len(r)
-        v = biased(product(h, r), c)  # M-52
-        pq, v = lax.logistic((u + v)[:, : 2 * units]), v[:, 2 * units :]  # M-53
-        n = jnp.tanh(u[:, 2 * units :] + pq[:, :units] * v)  # M-54
-        q = pq[:, units:]
-        h = n + q * (h - n)  # M-55
-        return (h,), jax.tree.map(lambda a: a.astype(x.dtype), (h, (pq, n, v)))
-
-    return scan(step, state, biased(product(x, w), b))
+def _step(state, u, *, r, b, c):
+    """One step; its gates, and the third of the recurrent product that the reset gate weighs."""
+    (h,), units = state, len(r)
+    u, v = biased(u, b), biased(product(h, r), c)  # M-52
+    pq, v = lax.logistic((u + v)[:, : 2 * units]), v[:, 2 * units :]  # M-53
+    n = jnp.tanh(u[:, 2 * units :] + pq[:, :units] * v)  # M-54
+    return (n + pq[:, units:] * (h - n),), (pq, n, v)  # M-55
 
 
-def _pull(carry, x, before, saved, delta, *, w, r):
-    """The backward of these steps, `before` being h before each of them."""
-    dstate, dw, dr, db, dc = carry
+def _pull(carry, x, before, _, saved, delta, *, w, r):
+    """The backward of some steps, `before` being h before each of them."""
+    (dstate, dw, dr, db, dc), units = carry, r.shape[1]
+    p, q, n, v = jnp.split(as_wide(saved), 4, -1)
+    of_n = (1 - q) * slope(n)
+    shared = [of_n * v * p * (1 - p), (as_wide(before) - n) * q * (1 - q)]
+    of_v = jnp.concatenate([*shared, of_n * p], -1)
 
-    def step(dh, arrays):
-        (pq, n, v), h, delta = jax.tree.map(as_wide, arrays)
-        p, q = jnp.split(pq, 2, -1)
-        dh = dh + delta
-        dn = dh * (1 - q) * slope(n)  # M-56
-        dp, dq = dn * v * p * (1 - p), dh * (h - n) * q * (1 - q)  # M-57
-        d = jnp.concatenate([dp, dq, dn * p], -1).astype(x.dtype)
-        return dh * q + product(d, r), (d, dn.astype(x.dtype))  # M-58
+    def step(carry, arrays):
+        (dh, all_dh), (k, of_v, q, delta) = carry, arrays
+        dh = dh + as_wide(delta)
+        dv = of_v * jnp.concatenate([dh, dh, dh], -1)  # M-57
+        all_dh = lax.dynamic_update_index_in_dim(all_dh, dh, k, 0)
+        return (dh * q + product(dv, r), all_dh), None  # M-58
 
-    dstate, (recurrent, dn) = scan(step, dstate, (saved, before, delta), reverse=True)
-    d = jnp.concatenate([recurrent[..., : -dn.shape[-1]], dn], -1)
+    arrays = jnp.arange(len(x), dtype=jnp.int32), of_v, q, delta
+    (*dstate, dh), _ = scan(step, (*dstate, of_n), arrays, reverse=True)
+    recurrent = (of_v * jnp.concatenate([dh, dh, dh], -1)).astype(x.dtype)
+    dn = (of_n * dh).astype(x.dtype)  # M-56
+    d = jnp.concatenate([recurrent[..., : 2 * units], dn], -1)
     dw, dr = dw + summed(x, d), dr + summed(before, recurrent)  # M-59
     db, dc = db + as_wide(d).sum((0, 1)), dc + as_wide(recurrent).sum((0, 1))
-    return (dstate, dw, dr, db, dc), product(d, w).astype(x.dtype)  # M-60
+    return (tuple(dstate), dw, dr, db, dc), product(d, w)  # M-60
 
 
 @gru.forward
 def gru_forward(x, w, r, b, c, h0, *, reverse, keep):
-    start, part = (initial(h0, x, len(r)),), partial(_part, w=w, r=r, b=b, c=c)
-    y, (h,), kept = forwards(part, start, x, reverse=reverse, keep=keep)
-    saved = x, w, r, b, c, *((y, h0) if keep is None else (None, None)), kept
+    step, saves = partial(_step, r=r, b=b, c=c), 4 * len(r)
+    start = (initial(h0, x, len(r)),)
+    y, (h,), saved = forwards(step, start, x, w, saves=saves, reverse=reverse, keep=keep)
+    saved = x, w, r, b, c, *((y, h0) if keep is None else (None, None)), saved
     return (y, h.astype(x.dtype)), saved
 
 
 @gru.backward
 def gru_backward(saved, delta, *, reverse, keep):
-    x, w, r, b, c, y, h0, kept = saved
+    x, w, r, b, c, y, h0, saved = saved
     delta, dstate = delta
     zeros = (jnp.zeros(a.shape, wide(a.dtype)) for a in (w, r, r[0], r[0]))
-    (dh, *sums), dx = backwards(
-        partial(_part, w=w, r=r, b=b, c=c), partial(_pull, w=w.T, r=r.T),
-        (as_wide(dstate), *zeros), x, y, initial(h0, x, len(r)), kept, delta,
-        reverse=reverse, keep=keep,
+    ((dh,), *sums), dx = backwards(
+        partial(_step, r=r, b=b, c=c), partial(_pull, w=w.T, r=r.T),
+        ((as_wide(dstate),), *zeros), x, w, y, initial(h0, x, len(r)), saved, delta,
+        saves=4 * len(r), reverse=reverse, keep=keep,
     )  # fmt: skip
     return dx, *sums, dh
 

@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from jnn.arithmetic import as_wide, wide
+from jnn.rules.core.chunks import room
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.recurrent.steps import (
     back,
@@ -50,8 +51,8 @@ def lstm(
     product a step, `dh = delta r^T` with delta that of the gates; the gradients of the weights are
     products over many steps.
 
-    Saves: x, w, r, b, y, h0, 4 hidden tensors, which are the gates and c before each step; with
-    `keep` not y and these, but the states before every k-th step.
+    Saves: x, w, r, b, y, h0, c0, 2 hidden tensors, which are the gates of each step, and c before
+    every few; with `keep` not y and these, but the states before every k-th step.
 
     Args:
       x: inputs, (batch, time, features).
@@ -85,61 +86,74 @@ def lstm(
     return back(y, reverse).astype(x.dtype), (h, c)
 
 
-def _part(state, x, w, r, b):
-    """Some steps: the state after them, their outputs, and what the backward needs of them."""
-
-    def step(state, u):
-        h, c = state
-        z, n = u + product(h, r), len(r)  # M-43
-        i_f, g, o = lax.logistic(z[:, : 2 * n]), jnp.tanh(z[:, 2 * n : 3 * n]), z[:, 3 * n :]
-        o = lax.logistic(o)  # M-44
-        after = i_f[:, n:] * c + i_f[:, :n] * g  # M-45
-        h = o * jnp.tanh(after)  # M-46
-        return (h, after), jax.tree.map(lambda a: a.astype(x.dtype), (h, (i_f, g, o, c)))
-
-    return scan(step, state, biased(product(x, w), b))
+def _step(state, u, *, r, b):
+    """One step, and its gates."""
+    h, c = state
+    z, n = biased(u + product(h, r), b), len(r)  # M-43
+    i_f, g, o = lax.logistic(z[:, : 2 * n]), jnp.tanh(z[:, 2 * n : 3 * n]), z[:, 3 * n :]
+    o = lax.logistic(o)  # M-44
+    c = i_f[:, n:] * c + i_f[:, :n] * g  # M-45
+    return (o * jnp.tanh(c), c), (i_f, g, o)  # M-46
 
 
-def _pull(carry, x, before, saved, delta, *, w, r):
-    """The backward of these steps, `before` being h before each of them."""
-    dstate, dw, dr, db = carry
+def _pull(carry, x, before, state, gates, delta, *, w, r):
+    """The backward of some steps: `before` is h before each, `state` is c before the first."""
+    dstate, sums, db = carry
+    i, f, g, o = jnp.split(as_wide(gates), 4, -1)
+    c, after = _cells(*state, f, i * g)
+    t = jnp.tanh(after)
+    of_c = o * slope(t)
+    of_z = [g * i * (1 - i), c * f * (1 - f), i * slope(g), t * o * (1 - o)]
+    of_z = jnp.concatenate(of_z, -1)
 
-    def step(state, arrays):
-        dh, dc = state
-        (i_f, g, o, c), delta = jax.tree.map(as_wide, arrays)
-        i, f = jnp.split(i_f, 2, -1)
-        t = jnp.tanh(f * c + i * g)
-        dh = dh + delta
-        dc = dc + dh * o * slope(t)  # M-47
-        d = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * slope(g), dh * t * o * (1 - o)]
-        d = jnp.concatenate(d, -1).astype(x.dtype)  # M-48
-        return (product(d, r), dc * f), d  # M-49
+    def step(carry, arrays):
+        (dh, dc, d), (k, of_c, of_z, f, delta) = carry, arrays
+        dh = dh + as_wide(delta)
+        dc = dc + dh * of_c  # M-47
+        dz = of_z * jnp.concatenate([dc, dc, dc, dh], -1)  # M-48
+        dz = dz.astype(x.dtype)
+        return (product(dz, r), dc * f, lax.dynamic_update_index_in_dim(d, dz, k, 0)), None  # M-49
 
-    dstate, d = scan(step, dstate, (saved, delta), reverse=True)
-    dw, dr, db = dw + summed(x, d), dr + summed(before, d), db + as_wide(d).sum((0, 1))  # M-50
-    return (dstate, dw, dr, db), product(d, w).astype(x.dtype)  # M-51
+    arrays = jnp.arange(len(x), dtype=jnp.int32), of_c, of_z, f, delta
+    carry = *dstate, room(of_z.shape, x.dtype, w)
+    (*dstate, d), _ = scan(step, carry, arrays, reverse=True)
+    sums = sums + summed(jnp.concatenate([x, before], -1), d)  # M-50
+    return (tuple(dstate), sums, db + as_wide(d).sum((0, 1))), product(d, w)  # M-51
+
+
+def _cells(c, f, added):
+    """The cells before each of some steps, and after."""
+
+    def step(c, arrays):
+        f, added = arrays
+        c = f * c + added  # M-45
+        return c, c
+
+    _, after = scan(step, c, (f, added))
+    return jnp.concatenate([c[None], after[:-1]]), after
 
 
 @lstm.forward
 def lstm_forward(x, w, r, b, h0, c0, *, reverse, keep):
     start = initial(h0, x, len(r)), initial(c0, x, len(r))
-    y, state, kept = forwards(partial(_part, w=w, r=r, b=b), start, x, reverse=reverse, keep=keep)
+    step, saves = partial(_step, r=r, b=b), r.shape[1]
+    y, state, saved = forwards(step, start, x, w, saves=saves, reverse=reverse, keep=keep)
     h, c = (s.astype(x.dtype) for s in state)
-    return (y, (h, c)), (x, w, r, b, *((y, h0) if keep is None else (None, None)), kept)
+    return (y, (h, c)), (x, w, r, b, *((y, h0) if keep is None else (None, None)), saved)
 
 
 @lstm.backward
 def lstm_backward(saved, delta, *, reverse, keep):
-    x, w, r, b, y, h0, kept = saved
+    x, w, r, b, y, h0, saved = saved
     delta, dstate = delta
-    zeros = (jnp.zeros(a.shape, wide(a.dtype)) for a in (w, r, r[0]))
+    zeros = (jnp.zeros((*n, r.shape[1]), wide(x.dtype)) for n in ((len(w) + len(r),), ()))
     carry, dx = backwards(
-        partial(_part, w=w, r=r, b=b), partial(_pull, w=w.T, r=r.T),
-        (jax.tree.map(as_wide, dstate), *zeros),
-        x, y, initial(h0, x, len(r)), kept, delta, reverse=reverse, keep=keep,
+        partial(_step, r=r, b=b), partial(_pull, w=w.T, r=r.T),
+        (jax.tree.map(as_wide, dstate), *zeros), x, w, y, initial(h0, x, len(r)), saved, delta,
+        saves=r.shape[1], reverse=reverse, keep=keep,
     )  # fmt: skip
-    (dh, dc), dw, dr, db = carry
-    return dx, dw, dr, db, dh, dc
+    (dh, dc), sums, db = carry
+    return dx, sums[: len(w)], sums[len(w) :], db, dh, dc
 
 
 @lstm.tangent

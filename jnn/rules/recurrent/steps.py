@@ -1,19 +1,23 @@
-"""What the recurrences share: time ahead of the batch, a few steps at a time, and their sums.
+"""What the recurrences share: time ahead of the batch, a part of the steps at a time, and sums.
 
 A step multiplies by the recurrent weights and no more. What concerns all steps alike, the product
 with the input weights and the gradients of all weights, is computed for a part of the sequence at
 once: of so many steps that the products are large, and so few that the part is in the cache still.
+What is large is written where it stays: a loop's results by themselves would be zeros and a copy
+first, and memory that is touched for the first time takes longer than what is computed into it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jnn import errors
 from jnn.arithmetic import as_wide, wide
+from jnn.rules.core.chunks import room
 from jnn.xla.control import scan
 
 ROWS = 512  # In a product, steps times samples: large enough for it to be a fast one.
@@ -31,87 +35,156 @@ def steps_at_once(steps: int, batch: int) -> int:
     return even[0] if even else least
 
 
-def forwards(
-    part: Callable[..., Any], start: Any, x: jax.Array, *, reverse: bool, keep: int | None
-) -> tuple[jax.Array, Any, Any]:
-    """All outputs, (batch, time, units); the last state; and what the backward is to have.
+class Reading(NamedTuple):
+    """How a sequence is read: from its first step, or from its last.
 
-    That is what `part(state, x) -> state, (h, saved)` saves of its steps; with `keep`, the state
-    before each part alone.
+    Attributes:
+      steps: of the sequence.
+      reverse: whether from the last.
     """
 
-    def saving(state: Any, x: jax.Array, _: None) -> tuple[Any, Any]:
-        after, (h, saved) = part(state, x)
-        if keep is not None:
-            saved = jax.tree.map(lambda s: s[None].astype(x.dtype), state)
-        return after, (h, saved)
+    steps: int
+    reverse: bool
 
-    size = keep or steps_at_once(x.shape[1], x.shape[0])
-    state, (h, saved) = _over_time(saving, start, turned(x, reverse), None, size)
-    return back(h, reverse), state, saved
+    def part(self, a: jax.Array, first: Any, size: int) -> jax.Array:
+        """Of (batch, time, ...) so many steps as they are read, (size, batch, ...)."""
+        part = lax.dynamic_slice_in_dim(a, self._start(first, size), size, 1)
+        return turned(part, self.reverse)
+
+    def put(self, a: jax.Array, part: jax.Array, first: Any) -> jax.Array:
+        """The inverse: the array with this part."""
+        part = back(part.astype(a.dtype), self.reverse)
+        return lax.dynamic_update_slice_in_dim(a, part, self._start(first, part.shape[1]), 1)
+
+    def _start(self, first: Any, size: int) -> Any:
+        return self.steps - first - size if self.reverse else first
+
+
+def forwards(
+    step: Callable[..., Any], start: tuple[jax.Array, ...], x: jax.Array, w: jax.Array,
+    *, saves: int, reverse: bool, keep: int | None,
+) -> tuple[jax.Array, Any, Any]:  # fmt: skip
+    """All outputs, (batch, time, units); the last state; and what the backward is to have.
+
+    That is of each step what `step(state, x w) -> state, saved` saves, `saves` numbers in arrays
+    side by side, (time, batch, saves) in the order of reading; and the states before each part.
+    With `keep` these alone. The first array of a state is the output.
+    """
+    reading, (batch, time) = Reading(x.shape[1], reverse), x.shape[:2]
+
+    def part(carry: Any, first: Any, size: int, _: None) -> tuple[Any, Any]:
+        state, *rooms = carry
+        kept = tuple(s.astype(x.dtype) for s in (state if keep else state[1:]))
+        u = product(reading.part(x, first, size), w)
+        return _run(step, state, u, *rooms, reading, first), kept
+
+    y = room((batch, time, start[0].shape[-1]), x.dtype, x)
+    saved = None if keep is not None else room((time, batch, saves), x.dtype, x)
+    if not time:
+        return y, start, (saved, ())
+    size = keep or steps_at_once(time, batch)
+    (state, y, saved), kept = _over_time(part, (start, y, saved), time, size)
+    return y, state, (saved, kept)
 
 
 def backwards(
-    part: Callable[..., Any], pull: Callable[..., Any], carry: Any,
-    x: jax.Array, y: jax.Array | None, first: jax.Array, saved: Any, delta: jax.Array,
-    *, reverse: bool, keep: int | None,
+    step: Callable[..., Any], pull: Callable[..., Any], carry: Any, x: jax.Array, w: jax.Array,
+    y: jax.Array | None, start: jax.Array, saved: Any, delta: jax.Array,
+    *, saves: int, reverse: bool, keep: int | None,
 ) -> tuple[Any, jax.Array]:  # fmt: skip
-    """What `pull(carry, x, h before each step, saved, delta) -> carry, dx` makes, part by part.
+    """What `pull(carry, x, h before each step, state, saved, delta) -> carry, dx` makes of parts.
 
     Args:
-      part: that of `forwards`, which with `keep` computes again what it did not save.
+      step: that of `forwards`, which with `keep` runs again.
       pull: the backward of a part; its carry, which is also returned, is the cotangent of the
-        state and the sums.
+        state and the sums; `state` is what stands before the part, without the output.
       carry: what it starts from.
       x: inputs, (batch, time, features).
+      w: the input weights.
       y: the outputs, without `keep`.
-      first: the first output before any step.
+      start: the first output before any step.
       saved: by `forwards`.
       delta: the cotangent of y.
+      saves: as in `forwards`.
       reverse: as in `forwards`.
       keep: as in `forwards`.
     """
-    x, delta = turned(x, reverse), turned(delta, reverse)
-    if keep is None:
-        assert y is not None
-        arrays = x, before(turned(y, reverse), first), saved, delta
-        size = steps_at_once(*delta.shape[:2])
-        carry, dx = _over_time(lambda c, a, _: pull(c, *a), carry, arrays, None, size, back=True)
-        return carry, back(dx, reverse)
+    (batch, time), (saved, kept) = x.shape[:2], saved
+    reading, dx = Reading(time, reverse), room(x.shape, x.dtype, w)
+    if not time:
+        return carry, dx
 
-    def again(carry: Any, arrays: Any, state: Any) -> tuple[Any, jax.Array]:
-        x, delta = arrays
-        state = jax.tree.map(as_wide, state)
-        _, (h, saved) = part(state, x)
-        return pull(carry, x, before(h, state[0]), saved, delta)
+    def again(state: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Outputs and savings of a part, in the order of reading."""
+        size, units = len(x), state[0].shape[-1]
+        y, saved = (room(s, x.dtype, x) for s in ((batch, size, units), (size, batch, saves)))
+        _, y, saved = _run(step, state, product(x, w), y, saved, Reading(size, False), 0)
+        return turned(y, False), saved
 
-    carry, dx = _over_time(again, carry, (x, delta), saved, keep, back=True)
-    return carry, back(dx, reverse)
+    def part(carry: Any, first: Any, size: int, state: Any) -> tuple[Any, None]:
+        (sums, dx), of_x, state = carry, reading.part(x, first, size), tuple(map(as_wide, state))
+        if keep is None:
+            before = reading.part(y, jnp.maximum(first - 1, 0), 1)[0]
+            before = jnp.where(first == 0, start.astype(x.dtype), before)
+            h, has = reading.part(y, first, size), lax.dynamic_slice_in_dim(saved, first, size)
+        else:
+            h, has = again(state, of_x)
+            before, *state = state
+        h = jnp.concatenate([before[None].astype(x.dtype), h[:-1]])
+        sums, more = pull(sums, of_x, h, state, has, reading.part(delta, first, size))
+        return (sums, reading.put(dx, more, first)), None
+
+    size = keep or steps_at_once(time, batch)
+    (carry, dx), _ = _over_time(part, (carry, dx), time, size, kept, back=True)
+    return carry, dx
+
+
+def _run(
+    step: Callable[..., Any], state: Any, u: jax.Array, y: jax.Array, saved: jax.Array | None,
+    reading: Reading, first: Any,
+) -> tuple[Any, jax.Array, jax.Array | None]:  # fmt: skip
+    """Steps from `first` on: the state after them, and what they put into `y` and `saved`."""
+
+    def turn(carry: Any, arrays: Any) -> tuple[Any, None]:
+        (state, y, saved), (u, i), column = carry, arrays, jnp.int32(0)
+        state, pieces = step(state, u)
+        y = reading.put(y, state[0][None], i)
+        for piece in () if saved is None else pieces:
+            place = i, jnp.zeros_like(i), column
+            saved = lax.dynamic_update_slice(saved, piece[None].astype(saved.dtype), place)
+            column += piece.shape[-1]
+        return (state, y, saved), None
+
+    places = first + jnp.arange(len(u), dtype=jnp.int32)
+    return scan(turn, (state, y, saved), (u, places))[0]
 
 
 def _over_time(
-    part: Callable[..., Any], carry: Any, arrays: Any, each: Any, size: int, *, back: bool = False
-) -> tuple[Any, Any]:
-    """`part(carry, arrays, one) -> carry, results` over so many steps at a time.
+    part: Callable[..., Any], carry: Any, steps: int, size: int, each: Any = None,
+    *, back: bool = False,
+) -> tuple[Any, Any]:  # fmt: skip
+    """`part(carry, first step, steps, one) -> carry, results` over so many steps at a time.
 
-    Arrays and results are (steps, ...); `each` has one entry a part. Steps behind the last
-    whole part are a shorter one. It begins with the first part, or at the back.
+    `each`, and the results, have one entry a part. Steps behind the last whole part are a shorter
+    one. It begins with the first part, or at the back.
     """
-    steps = jax.tree.leaves(arrays)[0].shape[0]
     parts, rest = steps // size, steps % size
     last = jax.tree.map(lambda a: a[-1], each)
+
+    def by_itself(carry: Any, first: int, size: int) -> tuple[Any, Any]:
+        carry, result = part(carry, first, size, last)
+        return carry, jax.tree.map(lambda a: a[None], result)
+
     if steps <= size:
-        return part(carry, arrays, last)
-    ahead = jax.tree.map(lambda a: a[: steps - rest].reshape(-1, size, *a.shape[1:]), arrays)
-    behind = jax.tree.map(lambda a: a[steps - rest :], arrays)
-    pairs = ahead, jax.tree.map(lambda a: a[:parts], each)
+        return by_itself(carry, 0, steps)
     ends = None
     if rest and back:
-        carry, ends = part(carry, behind, last)
-    carry, results = scan(lambda c, pair: part(c, *pair), carry, pairs, reverse=back)
+        carry, ends = by_itself(carry, steps - rest, rest)
+    ahead = size * jnp.arange(parts, dtype=jnp.int32), jax.tree.map(lambda a: a[:parts], each)
+    turn = lambda carry, one: part(carry, one[0], size, one[1])  # noqa: E731
+    carry, results = scan(turn, carry, ahead, reverse=back)
     if rest and not back:
-        carry, ends = part(carry, behind, last)
-    results = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), results)
+        carry, ends = by_itself(carry, steps - rest, rest)
     if ends is not None:
         results = jax.tree.map(lambda *both: jnp.concatenate(both), results, ends)
     return carry, results
@@ -140,8 +213,9 @@ def biased(z: jax.Array, b: jax.Array | None) -> jax.Array:
 
 def summed(x: jax.Array, delta: jax.Array) -> jax.Array:
     """The sum over steps and samples of `x^T delta`, in the wide dtype."""
-    both = ((0, 1), (0, 1))
-    return jnp.tensordot(x, delta.astype(x.dtype), both, preferred_element_type=wide(x.dtype))
+    # Transposed by itself: the product of a copy takes half the time of one with a stride.
+    x = lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
+    return product(x, delta.reshape(-1, delta.shape[-1]).astype(x.dtype))
 
 
 def slope(t: jax.Array) -> jax.Array:
@@ -154,11 +228,6 @@ def initial(state: jax.Array | None, x: jax.Array, units: int) -> jax.Array:
     if state is None:
         return jnp.zeros((x.shape[0], units), wide(x.dtype))
     return as_wide(state)
-
-
-def before(h: jax.Array, first: jax.Array) -> jax.Array:
-    """What each step starts from: of (time, ...), all one step later, behind the first."""
-    return jnp.concatenate([first[None].astype(h.dtype), h[:-1]]) if len(h) else h
 
 
 def check_recurrence(
