@@ -8,6 +8,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 import jnn
 from jnn.rules import gated, gated_mlp
+from jnn.rules.core import chunks
 from jnn.rules.linear import gated_mlp as module
 from jnn.rules.pointwise import gated as gates
 
@@ -66,7 +67,7 @@ def test_the_network_of_pytorch(rows, monkeypatch):
     """M-86..89, whole and over chunks of rows, with a chunk that is not full."""
     torch = pytest.importorskip("torch", reason="PyTorch is the second opinion")
     monkeypatch.setattr(module, "ROWS", rows)
-    monkeypatch.setattr(module, "CACHE", 1)
+    monkeypatch.setattr(chunks, "CACHE", 1)
     arrays = of_mlp((3, 5))
     (delta,) = drawn((3, 5, 2), seed=1)
     x, wg, wu, wd, bg, bu, bd = tensors = [torch.tensor(a, requires_grad=True) for a in arrays]
@@ -100,7 +101,7 @@ def test_chunks_change_nothing(rows, monkeypatch):
         args = [jnp.asarray(a) for a in args]
         whole = told(*args)
         monkeypatch.setattr(module, "ROWS", rows)
-        monkeypatch.setattr(module, "CACHE", 1)
+        monkeypatch.setattr(chunks, "CACHE", 1)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12),
                      told(*args), whole)  # fmt: skip
 
@@ -108,7 +109,7 @@ def test_chunks_change_nothing(rows, monkeypatch):
 def test_a_chunked_network_on_eight_devices(monkeypatch):
     """Under shard_map the weights' gradients are summed over devices."""
     monkeypatch.setattr(module, "ROWS", 1)
-    monkeypatch.setattr(module, "CACHE", 1)
+    monkeypatch.setattr(chunks, "CACHE", 1)
     x, *w = [jnp.asarray(a, jnp.float32) for a in of_mlp((16,), biases=False)]
     mesh = jax.make_mesh((8,), ("devices",), (AxisType.Auto,))
     split, whole = PartitionSpec("devices"), PartitionSpec()
@@ -129,7 +130,7 @@ def test_half_precision_sums_in_float32(dtype, monkeypatch):
     w = jnp.ones((1, 1), dtype)
     for rows in (4096, 256):
         monkeypatch.setattr(module, "ROWS", rows)
-        monkeypatch.setattr(module, "CACHE", 1)
+        monkeypatch.setattr(chunks, "CACHE", 1)
         grad = jax.grad(
             lambda w: gated_mlp(x, w, w, w / 4, activation="identity").astype(jnp.float32).sum()
         )

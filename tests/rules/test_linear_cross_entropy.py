@@ -9,6 +9,7 @@ import pytest
 import scipy.special
 
 import jnn
+from jnn.rules.core import chunks
 from jnn.rules.losses import linear_entropy, softmax_entropy
 from jnn.verify import check
 
@@ -72,7 +73,7 @@ def test_value_and_gradients_written_out(reduction, smoothing, ignore, mode, ran
 def test_chunks_of_rows_add_up(reduction, ignore, random, monkeypatch):
     """Chunks of 4 of 19 rows, the last of 3, give what whole logits give; some chunks are empty."""
     monkeypatch.setattr(linear_entropy, "ROWS", 4)
-    monkeypatch.setattr(linear_entropy, "CACHE", 1)
+    monkeypatch.setattr(chunks, "CACHE", 1)
     x, w, t, b, c = draw(random, 19)
     if ignore is not None:
         t[::3] = ignore
@@ -235,7 +236,7 @@ def test_a_planted_error_is_rejected(error, monkeypatch, random):
     jax.clear_caches()
     rule = jnn.linear_cross_entropy.replace()  # With no functions that were traced before.
     monkeypatch.setattr(linear_entropy, "ROWS", 4)
-    monkeypatch.setattr(linear_entropy, "CACHE", 1)
+    monkeypatch.setattr(chunks, "CACHE", 1)
     x, w, t, b, _ = draw(random)
     t[:2] = 2
     smoothing, ignore = (0.1, None) if "smoothing" in error else (0.0, 2)

@@ -1,4 +1,7 @@
-"""What is computed of a few samples, rows or keys at a time, so that it stays in the cache."""
+"""What is computed of a few samples, rows or steps at a time, so that it stays in the cache.
+
+Where there is no such cache, so that memory holds it, but each turn of a loop is several launches.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,13 +11,34 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.xla.control import differing, marked
+from jnn.xla.platform import is_for
 
-CACHE = 2**21  # Bytes of patches that are made at once: what the cores keep next to them.
+CACHE = 2**21  # Bytes that a CPU makes at once: what its cores keep next to them.
+MEMORY = 2**27  # Elsewhere: what there is room for beside everything else.
+
+
+def fitting(count: int, each: int, least: int = 1) -> int:
+    """How many of `count` at a time, each of so many bytes: in parts of one size, if it can be.
+
+    Args:
+      count: of samples, rows or steps.
+      each: bytes of the largest of what is made of one.
+      least: how many a chunk should have where it reads and writes more than what is made of it,
+        e.g. all weights and the sums of their gradients.
+
+    >>> from jnn.rules.core.chunks import fitting
+    >>> fitting(4096, 2**12), fitting(4096, 2**17, least=256)
+    (512, 256)
+    >>> with jnn.platform("gpu"):
+    ...     fitting(4096, 2**17, least=256)
+    1024
+    """
+    return evenly(count, max(least, (CACHE if is_for("cpu") else MEMORY) // max(each, 1)))
 
 
 def samples_at_once(x: jax.Array, each: int) -> int:
-    """How many samples of x at a time, of `each` numbers: in parts of one size, if it can be."""
-    return evenly(len(x), CACHE // max(each * x.dtype.itemsize, 1))
+    """How many samples of x at a time, of `each` numbers."""
+    return fitting(len(x), each * x.dtype.itemsize)
 
 
 def evenly(batch: int, most: int) -> int:
@@ -30,7 +54,7 @@ def evenly(batch: int, most: int) -> int:
 
 
 def over_samples(function: Callable[..., Any], arrays: tuple[jax.Array, ...], each: int) -> Any:
-    """`function(*arrays)`, of as many samples at a time as fit the cache, each `each` numbers."""
+    """`function(*arrays)`, of as many samples at a time as fit, each `each` numbers."""
     return over_chunks(function, arrays, samples_at_once(arrays[0], each))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.arithmetic import as_wide, wide
-from jnn.rules.core.chunks import CACHE, chunked, evenly
+from jnn.rules.core.chunks import chunked, fitting
 from jnn.rules.core.rule import Example, Rule, rule
 from jnn.rules.pointwise import gated as gates
 
@@ -150,7 +150,7 @@ def _rows(x: jax.Array) -> jax.Array:
 
 def _at_a_time(x: jax.Array, w: jax.Array) -> int:
     rows = math.prod(x.shape[:-1])
-    return evenly(rows, max(ROWS, CACHE // (w.shape[1] * w.dtype.itemsize)))
+    return fitting(rows, w.shape[1] * w.dtype.itemsize, least=ROWS)
 
 
 def _example(activation: str, biases: str):

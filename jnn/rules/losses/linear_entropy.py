@@ -9,7 +9,7 @@ from jax import lax
 
 from jnn import errors
 from jnn.arithmetic import as_wide, nonzero, wide
-from jnn.rules.core.chunks import CACHE, chunked, evenly
+from jnn.rules.core.chunks import chunked, fitting
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.losses import labels
 from jnn.rules.losses import softmax_entropy as rows
@@ -175,9 +175,9 @@ def _pulled(x, w, b, at, v):
 def _over_rows(part, x, w, t, ignore, *more):
     """`part(x, t, *more)` over chunks of rows; those that are ignored last, and skipped."""
     x, t = x.reshape(-1, x.shape[-1]), t.reshape(-1)
-    at_once = rows_at_once(len(x), w)
-    if ignore is None or len(x) <= at_once:
-        return chunked(part, (x, t, *more), at_once)
+    size = rows_at_once(len(x), w)
+    if ignore is None or len(x) <= size:
+        return chunked(part, (x, t, *more), size)
 
     def unless_ignored(*arrays):
         like = jax.eval_shape(part, *arrays)
@@ -186,13 +186,13 @@ def _over_rows(part, x, w, t, ignore, *more):
 
     order = jnp.argsort(t == ignore, stable=True)
     arrays = tuple(_taken(a, order) for a in (x, t, *more))
-    y, sums = chunked(unless_ignored, arrays, at_once)
+    y, sums = chunked(unless_ignored, arrays, size)
     return jax.tree.map(partial(_taken, order=jnp.argsort(order)), y), sums
 
 
 def rows_at_once(count: int, w: jax.Array) -> int:
     """Of how many of so many rows logits are there at a time."""
-    return evenly(count, max(ROWS, CACHE // max(w.shape[1] * w.dtype.itemsize, 1)))
+    return fitting(count, w.shape[1] * w.dtype.itemsize, least=ROWS)
 
 
 def _taken(a, order):

@@ -100,7 +100,7 @@ def _pull(carry, x, before, state, gates, delta, *, w, r):
     """The backward of some steps: `before` is h before each, `state` is c before the first."""
     dstate, sums, db = carry
     i, f, g, o = jnp.split(as_wide(gates), 4, -1)
-    c, after = _cells(*state, f, i * g)
+    c, after = _cells(state[0], f, i * g)
     t = jnp.tanh(after)
     of_c = o * slope(t)
     of_z = [g * i * (1 - i), c * f * (1 - f), i * slope(g), t * o * (1 - o)]

@@ -17,22 +17,10 @@ from jax import lax
 
 from jnn import errors
 from jnn.arithmetic import as_wide, wide
-from jnn.rules.core.chunks import room
+from jnn.rules.core.chunks import fitting, room
 from jnn.xla.control import scan
 
-ROWS = 512  # In a product, steps times samples: large enough for it to be a fast one.
-
-
-def steps_at_once(steps: int, batch: int) -> int:
-    """How many steps make a part: all parts of one size, if it can be.
-
-    >>> from jnn.rules.recurrent.steps import steps_at_once
-    >>> steps_at_once(128, 64), steps_at_once(130, 64), steps_at_once(20, 1)
-    (8, 10, 20)
-    """
-    least = max(1, min(steps, ROWS // max(batch, 1)))
-    even = [n for n in range(least, min(2 * least, steps) + 1) if steps % n == 0]
-    return even[0] if even else least
+ROWS = 512  # In a product, steps times samples: so many at least make it a fast one.
 
 
 class Reading(NamedTuple):
@@ -73,23 +61,23 @@ def forwards(
     reading, (batch, time) = Reading(x.shape[1], reverse), x.shape[:2]
 
     def part(carry: Any, first: Any, size: int, _: None) -> tuple[Any, Any]:
-        state, *rooms = carry
+        state, y, saved = carry
         kept = tuple(s.astype(x.dtype) for s in (state if keep else state[1:]))
         u = product(reading.part(x, first, size), w)
-        return _run(step, state, u, *rooms, reading, first), kept
+        return _run(step, state, u, y, saved, reading, first), kept
 
     y = room((batch, time, start[0].shape[-1]), x.dtype, x)
     saved = None if keep is not None else room((time, batch, saves), x.dtype, x)
     if not time:
         return y, start, (saved, ())
-    size = keep or steps_at_once(time, batch)
+    size = keep or _steps_at_once(x, w)
     (state, y, saved), kept = _over_time(part, (start, y, saved), time, size)
     return y, state, (saved, kept)
 
 
 def backwards(
     step: Callable[..., Any], pull: Callable[..., Any], carry: Any, x: jax.Array, w: jax.Array,
-    y: jax.Array | None, start: jax.Array, saved: Any, delta: jax.Array,
+    y: Any, start: jax.Array, saved: Any, delta: jax.Array,
     *, saves: int, reverse: bool, keep: int | None,
 ) -> tuple[Any, jax.Array]:  # fmt: skip
     """What `pull(carry, x, h before each step, state, saved, delta) -> carry, dx` makes of parts.
@@ -134,26 +122,33 @@ def backwards(
         sums, more = pull(sums, of_x, h, state, has, reading.part(delta, first, size))
         return (sums, reading.put(dx, more, first)), None
 
-    size = keep or steps_at_once(time, batch)
+    size = keep or _steps_at_once(x, w)
     (carry, dx), _ = _over_time(part, (carry, dx), time, size, kept, back=True)
     return carry, dx
 
 
+def _steps_at_once(x: jax.Array, w: jax.Array) -> int:
+    """How many steps make a part: what `x w` has of them fits."""
+    batch, time, _ = x.shape
+    each = batch * w.shape[1] * w.dtype.itemsize
+    return fitting(time, each, least=ROWS // max(batch, 1))
+
+
 def _run(
-    step: Callable[..., Any], state: Any, u: jax.Array, y: jax.Array, saved: jax.Array | None,
+    step: Callable[..., Any], state: Any, u: jax.Array, y: jax.Array, saved: Any,
     reading: Reading, first: Any,
-) -> tuple[Any, jax.Array, jax.Array | None]:  # fmt: skip
+) -> tuple[Any, jax.Array, Any]:  # fmt: skip
     """Steps from `first` on: the state after them, and what they put into `y` and `saved`."""
 
     def turn(carry: Any, arrays: Any) -> tuple[Any, None]:
-        (state, y, saved), (u, i), column = carry, arrays, jnp.int32(0)
+        (state, y, saves), (u, i) = carry, arrays
         state, pieces = step(state, u)
-        y = reading.put(y, state[0][None], i)
+        y, column = reading.put(y, state[0][None], i), jnp.int32(0)
         for piece in () if saved is None else pieces:
             place = i, jnp.zeros_like(i), column
-            saved = lax.dynamic_update_slice(saved, piece[None].astype(saved.dtype), place)
+            saves = lax.dynamic_update_slice(saves, piece[None].astype(y.dtype), place)
             column += piece.shape[-1]
-        return (state, y, saved), None
+        return (state, y, saves), None
 
     places = first + jnp.arange(len(u), dtype=jnp.int32)
     return scan(turn, (state, y, saved), (u, places))[0]
