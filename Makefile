@@ -57,6 +57,7 @@ bench: $(BENCH)  ## measure; the tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks.mlp
 	$(BIN)/python -m benchmarks.fused
 	$(BIN)/python -m benchmarks.modern
+	$(BIN)/python -m benchmarks.networks
 	$(BIN)/python -m benchmarks.cnn
 	$(BIN)/python -m benchmarks.conv
 	$(BIN)/python -m benchmarks.maps

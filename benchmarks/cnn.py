@@ -18,7 +18,7 @@ from jax import lax
 
 import jnn
 from benchmarks import peers
-from benchmarks.networks import NETWORKS, Affine, Network, flops, initial, ours
+from benchmarks.convolutional import NETWORKS, Affine, Network, flops, initial, ours
 from benchmarks.peers_cnn import TorchStep, equinox_step, flax_step
 from benchmarks.report import RESULTS, agree, command, in_mode, markdown, options, publish_section
 from jnn.floats import cotangent

@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jnn
-from benchmarks import networks, peers, trainers, training
-from benchmarks.networks import FLATTEN, POOL, RELU, Conv, Dense, Network
+from benchmarks import convolutional, peers, trainers, training
+from benchmarks.convolutional import FLATTEN, POOL, RELU, Conv, Dense, Network
 from benchmarks.peers_cnn import flax_step
 from benchmarks.report import command, destination, markdown, options, publish
 from jnn.rules.core.mode import derivatives
@@ -46,7 +46,7 @@ def _vgg(*stages: int) -> tuple[Any, ...]:
     return tuple(steps)
 
 
-NETWORKS: Mapping[str, Network] = networks.NETWORKS | {
+NETWORKS: Mapping[str, Network] = convolutional.NETWORKS | {
     "vgg16": Network(
         "VGG-16 at 64x64: 3x3 same: 2 of 64, 2 of 128, 3 of 256, 512 and 512, dense 512, 512, 10",
         (8, 64, 64, 3),
@@ -70,7 +70,7 @@ def step(name: str, who: str, quick: bool, seconds: float) -> dict[str, float] |
     random = np.random.default_rng(0)
     x = jnp.asarray(random.normal(size=net.shape), jnp.float32)
     t = jnp.asarray(random.integers(0, 10, net.shape[0]), jnp.int32)
-    params = jax.tree.map(jnp.asarray, networks.initial(net))
+    params = jax.tree.map(jnp.asarray, convolutional.initial(net))
     if who == FLAX:
         if (peer := flax_step(net, RATE, params, x, t)) is None:
             return None
@@ -101,7 +101,7 @@ def step(name: str, who: str, quick: bool, seconds: float) -> dict[str, float] |
 
 
 def _ours(net: Network) -> Callable[..., Any]:
-    apply = networks.ours(net)
+    apply = convolutional.ours(net)
 
     def loss(params: Any, x: jax.Array, t: jax.Array) -> jax.Array:
         return jnn.softmax_cross_entropy(apply(params, x), t).mean()

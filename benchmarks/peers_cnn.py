@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.networks import (
+from benchmarks.convolutional import (
     FLATTEN,
     POOL,
     RELU,

@@ -20,14 +20,15 @@ from benchmarks import (
     least_squares,
     maps,
     mlp,
+    networks,
     rules,
     solvers,
     suite,
     training,
     update,
 )
+from benchmarks.convolutional import NETWORKS, Affine, initial, ours
 from benchmarks.modern import __main__ as modern
-from benchmarks.networks import NETWORKS, Affine, initial, ours
 from benchmarks.peers_cnn import channels_first, channels_last
 from benchmarks.report import RESULTS, agree, destination, markdown, publish_section
 from jnn.commands.solve import double
@@ -362,3 +363,11 @@ def test_a_table_of_cases_for_a_device():
     rows = [line.split("|")[2:-1] for line in case.table([made], "cpu").splitlines()[2:]]
     assert [row[0].strip() for row in rows] == ["by hand", "autodiff", "plain jax"]
     assert rows[0][-2].strip() == "0"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", ["transformer", "recurrent", "images"])
+def test_steps_of_whole_networks_agree(subject, capsys):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
+        assert modern.hold(networks, "", "Networks", [subject, *QUICK]) == 0
+    assert capsys.readouterr().out.count("| jnn, autodiff ") == 1

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 import jnn
-from benchmarks import networks
+from benchmarks import convolutional
+from benchmarks.convolutional import Network
 from benchmarks.devices.case import AUTODIFF, OURS, Case, Side, Struct
-from benchmarks.networks import Network
 from benchmarks.peers_cnn import flax_step
 
 RATE = 0.1
@@ -20,7 +20,7 @@ def cases(dtype: Any, quick: bool = False) -> Iterator[Case]:
     """Convolutional networks, and a perceptron with GELU."""
     for name, batches in BATCHES.items():
         for batch in (2,) if quick else batches:
-            network = networks.NETWORKS[name]
+            network = convolutional.NETWORKS[name]
             yield _case(name, network._replace(shape=(batch, *network.shape[1:])), dtype)
     batch, width = (2, 4) if quick else (8192, 512)
     net = jnn.models.mlp([width, width, 10], activation="gelu")
@@ -31,8 +31,8 @@ def cases(dtype: Any, quick: bool = False) -> Iterator[Case]:
 
 def _case(name: str, network: Network, dtype: Any) -> Case:
     x, t = Struct(network.shape, dtype), Struct(network.shape[:1], jnp.int32)
-    given = networks.initial(network)
-    sides = _sides(_step(networks.ours(network)), _in(dtype, given), x, t)
+    given = convolutional.initial(network)
+    sides = _sides(_step(convolutional.ours(network)), _in(dtype, given), x, t)
     if peer := flax_step(network, RATE, given, x, t):
         step, (theirs, *_), _ = peer
         sides["Flax, optax"] = Side(step, (_in(dtype, theirs), x, t), donated=True)

@@ -10,28 +10,35 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from benchmarks import modern
 from benchmarks.modern.contest import held
 from benchmarks.report import command, destination, options, publish_section
 
-SUBJECTS = tuple(
-    sorted({each.name for each in pkgutil.iter_modules(modern.__path__)} - {"__main__", "contest"})
-)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Holds all contests, or those of the subjects that are named."""
-    parser = options(__doc__, "modern", *SUBJECTS)
+    return hold(modern, __doc__, "Modern rules", arguments)
+
+
+def hold(
+    of: ModuleType, description: str | None, page: str, arguments: Sequence[str] | None = None
+) -> int:
+    """Holds the contests of a package, in which each file is a subject."""
+    name = of.__name__.rpartition(".")[2]
+    subjects = sorted({each.name for each in pkgutil.iter_modules(of.__path__)} - {"__main__"})
+    modules = {s: importlib.import_module(f"{of.__name__}.{s}") for s in subjects}
+    modules = {s: module for s, module in modules.items() if hasattr(module, "contests")}
+    parser = options(description, name, *modules)
     chosen = parser.parse_args(arguments)
-    if unknown := set(chosen.names) - set(SUBJECTS):
+    if unknown := set(chosen.names) - set(modules):
         parser.error(f"no subject is called {', '.join(sorted(unknown))}")
-    path = chosen.out or (None if chosen.quick else destination(chosen, "modern"))
-    for subject in chosen.names or SUBJECTS:
-        contests = importlib.import_module(f"benchmarks.modern.{subject}").contests(chosen.quick)
+    path = chosen.out or (None if chosen.quick else destination(chosen, name))
+    for subject in chosen.names or modules:
+        contests = modules[subject].contests(chosen.quick)
         bodies = [f"### {c.title}\n\n{held(c, chosen.seconds, chosen.clock)}" for c in contests]
-        publish_section(subject, command(chosen, "modern"), "\n\n".join(bodies), path,
-                        page="Modern rules")  # fmt: skip
+        publish_section(subject, command(chosen, name), "\n\n".join(bodies), path, page=page)
     return 0
 
 

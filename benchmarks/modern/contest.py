@@ -1,6 +1,7 @@
 """A contest: one job, done by this library and by others, in one run."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ class Contest(NamedTuple):
       contenders: makes the programs by name; ours, `OURS`, leads.
       goal: what was aimed at, a sentence.
       tolerance: how far results may differ, relative to each array's largest entry.
+      told: what of a program's results is compared.
       notes: makes what else is told of it, bytes saved or digits lost, below the table.
     """
 
@@ -28,6 +30,7 @@ class Contest(NamedTuple):
     contenders: Callable[[], dict[str, Program]]
     goal: str = ""
     tolerance: float = 1e-4
+    told: Callable[[Any], Any] = lambda result: result
     notes: Callable[[], str] = str
 
 
@@ -37,7 +40,8 @@ HEAD = ("contender", "time", "jnn takes", "temporaries", "instructions", "to com
 def held(contest: Contest, seconds: float, clock: Clock) -> str:
     """The table of a contest, once the contenders agree."""
     programs = contest.contenders()
-    agree(contest.title, programs, contest.tolerance)
+    results = {name: partial(_told, contest, each) for name, each in programs.items()}
+    agree(contest.title, results, contest.tolerance)
     times = race(programs, budget=seconds, clock=clock)
     rows: list[tuple[str, ...]] = [HEAD]
     for name, each in programs.items():
@@ -55,6 +59,10 @@ def held(contest: Contest, seconds: float, clock: Clock) -> str:
         )
     goal = contest.goal and f"Goal: {contest.goal}"
     return "\n\n".join(filter(None, (markdown(rows), contest.notes(), goal)))
+
+
+def _told(contest: Contest, each: Program) -> Any:
+    return contest.told(each())
 
 
 def by_torch(

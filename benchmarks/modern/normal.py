@@ -43,7 +43,7 @@ def contests(quick: bool) -> list[Contest]:
         shape = (4, 8, 8, 3) if quick else (64, 32, 32, 3)
         title = f"a step of a residual network, {what}, {' x '.join(map(str, shape))}"
         found.append(Contest(title, partial(_steps, net, shape), goal, TOLERANCE,
-                             partial(_notes_of_steps, net, shape)))  # fmt: skip
+                             notes=partial(_notes_of_steps, net, shape)))  # fmt: skip
     return found
 
 
