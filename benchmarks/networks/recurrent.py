@@ -1,4 +1,4 @@
-"""A step of two LSTM layers and a classifier, against Flax's scan of its faster cell and PyTorch."""
+"""A step of two LSTM layers and a classifier, against Flax's faster cell and PyTorch."""
 
 import contextlib
 from functools import partial
@@ -41,7 +41,9 @@ def _contenders(batch: int, time: int, units: int, classes: int) -> dict[str, Pr
     found, flat = steps.ours(loss, params, x, t), _flat(params)
     with contextlib.suppress(ImportError):
         found["Flax, optax"] = steps.with_optax(_flax(units, classes), _to_flax(flat), x, t)
-    return found | with_torch(lambda n: steps.by_torch(_torch, flat, x, np.int64(t), threads=n))
+    return found | with_torch(
+        lambda n: steps.by_torch(_torch, flat, x, t.astype(np.int64), threads=n)
+    )
 
 
 def _flat(params: Any) -> dict[str, np.ndarray]:

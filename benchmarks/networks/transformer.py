@@ -56,7 +56,7 @@ def _contenders(
         found["Flax, optax"] = steps.with_optax(theirs, tree, x, t)
     except ImportError:
         pass
-    data = np.int64(x), np.int64(t)
+    data = x.astype(np.int64), t.astype(np.int64)
     return found | with_torch(
         lambda n: steps.by_torch(partial(_torch, heads, layers), flat, *data, threads=n)
     )
