@@ -9,7 +9,7 @@ import numpy as np
 
 import jnn
 from benchmarks.modern.contest import AUTODIFF, OURS, Contest, by_torch, with_torch
-from benchmarks.peers_layers import flax_network, flax_step, our_step, torch_step
+from benchmarks.networks.images import TOLERANCE, saved_of, steps_of
 from benchmarks.report import in_mode, markdown
 from jnn import rules
 from jnn.measure import Program, program
@@ -20,8 +20,6 @@ IMAGES = (64, 32, 32, 64), (64, 8, 8, 256)
 ROWS = (4096, 512), (512, 4096)
 SIZES = {"batch_norm": IMAGES, "group_norm": IMAGES, "layer_norm": ROWS, "rms_norm": ROWS}
 GOAL = "no slower than autodiff, half its saved bytes"
-# Of a gradient through many norms float32 keeps so much; new parameters are compared.
-TOLERANCE = 1e-3
 
 
 def contests(quick: bool) -> list[Contest]:
@@ -42,8 +40,8 @@ def contests(quick: bool) -> list[Contest]:
     for what, net in nets.items():
         shape = (4, 8, 8, 3) if quick else (64, 32, 32, 3)
         title = f"a step of a residual network, {what}, {' x '.join(map(str, shape))}"
-        found.append(Contest(title, partial(_steps, net, shape), goal, TOLERANCE,
-                             notes=partial(_notes_of_steps, net, shape)))  # fmt: skip
+        found.append(Contest(title, partial(steps_of, net, shape), goal, TOLERANCE,
+                             notes=partial(saved_of, net, shape)))  # fmt: skip
     return found
 
 
@@ -153,42 +151,3 @@ def _exact(name: str, x: np.ndarray, scale: np.ndarray, *rest: np.ndarray) -> np
     n = apart * r
     through = a - n * (n * a).mean(axes, keepdims=True)
     return (r * (through - a.mean(axes, keepdims=True) * centred)).reshape(x.shape)
-
-
-def _drawn(net: jnn.Layer, shape: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
-    """Parameters, state, images, labels; scales are not 1, shifts and biases not 0."""
-    random = np.random.default_rng(0)
-    x = random.normal(size=shape).astype(np.float32)
-    params, state = jax.jit(net.init)(jax.random.key(0), x)
-
-    def moved(a: jax.Array) -> np.ndarray:
-        # What a shift does is mostly undone by the next norm: its gradient is a sum that cancels.
-        return np.asarray(a) + 0.2 * random.normal(size=a.shape).astype(np.float32) * (a.ndim == 1)
-
-    params = jax.tree.map(moved, params)
-    return params, state, x, random.integers(0, 10, shape[0]).astype(np.int32)
-
-
-def _steps(net: jnn.Layer, shape: tuple[int, ...]) -> dict[str, Program]:
-    drawn = _drawn(net, shape)
-    step, args = our_step(net, *drawn, rate=0.1)
-    found = {OURS: in_mode("backward", step, *args), AUTODIFF: in_mode("autodiff", step, *args)}
-    theirs = flax_step(net, *drawn, rate=0.1)
-    if theirs is not None:
-        found["Flax"] = program(theirs[0], *theirs[1])
-    return found | with_torch(lambda n: torch_step(net, *drawn, rate=0.1, threads=n))
-
-
-def _notes_of_steps(net: jnn.Layer, shape: tuple[int, ...]) -> str:
-    """What the forward hands to the backward."""
-    params, state, x, _ = _drawn(net, shape)
-    ours = jnn.residuals(lambda params: net.apply(params, state, x, train=True)[0], params)
-    saved = {OURS: ours.bytes("hand"), AUTODIFF: ours.bytes("autodiff")}
-    try:
-        apply, theirs, _ = flax_network(net, params, state)
-        of_flax = jnn.residuals(lambda params: apply(theirs | {"params": params}, x)[0],
-                                theirs["params"])  # fmt: skip
-        saved["Flax"] = of_flax.bytes("autodiff")
-    except ImportError:
-        pass
-    return f"Saved: {', '.join(f'{name} {bytes_text(n)}' for name, n in saved.items())}."
