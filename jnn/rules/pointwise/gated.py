@@ -66,8 +66,8 @@ def gate_cotangents(
 ) -> tuple[jax.Array, jax.Array]:
     """What the gate and what passes it get of delta, in the wide dtype."""
     step, delta = chosen("gated", activation).parts, as_wide(delta)
-    f, kept = step.forward(as_wide(gate))
-    (dgate,) = step.backward(kept, as_wide(up) * delta)  # M-84: f'(gate) up delta
+    # An elementwise map's tangent is its backward (T-13), and has the value beside it.
+    f, dgate = step.tangent((as_wide(gate),), (as_wide(up) * delta,))  # M-84: f'(gate) up delta
     return dgate, f * delta  # M-85
 
 
