@@ -101,13 +101,14 @@ def test_a_folder_is_a_subject_of_a_dozen_files_at_most(folder):
 def test_the_library_needs_only_jax_and_numpy(module):
     names = {name.split(".")[0] for name in imports(module)}
     outside = names - set(sys.stdlib_module_names) - {"jax", "numpy", "jnn"}
-    allowed = {"plots": {"matplotlib"}, "data": {"sklearn"}, "train": {"tqdm"}}
+    allowed = {"plots": {"matplotlib"}, "data": {"sklearn", "PIL"}, "train": {"tqdm"}}
+    allowed["layers"] = {"flax", "equinox"}  # The doors for their modules.
     allowed["estimators"] = {"sklearn"}  # Where scikit-learn asks for its own record.
     assert outside <= allowed.get(room(module), set())
 
 
 def test_importing_the_library_imports_no_extra():
-    extras = ("matplotlib", "sklearn", "optax", "chex", "tqdm")
+    extras = ("matplotlib", "sklearn", "optax", "chex", "tqdm", "PIL", "flax", "equinox")
     code = f"import sys, jnn; print([m for m in {extras} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -111,6 +111,34 @@ def one_hot(labels: np.ndarray, classes: int | None = None, dtype: Any = np.floa
     return hot
 
 
+def balanced(
+    labels: np.ndarray, classes: int | None = None, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """One number a class, with which all classes weigh alike: `n / (classes n_class)`, float32.
+
+    `balanced(labels)[labels]` are weights of the samples, the third member of data for `fit`.
+
+    >>> labels = np.array([0, 0, 0, 1])
+    >>> jnn.data.balanced(labels).tolist()
+    [0.6666666865348816, 2.0]
+
+    Args:
+      labels: class indices, of any shape.
+      classes: how many there are; by default the largest index and one. A class without a sample
+        has the weight of one with one sample.
+      weights: what each label weighs itself.
+    """
+    labels = np.asarray(labels)
+    if not np.issubdtype(labels.dtype, np.integer) or not labels.size or labels.min() < 0:
+        expected = "class indices, integers from 0"
+        errors.fail("balanced", "labels", expected, errors.describe(labels), kind=TypeError)
+    count = int(labels.max()) + 1 if classes is None else classes
+    found = np.bincount(labels.ravel(), None if weights is None else np.ravel(weights), count)
+    if len(found) > count:
+        errors.fail("balanced", "labels", f"in 0 ... {count - 1}", f"{labels.max()}")
+    return (found.sum() / (count * np.where(found > 0, found, 1))).astype(np.float32)
+
+
 def batches(
     data: Any, size: int, *, key: Key | None = None, epochs: int = 1, remainder: bool = True
 ) -> Iterator[Any]:

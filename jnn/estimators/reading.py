@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from jnn import errors
+from jnn import data, errors
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -119,8 +119,7 @@ def class_weights(
         return weights
     if isinstance(given, str):
         errors.choice(name, "class_weight", given, ("balanced",))
-        counts = np.bincount(numbers, weights)  # Each class weighs the same in the end.
-        by_class = counts.sum() / (len(classes) * np.where(counts > 0, counts, 1))
+        by_class = data.balanced(numbers, len(classes), weights)
     else:
         by_class = np.array([given.get(c, 1.0) for c in classes.tolist()], float)
     return by_class[numbers] * (1.0 if weights is None else weights)
