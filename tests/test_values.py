@@ -27,7 +27,7 @@ from jnn.estimators import (
 )
 from jnn.optim.rates import Schedule
 from jnn.setting import comparable
-from jnn.train.augment import Augmentation
+from jnn.train.augment import Augmentation, Mixing
 from jnn.value import Recipe
 
 TABLE = np.array([[True, False], [True, True]])
@@ -271,7 +271,11 @@ SOLVERS = {
     "switching": ("switching()", "switching(lbfgs(), newton_cg())", "switching(gain=0.02)"),
 }
 TRAINING = {
+    "colour": ("colour()", "colour(0.2)", "colour(0.1, 0.2)"),
+    "crop": ("crop()", "crop(0.6)"),
+    "cutout": ("cutout(2)", "cutout(3)"),
     "flip": ("flip()", "flip(1)"),
+    "mixup": ("mixup(3)", "mixup()", "mixup(3, alpha=1.0)"),
     "mixed": ("mixed()", "mixed('float16')"),
     "patience": ("patience(3)", "patience(4)", "patience(3, on='loss')"),
     "rotate": ("rotate(10.0)", "rotate(20.0)"),
@@ -287,7 +291,11 @@ ROOMS = {  # The room, its table, and what its constructors say that they return
     "schedules": (schedules, SCHEDULES, [Schedule]),
     "initialisers": (jnn.initialisers, INITIALISERS, [jnn.initialisers.Initialiser]),
     "solve": (jnn.solve, SOLVERS, [jnn.solve.Solver]),
-    "train": (train, TRAINING, [Augmentation, train.Patience, train.Still, train.Precision]),
+    "train": (
+        train,
+        TRAINING,
+        [Augmentation, Mixing, train.Patience, train.Still, train.Precision],
+    ),
 }
 CASES = [(room, calls) for room, (_, table, _) in ROOMS.items() for calls in table.values()]
 EVERY = pytest.mark.parametrize(
@@ -340,7 +348,8 @@ def test_every_constructor_is_in_the_table(room):
         for name, thing in vars(face).items()
         if inspect.isfunction(thing) and inspect.signature(thing).return_annotation in kinds
     }
-    assert offered - {"adapt"} == table.keys()
+    doors = {"from_flax", "from_equinox"}  # They need the peers: tests/layers/test_foreign.py.
+    assert offered - {"adapt"} - doors == table.keys()
 
 
 def test_equal_networks_are_traced_once():

@@ -32,6 +32,8 @@ from jnn.layers.embedding import EmbeddingParams as EmbeddingParams
 from jnn.layers.embedding import embedding as embedding
 from jnn.layers.flatten import as_sequence as as_sequence
 from jnn.layers.flatten import flatten as flatten
+from jnn.layers.foreign.equinox_modules import from_equinox as from_equinox
+from jnn.layers.foreign.flax_modules import from_flax as from_flax
 from jnn.layers.gated import GatedParams as GatedParams
 from jnn.layers.gated import gated as gated
 from jnn.layers.images import pixel_shuffle as pixel_shuffle

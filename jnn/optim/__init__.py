@@ -75,6 +75,7 @@ from jnn.optim.selection import freeze as freeze
 from jnn.optim.selection import groups as groups
 from jnn.optim.selection import only as only
 from jnn.optim.selection import selection as selection
+from jnn.optim.spans import spanning as spanning
 from jnn.optim.template import with_rates as with_rates
 from jnn.optim.template import without_rates as without_rates
 from jnn.optim.transforms import NoiseState as NoiseState

@@ -1,6 +1,7 @@
 """Schedules: functions from the step, counted from 0, to the rate of that step (H-118's mu_i).
 
-Any function that JAX can trace is a schedule; these are the usual ones. Settings are numbers.
+Any function that JAX can trace is a schedule; these are the usual ones. Settings are numbers. Where
+the steps of one are left out, it takes as many as the run that `jnn.fit` makes.
 """
 
 import math
@@ -22,6 +23,19 @@ def _float(step: Any) -> jax.Array:
 def _fraction(step: Any, steps: float) -> jax.Array:
     """How much of `steps` is over, from 0 to 1."""
     return jnp.clip(_float(step) / steps, 0.0, 1.0)
+
+
+def _steps(function: str, steps: int | None) -> int:
+    """How many they are, once a step is asked for."""
+    if steps is None:
+        remedy = "It can be left out in an optimizer for jnn.fit: see jnn.optim.spanning."
+        errors.fail(function, "steps", "how long it lasts", None, remedy)
+    return steps
+
+
+def _check_steps(function: str, steps: int | None) -> None:
+    if steps is not None:
+        errors.positive_integer(function, "steps", steps)
 
 
 @constructor
@@ -91,7 +105,7 @@ def inverse_time(rate: float, every: float = 1, *, power: float = 1) -> Schedule
 
 
 @constructor
-def polynomial(start: float, end: float, steps: int, *, power: float = 1) -> Schedule:
+def polynomial(start: float, end: float, steps: int | None = None, *, power: float = 1) -> Schedule:
     """From `start` to `end` in so many steps: `end + (start - end) (1 - n / steps)^power`.
 
     >>> schedule = jnn.schedules.polynomial(1.0, 0.0, 10, power=2)
@@ -99,12 +113,16 @@ def polynomial(start: float, end: float, steps: int, *, power: float = 1) -> Sch
     [1.0, 0.25, 0.0, 0.0]
     """
     check_numbers("polynomial", start=start, end=end, power=power)
-    errors.positive_integer("polynomial", "steps", steps)
-    return lambda step: end + (start - end) * (1 - _fraction(step, steps)) ** power
+    _check_steps("polynomial", steps)
+
+    def schedule(n: Any) -> jax.Array:
+        return end + (start - end) * (1 - _fraction(n, _steps("polynomial", steps))) ** power
+
+    return schedule
 
 
 @constructor
-def linear(start: float, end: float, steps: int) -> Schedule:
+def linear(start: float, end: float, steps: int | None = None) -> Schedule:
     """A straight line from `start` to `end` in so many steps, up or down.
 
     >>> schedule = jnn.schedules.linear(0.0, 1.0, 4)
@@ -119,7 +137,7 @@ def _half_wave(fraction: jax.Array, start: float, end: float) -> jax.Array:
 
 
 @constructor
-def cosine(rate: float, steps: int, *, end: float = 0.0) -> Schedule:
+def cosine(rate: float, steps: int | None = None, *, end: float = 0.0) -> Schedule:
     """Half a cosine from `rate` down to `end` in so many steps.
 
     >>> schedule = jnn.schedules.cosine(1.0, 10)
@@ -127,8 +145,8 @@ def cosine(rate: float, steps: int, *, end: float = 0.0) -> Schedule:
     [1.0, 0.5, 0.0, 0.0]
     """
     check_numbers("cosine", rate=rate, end=end)
-    errors.positive_integer("cosine", "steps", steps)
-    return lambda step: _half_wave(_fraction(step, steps), rate, end)
+    _check_steps("cosine", steps)
+    return lambda step: _half_wave(_fraction(step, _steps("cosine", steps)), rate, end)
 
 
 @constructor
@@ -167,8 +185,11 @@ def cosine_restarts(
 
 
 @constructor
-def warm_up(rate: Rate, steps: int, *, start: float = 0.0) -> Schedule:
+def warm_up(rate: Rate, steps: float, *, start: float = 0.0) -> Schedule:
     """A straight line from `start` in so many steps, and then `rate`, a number or a schedule.
+
+    A number of steps below 1 is a share of the run that `jnn.fit` makes: `warm_up(cosine(1e-3),
+    0.1)` rises for a tenth of it, and falls for the rest.
 
     >>> schedule = jnn.schedules.warm_up(jnn.schedules.cosine(1.0, 10), 4)
     >>> [round(float(schedule(n)), 4) for n in (0, 1, 4, 9, 14)]
@@ -176,18 +197,36 @@ def warm_up(rate: Rate, steps: int, *, start: float = 0.0) -> Schedule:
     """
     check_rate("warm_up", rate)
     check_numbers("warm_up", start=start)
-    errors.positive_integer("warm_up", "steps", steps)
+    if not isinstance(steps, float) or not 0 < steps < 1:
+        errors.positive_integer("warm_up", "steps", steps)
 
     def rise(n: Any) -> jax.Array:
         top = jnp.asarray(at(rate, jnp.zeros((), jnp.int32)), float)
         return start + (top - start) * _fraction(n, steps)
 
+    if isinstance(steps, float):  # A share, of what only the run knows.
+        return lambda n: _steps("warm_up", None)
     return join([rise, rate], [steps])
+
+
+def rising(steps: float, all_of_them: int) -> int:
+    """How many steps a warm-up has, where it may have been told a share of all.
+
+    >>> from jnn.optim.schedules import rising
+    >>> rising(10, 400), rising(0.25, 400)
+    (10, 100)
+    """
+    return max(1, round(steps * all_of_them)) if isinstance(steps, float) else int(steps)
 
 
 @constructor
 def one_cycle(
-    peak: float, steps: int, *, rise: float = 0.3, start: float = 1 / 25, end: float = 1e-4
+    peak: float,
+    steps: int | None = None,
+    *,
+    rise: float = 0.3,
+    start: float = 1 / 25,
+    end: float = 1e-4,
 ) -> Schedule:
     """One cycle: half a cosine up to `peak`, and half a cosine down to almost nothing.
 
@@ -197,20 +236,21 @@ def one_cycle(
 
     Args:
       peak: the highest rate.
-      steps: how long the cycle lasts; the rate stays afterwards.
+      steps: how long the cycle lasts, by default the run; the rate stays afterwards.
       rise: the part of the steps that goes up, in (0, 1).
       start: the first rate, as a part of `peak`.
       end: the last rate, as a part of `peak`.
     """
     check_numbers("one_cycle", peak=peak, start=start, end=end)
-    errors.positive_integer("one_cycle", "steps", steps)
+    _check_steps("one_cycle", steps)
     check_numbers("one_cycle", rise=rise, low=math.ulp(0), below=1)
-    up = rise * steps
 
     def schedule(n: Any) -> jax.Array:
-        rising = _half_wave(_fraction(n, up), start * peak, peak)
-        falling = _half_wave(_fraction(_float(n) - up, steps - up), peak, end * peak)
-        return jnp.where(_float(n) < up, rising, falling)
+        count = _steps("one_cycle", steps)
+        up = rise * count
+        growing = _half_wave(_fraction(n, up), start * peak, peak)
+        falling = _half_wave(_fraction(_float(n) - up, count - up), peak, end * peak)
+        return jnp.where(_float(n) < up, growing, falling)
 
     return schedule
 
@@ -240,3 +280,6 @@ def join(schedules: Sequence[Rate], boundaries: Sequence[int]) -> Schedule:
         return rate
 
     return schedule
+
+
+OPEN = (polynomial, linear, cosine, one_cycle)  # Their steps may be left out.

@@ -13,6 +13,7 @@ from jnn.types import Grads, Params, State, Updates
 from jnn.value import constructor
 
 Where = str | Callable[[str, Any], bool]
+LISTED = 30  # Paths in an error.
 
 
 def matching(where: Where) -> Callable[[str, Any], bool]:
@@ -26,7 +27,7 @@ def matching(where: Where) -> Callable[[str, Any], bool]:
 
 
 def selection(where: Where, tree: Any) -> Any:
-    """Which leaves of `tree` are meant, as a tree of booleans.
+    """Which leaves of `tree` are meant, as a tree of booleans; a pattern that fits none is refused.
 
     >>> params = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}}
     >>> jnn.optim.selection("*/b", params)
@@ -37,9 +38,20 @@ def selection(where: Where, tree: Any) -> Any:
     chosen = matching(where)
 
     def decide(path: Any, leaf: Any) -> bool:
-        return bool(chosen(jax.tree_util.keystr(path, simple=True, separator="/"), leaf))
+        return bool(chosen(_name(path), leaf))
 
-    return jax.tree_util.tree_map_with_path(decide, tree)
+    found = jax.tree_util.tree_map_with_path(decide, tree)
+    leaves = jax.tree.leaves(found)
+    if isinstance(where, str) and leaves and not any(leaves):
+        paths = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        listed = ", ".join(paths[:LISTED]) + (", ..." if len(paths) > LISTED else "")
+        remedy = f"There are: {listed}. In a pattern * stands for anything, slashes too."
+        errors.fail("only", "where", "a pattern that fits a parameter's path", repr(where), remedy)
+    return found
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 @constructor

@@ -61,14 +61,17 @@ class Checkpoints:
                 found[int(number[1])] = path
         return dict(sorted(found.items(), reverse=True))
 
-    def store(self, carry: Any, history: Mapping[str, np.ndarray], best: bool) -> None:
-        """Saves the carry after an epoch, and removes what is older than the last few."""
+    def store(self, carry: Any, history: Mapping[str, np.ndarray], best: Any) -> None:
+        """Saves the carry after an epoch, and removes what is older than the last few.
+
+        `best` are parameters and state, if they are the best up to now.
+        """
         if not jax.process_index():  # One writer.
             folder = Path(self.folder)
             tree = {"carry": carry, "history": dict(history)}
             save(folder / NAME.format(int(np.max(carry.epoch))), tree)
-            if best:
-                save(folder / BEST, {"params": carry.params, "state": carry.state})
+            if best is not None:
+                save(folder / BEST, best)
             for path in list(self.epochs().values())[self.keep :]:
                 path.unlink(missing_ok=True)
         if jax.process_count() > 1:  # Nobody reads before it is there.

@@ -6,9 +6,11 @@ import jax
 import numpy as np
 
 from jnn import errors
+from jnn.optim.averages import Average, unbiased
+from jnn.optim.spans import open_ended, spanning
 from jnn.solve.drive import Solver
 from jnn.solve.problem import Squares
-from jnn.train.program.precision import Precision
+from jnn.train.program.precision import Precision, mixed
 
 USUAL = 32  # Samples a batch.
 
@@ -87,17 +89,45 @@ def check_solver(optimizer: Any, loss: Any, **others: Any) -> None:
                 "fit", "loss", f"squared_error or half_squared_error for {optimizer.name}",
                 errors.describe(loss), "Other losses are for solvers such as jnn.lbfgs().",
             )  # fmt: skip
+        if optimizer.solves is Squares and others.pop("penalty", None) is not None:
+            expected = f"left out for a solver of squares, {optimizer.name}"
+            errors.fail("fit", "penalty", expected, "a penalty")
+        others.pop("penalty", None)
         for argument, value in others.items():
             if value is not None:
                 expected = f"left out for a solver, {optimizer.name}"
                 errors.fail("fit", argument, expected, errors.describe(value))
 
 
-def check_precision(function: str, precision: Any) -> None:
-    """Its name alone does not say how the loss is scaled."""
+def precision_of(function: str, precision: Any) -> Precision | None:
+    """The precision of a run; a word is that of `mixed`."""
+    if isinstance(precision, str):
+        return mixed(precision)
     if precision is not None and not isinstance(precision, Precision):
         got, remedy = errors.describe(precision), "Make it by jnn.train.mixed."
-        errors.fail(function, "precision", "a Precision", got, remedy, TypeError)
+        errors.fail(function, "precision", "a word or a Precision", got, remedy, TypeError)
+    return precision
+
+
+def average_of(function: str, average: Any) -> Average | None:
+    """The average of the parameters; a number is what an exponential one keeps of the past."""
+    if average is None or isinstance(average, Average):
+        return average
+    errors.number(function, "average", average, low=0, high=1 - 1e-9)
+    return unbiased(float(average))
+
+
+def lasting(function: str, optimizer: Any, steps: int | None) -> Any:
+    """The optimizer, with schedules that last as long as the run."""
+    if not open_ended(optimizer):
+        return optimizer
+    if steps is None:
+        expected = "one whose schedules have their `steps`"
+        remedy = "The steps of an epoch are known where it has Stream(..., length=...)."
+        errors.fail(
+            function, "optimizer", expected, f"{optimizer!r} and data of unknown length", remedy
+        )
+    return spanning(optimizer, steps)
 
 
 def key_of(key: Any) -> jax.Array:

@@ -1,9 +1,13 @@
 """Augmentations of images: pure functions of a key and a batch, for `fit(..., augment=...)`.
 
-Images are (samples, height, width, channels); each sample is changed by its own draw.
+Images are (samples, height, width, channels); each sample is changed by its own draw. One that is
+a function of a key, inputs and targets returns both.
 """
 
+import functools
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +16,27 @@ from jnn import errors
 from jnn.value import constructor
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
+Mixing = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def augmented(augment: Any, key: jax.Array, x: Any, t: Any) -> tuple[Any, Any]:
+    """Inputs and targets after an augmentation, or after several in turn."""
+    if not isinstance(augment, tuple):
+        if _takes_targets(augment):
+            return augment(key, x, t)
+        return augment(key, x), t
+    for i, one in enumerate(augment):
+        x, t = augmented(one, jax.random.fold_in(key, i), x, t)
+    return x, t
+
+
+def _takes_targets(augment: Any) -> bool:
+    try:
+        parameters = inspect.signature(augment).parameters.values()
+    except ValueError:
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds and p.default is p.empty for p in parameters) > 2
 
 
 @constructor
@@ -93,5 +118,138 @@ def rotate(degrees: float) -> Augmentation:
             return jax.vmap(channel, 2, 2)(image)
 
         return jax.vmap(turn)(x.astype(jnp.float32), angles).astype(x.dtype)
+
+    return augment
+
+
+@constructor
+def crop(least: float = 0.5) -> Augmentation:
+    """A random window of each image, enlarged to the whole, linearly interpolated.
+
+    >>> x = jnp.broadcast_to(jnp.arange(8.0)[:, None, None], (2, 8, 8, 1))
+    >>> y = jnn.train.crop(0.5)(jax.random.key(0), x)
+    >>> y.shape, bool((y.max((1, 2, 3)) - y.min((1, 2, 3)) < 7).all())  # Less is to be seen.
+    ((2, 8, 8, 1), True)
+
+    Args:
+      least: the share of a side that the smallest window has; it is drawn between that and 1.
+    """
+    errors.number("crop", "least", least, low=1e-3, high=1)
+
+    def augment(key: jax.Array, x: jax.Array) -> jax.Array:
+        errors.rank("crop", "x", x, 4)
+        errors.floating("crop", x=x)
+        n, *sides, _ = x.shape
+        draws = jax.random.uniform(key, (n, 3), jnp.float32)
+        share = least + (1 - least) * draws[:, 0]
+
+        def weights(share: jax.Array, place: jax.Array, size: int) -> jax.Array:
+            """How much of each old pixel is in each new one, (new, old): a hat around each."""
+            places = jnp.arange(size, dtype=jnp.float32)
+            at = (places + 0.5) * share + place * (1 - share) * size - 0.5
+            apart = jnp.clip(at, 0, size - 1)[:, None] - places[None]
+            return jnp.maximum(0, 1 - jnp.abs(apart))
+
+        rows, columns = (
+            jax.vmap(functools.partial(weights, size=size))(share, draws[:, 1 + i])
+            for i, size in enumerate(sides)
+        )
+        wide = jnp.einsum("nah,nhwc->nawc", rows, x.astype(jnp.float32))
+        return jnp.einsum("nbw,nawc->nabc", columns, wide).astype(x.dtype)
+
+    return augment
+
+
+@constructor
+def cutout(size: int) -> Augmentation:
+    """Covers a square of so many pixels with zeros, about a random pixel of each image.
+
+    >>> y = jnn.train.cutout(3)(jax.random.key(0), jnp.ones((5, 8, 8, 1)))
+    >>> bool((y.sum((1, 2, 3)) >= 64 - 9).all()), bool((y.sum((1, 2, 3)) <= 64 - 4).all())
+    (True, True)
+
+    Args:
+      size: of a side; what of it lies outside the image covers nothing.
+    """
+    errors.positive_integer("cutout", "size", size)
+
+    def augment(key: jax.Array, x: jax.Array) -> jax.Array:
+        errors.rank("cutout", "x", x, 4)
+        n, height, width, _ = x.shape
+        rows, columns = jax.random.split(key)
+
+        def inside(key: jax.Array, length: int) -> jax.Array:
+            begin = jax.random.randint(key, (n, 1), 0, length) - size // 2
+            places = jnp.arange(length)[None]
+            return (places >= begin) & (places < begin + size)
+
+        covered = inside(rows, height)[:, :, None] & inside(columns, width)[:, None, :]
+        return jnp.where(jnp.broadcast_to(covered[..., None], x.shape), jnp.zeros_like(x), x)
+
+    return augment
+
+
+@constructor
+def colour(shift: float = 0.1, scale: float = 0.1) -> Augmentation:
+    """Shifts and stretches each channel of each image: `x (1 + s) + d`, one s and d a channel.
+
+    >>> y = jnn.train.colour(0.5, 0.0)(jax.random.key(0), jnp.zeros((4, 2, 2, 3)))
+    >>> bool((jnp.abs(y) <= 0.5).all()), bool((y == y[:, :1, :1]).all()), bool((y != 0).all())
+    (True, True, True)
+
+    Args:
+      shift: the largest |d|.
+      scale: the largest |s|.
+    """
+    errors.number("colour", "shift", shift, low=0)
+    errors.number("colour", "scale", scale, low=0, high=1)
+
+    def augment(key: jax.Array, x: jax.Array) -> jax.Array:
+        errors.rank("colour", "x", x, 4)
+        errors.floating("colour", x=x)
+        draws = jax.random.uniform(key, (2, len(x), 1, 1, x.shape[-1]), x.dtype, -1, 1)
+        s, d = (jnp.broadcast_to(draw, x.shape) for draw in draws)
+        return x + jnp.asarray(scale, x.dtype) * s * x + jnp.asarray(shift, x.dtype) * d
+
+    return augment
+
+
+@constructor
+def mixup(classes: int | None = None, *, alpha: float = 0.2) -> Mixing:
+    """Mixes each sample with another of its batch, and their targets alike (Zhang et al., 2018).
+
+    `a x_i + (1 - a) x_j`, and the same of the targets, with a drawn for each sample from the beta
+    distribution (alpha, alpha). Class indices become soft targets, which `softmax_cross_entropy`
+    and the accuracy take. It has no weights to mix: a sample's weight stays as it was.
+
+    >>> x, t = jnp.eye(2), jnp.array([0, 1])
+    >>> x, t = jnn.train.mixup(2)(jax.random.key(0), x, t)
+    >>> bool(jnp.allclose(t.sum(-1), 1)), bool(jnp.allclose(x, t))
+    (True, True)
+
+    Args:
+      classes: how many there are, where targets are class indices.
+      alpha: the smaller, the less is mixed.
+    """
+    if classes is not None:
+        errors.positive_integer("mixup", "classes", classes)
+    errors.number("mixup", "alpha", alpha, low=1e-3)
+
+    def augment(key: jax.Array, x: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        errors.floating("mixup", x=x)
+        if jnp.issubdtype(t.dtype, jnp.integer):
+            if classes is None:
+                remedy = "Targets are class indices: say how many classes there are."
+                errors.fail("mixup", "classes", "a positive integer", None, remedy)
+            t = jax.nn.one_hot(t, classes, dtype=x.dtype)
+        order, draw = jax.random.split(key)
+        other = jax.random.permutation(order, len(x))
+        a = jax.random.beta(draw, alpha, alpha, (len(x),), jnp.float32)
+
+        def mix(y: jax.Array) -> jax.Array:
+            each = jnp.broadcast_to(a.reshape(-1, *[1] * (y.ndim - 1)), y.shape).astype(y.dtype)
+            return each * y + (1 - each) * y[other]
+
+        return mix(x), mix(t)
 
     return augment

@@ -8,19 +8,23 @@ import jax
 
 from jnn import errors
 from jnn.layers.core.layer import Layer
+from jnn.optim.averages import Average
 from jnn.store.checkpoints import Checkpoints, checkpoints_of
 from jnn.train.arguments import (
     USUAL,
+    average_of,
     batch_of,
-    check_precision,
     check_run,
     check_solver,
     key_of,
+    lasting,
+    precision_of,
     samples_of,
 )
+from jnn.train.host.calls import Callback, Every, callbacks_of, interval
 from jnn.train.host.epochs import Resident, Streamed
 from jnn.train.host.history import History
-from jnn.train.host.loop import Loop, Report
+from jnn.train.host.loop import Loop
 from jnn.train.host.progress import progress_of
 from jnn.train.host.stream import Reader, Stream, stream_of
 from jnn.train.layout import mesh_of, place
@@ -39,7 +43,8 @@ class Fit(NamedTuple):
     """What a run reached.
 
     Attributes:
-      params: the trained parameters; the best, where a rule of `stop` restores them.
+      params: the trained parameters; the best, where a rule of `stop` restores them; their average,
+        where one was asked for.
       state: the layers' state.
       opt_state: the optimizer's state.
       history: a column for each quantity, a row for each epoch.
@@ -48,7 +53,9 @@ class Fit(NamedTuple):
       skipped: how many of them were passed over, being not finite.
       status: a word on how it ended.
       message: a sentence on how it ended.
-      key: with `params`, `state` and `opt_state` of a run it goes on where that one stopped.
+      key: with `last`, `state` and `opt_state` of a run it goes on where that one stopped.
+      last: the parameters after the last step, other than `params` where those are the best or an
+        average.
     """
 
     params: Any
@@ -61,6 +68,7 @@ class Fit(NamedTuple):
     status: str
     message: str
     key: jax.Array
+    last: Any = None
 
     def __str__(self) -> str:
         """The sentence and the last row of the history; the arrays, which fill pages, stay out."""
@@ -94,12 +102,15 @@ def fit(
     state: Any = None,
     opt_state: Any = None,
     shuffle: bool = True,
-    augment: Callable[[jax.Array, Any], Any] | None = None,
+    augment: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
     stop: StopRule | Sequence[StopRule] = (),
     not_finite: str | None = "stop",
-    precision: Precision | None = None,
+    precision: Precision | str | None = None,
+    average: Average | float | None = None,
+    accumulate: int = 1,
+    penalty: Callable[[Any], Any] | None = None,
     sharding: jax.sharding.Mesh | None = None,
-    callbacks: Callable[[Report], Any] | Sequence[Callable[[Report], Any]] = (),
+    callbacks: Callback | Every | Sequence[Callback | Every] = (),
     progress: Any = "auto",
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
 ) -> Fit:
@@ -118,9 +129,10 @@ def fit(
       loss: `loss(prediction, target)`, one value a sample or one a token; the objective is their
         mean. What a partial with `ignore=` passes over, as
         `partial(jnn.softmax_cross_entropy, ignore=-1)` does, has no part in any mean.
-      optimizer: any pair `(init, update)`, ours or one of optax; or a solver such as `jnn.lbfgs()`,
-        of which each epoch is one step over all data, whose loss is the one after the step; a
-        squared error has least-squares solvers too, such as `jnn.levenberg_marquardt()`.
+      optimizer: any pair `(init, update)`, ours or one of optax; schedules whose steps are left out
+        last as long as the run. Or a solver such as `jnn.lbfgs()`, of which each epoch is one step
+        over all data, whose loss is the one after the step; a squared error has least-squares
+        solvers too, such as `jnn.levenberg_marquardt()`.
       data: inputs and targets, arrays or trees of arrays with the samples first; and, third, what
         each sample (n,) or each token (n, tokens) weighs in the means of the loss and of the
         metrics, `sum(weights * values) / sum(weights)` over a batch. Memory-mapped arrays are read
@@ -138,15 +150,21 @@ def fit(
       state: the layers' state to begin with.
       opt_state: the optimizer's state to begin with.
       shuffle: whether each epoch has its own order.
-      augment: `augment(key, x)`, what is done to the inputs of each batch.
+      augment: `augment(key, x)`, what is done to the inputs of each batch, or `augment(key, x, t)`,
+        which returns both; several are done in turn.
       stop: rules that end the run earlier: `jnn.train.patience`, `jnn.train.still`.
       not_finite: what happens when a loss or a gradient is not finite. "stop" ends the run with
         what was there before that step, and names the step and the layer; "skip" passes over each
         such step; None looks away.
-      precision: `jnn.train.mixed()` to compute in half precision.
+      precision: "bfloat16", "float16", or `jnn.train.mixed(...)`, to compute in half precision.
+      average: what an exponential average of the parameters keeps of the past at each step, e.g.
+        0.999, or another of `jnn.optim`'s averages. It is what is validated, watched and returned.
+      accumulate: in how many parts, one after the other, each batch is computed. The gradient is
+        that of the whole batch, in the memory of a part; the layers see the parts.
+      penalty: `penalty(params)`, one number that is added to the loss; the history has it apart.
       sharding: a mesh of devices: each computes a part of each batch.
-      callbacks: functions of a `Report`, called after each epoch; one that returns True ends the
-        run.
+      callbacks: functions of a `Report`, called after each epoch, or as `jnn.train.every` says; one
+        that returns True ends the run.
       progress: "auto", "bar", "lines" or None.
       checkpoint: a folder, or `jnn.train.Checkpoints`: the run is saved there, and goes on from the
         last checkpoint that it finds. `epochs` counts those before too.
@@ -160,16 +178,21 @@ def fit(
     """
     forget_programs()
     check_run("fit", net, loss, epochs, steps, batch_size, not_finite)
-    check_precision("fit", precision)
-    check_solver(optimizer, loss, augment=augment, precision=precision)
+    errors.positive_integer("fit", "accumulate", accumulate)
+    called = callbacks_of(callbacks)
+    check_solver(optimizer, loss, augment=augment, precision=precision, average=average,
+                 penalty=penalty, accumulate=accumulate - 1 or None,
+                 every=interval(called))  # fmt: skip
     mesh, flow = mesh_of(sharding), stream_of("fit", "data", data)
     held = stream_of("fit", "validation", validation)
-    if held and not flow:  # Both are read, where one does not fit.
+    if (held or interval(called)) and not flow:  # Both are read, where one does not fit.
         flow = Stream(samples_of("fit", "data", data))
     if flow:
         check_solver(optimizer, loss, data=flow)
     label = ignored(as_value(loss))
-    reader = Reader(flow, batch_size or USUAL, mesh, shuffle, label) if flow else None
+    reader = None
+    if flow:
+        reader = Reader(flow, batch_size or USUAL, mesh, shuffle, label, interval(called))
     samples = reader.example if reader else samples_of("fit", "data", data)
     held_out: Any = Reader(held, EVALUATED, mesh, False) if held else None
     if held_out and held_out.once is not None:
@@ -178,14 +201,16 @@ def fit(
     if validation is not None and not held:
         held_out = place(mesh, samples_of("fit", "validation", validation))
     size = length(samples) if reader else batch_of(batch_size, optimizer, length(samples))
-    plan = Plan(net, loss, optimizer, size, metrics_of(metrics), augment, shuffle, rules_of(stop),
-                not_finite, precision, mesh)  # fmt: skip
+    each = reader.steps if reader else -(-length(samples) // size)
+    run = steps if epochs is None else None if each is None else epochs * each
+    plan = Plan(net, loss, lasting("fit", optimizer, run), size, metrics_of(metrics), augment,
+                shuffle, rules_of(stop), not_finite, precision_of("fit", precision), mesh,
+                average_of("fit", average), accumulate, penalty)  # fmt: skip
     names = plan.columns(held_out is not None)
     given = (params, state, opt_state)
     samples, key, given = place(mesh, (samples, key_of(key), given))
     carry = once(plan, initial)(key, samples, given)
-    loop = Loop(plan, carry, names, progress_of(progress), _callbacks(callbacks),
-                checkpoints_of(checkpoint))  # fmt: skip
+    loop = Loop(plan, carry, names, progress_of(progress), called, checkpoints_of(checkpoint))
     if reader is None:
         loop.go(Resident(plan, samples, held_out, epochs, steps))
     else:
@@ -200,20 +225,11 @@ def fit(
 def _result(loop: Loop) -> Fit:
     """What was reached."""
     carry = loop.carry
-    params, state = carry.params, carry.state
+    params, state = loop.plan.shown(carry.params, carry.opt_state), carry.state
     for rule, best in zip(loop.plan.patient, carry.watched, strict=True):
         if rule.restore and int(best.epoch):
             params, state = best.params, best.state
     message = loop.status.sentence + loop.note
     return Fit(params, state, carry.opt_state, loop.history(), int(carry.epoch),
                int(carry.steps), int(carry.skipped), loop.status.word, message,
-               carry.key)  # fmt: skip
-
-
-def _callbacks(callbacks: Any) -> tuple[Callable[[Report], Any], ...]:
-    several = tuple(callbacks) if isinstance(callbacks, Sequence) else (callbacks,)
-    for callback in several:
-        if not callable(callback):
-            expected = "functions of a report"
-            errors.fail("fit", "callbacks", expected, errors.describe(callback), kind=TypeError)
-    return several
+               carry.key, carry.params)  # fmt: skip

@@ -12,23 +12,29 @@ import numpy as np
 
 from jnn import errors
 from jnn.layers.core.layer import Layer
+from jnn.optim.averages import Average
+from jnn.optim.spans import open_ended, spanning
 from jnn.store.checkpoints import Checkpoints, checkpoints_of, same_key
 from jnn.train.arguments import (
+    average_of,
     batch_of,
-    check_precision,
     check_run,
     check_solver,
     key_of,
+    lasting,
+    precision_of,
     samples_of,
 )
 from jnn.train.host.fault import find
 from jnn.train.host.loop import interruptible, read_row
-from jnn.train.host.progress import Progress, progress_of
+from jnn.train.host.progress import Progress, amount, progress_of
 from jnn.train.layout import place
 from jnn.train.plan import Carry, Plan, Row, RunStatus, metrics_of, with_setting
 from jnn.train.program.epoch import initial, once, run_epoch
+from jnn.train.program.means import ignored
 from jnn.train.program.precision import Precision
 from jnn.train.program.stopping import StopRule, rules_of
+from jnn.value import as_value
 from jnn.xla.memory import forget_programs
 
 
@@ -92,10 +98,13 @@ def fit_many(
     validation: Any = None,
     metrics: Any = (),
     shuffle: bool = True,
-    augment: Callable[[jax.Array, Any], Any] | None = None,
+    augment: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
     stop: StopRule | Sequence[StopRule] = (),
     not_finite: str | None = "stop",
-    precision: Precision | None = None,
+    precision: Precision | str | None = None,
+    average: Average | float | None = None,
+    accumulate: int = 1,
+    penalty: Callable[[Any], Any] | None = None,
     progress: Any = "auto",
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
 ) -> Fits:
@@ -123,6 +132,9 @@ def fit_many(
       not_finite: as in `fit`: each member stops or skips by itself, and its message names the step
         and the layer.
       precision: as in `fit`.
+      average: as in `fit`.
+      accumulate: as in `fit`.
+      penalty: as in `fit`.
       progress: as in `fit`; what is shown are means over the members that run.
       checkpoint: as in `fit`: the members are saved together, and go on together.
 
@@ -138,11 +150,19 @@ def fit_many(
     samples = samples_of("fit_many", "data", data)
     held_out = None if validation is None else samples_of("fit_many", "validation", validation)
     settings, count = _settings(settings, members)
-    check_precision("fit_many", precision)
-    check_solver(optimizer, loss, augment=augment, precision=precision)
+    errors.positive_integer("fit_many", "accumulate", accumulate)
+    check_solver(optimizer, loss, augment=augment, precision=precision, average=average,
+                 penalty=penalty, accumulate=accumulate - 1 or None)  # fmt: skip
     n = len(jax.tree.leaves(samples)[0])
-    plan = Plan(net, loss, optimizer, batch_of(batch_size, optimizer, n), metrics_of(metrics),
-                augment, shuffle, rules_of(stop), not_finite, precision)  # fmt: skip
+    size = batch_of(batch_size, optimizer, n)
+    total = epochs * -(-n // size)
+    if settings is None:
+        optimizer = lasting("fit_many", optimizer, total)
+    elif open_ended(optimizer(jax.tree.map(lambda a: a[0], settings))):
+        optimizer = as_value(functools.partial(_spanning, optimizer, total))
+    plan = Plan(net, loss, optimizer, size, metrics_of(metrics), augment, shuffle, rules_of(stop),
+                not_finite, precision_of("fit_many", precision), None,
+                average_of("fit_many", average), accumulate, penalty)  # fmt: skip
     names = plan.columns(held_out is not None)
     root = key_of(key)
     numbers = jnp.zeros(count, int) if same else jnp.arange(count)
@@ -157,7 +177,8 @@ def fit_many(
         carry, rows = found[0], _rows(found[1])
     run = functools.partial(_epoch, plan, settings=settings, data=samples, validation=held_out)
     shown = progress_of(progress)
-    shown.begin(epochs, len(rows), n * count)
+    each, shown.unit = amount(samples, ignored(plan.loss))
+    shown.begin(epochs, len(rows), each * count)
     carry = _loop(run, carry, rows, names, epochs, shown, saved)
     history = _history(names, rows)
     over = RunStatus.DONE if len(rows) == epochs else RunStatus.INTERRUPTED
@@ -178,6 +199,11 @@ def fit_many(
     messages = tuple(s.sentence + note for s, note in zip(status, notes, strict=True))
     return Fits(params, state, carry.opt_state, history, np.asarray(carry.epoch),
                 np.asarray(carry.steps), words, messages)  # fmt: skip
+
+
+def _spanning(optimizer: Callable[[Any], Any], steps: int, setting: Any) -> Any:
+    """The optimizer of a setting, with schedules as long as the run."""
+    return spanning(optimizer(setting), steps)
 
 
 def _loop(
@@ -209,7 +235,7 @@ def _loop(
 
 def _store(saved: Checkpoints, carry: Carry, names: Sequence[str], rows: Sequence[Row]) -> int:
     statuses = np.stack([row.status for row in rows], 1)
-    saved.store(carry, _history(names, rows) | {"status": statuses}, False)
+    saved.store(carry, _history(names, rows) | {"status": statuses}, None)
     return len(rows)
 
 
@@ -272,7 +298,7 @@ def _means(names: Sequence[str], row: Row) -> dict[str, float]:
 
 def _kept(plan: Plan, carry: Carry) -> tuple[Any, Any]:
     """Parameters and states: for each member the best, where a rule restores them."""
-    params, state = carry.params, carry.state
+    params, state = jax.vmap(plan.shown)(carry.params, carry.opt_state), carry.state
     for rule, best in zip(plan.patient, carry.watched, strict=True):
         if rule.restore:
 

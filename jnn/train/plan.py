@@ -15,8 +15,10 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.layers.combinators.head import Head, headless
 from jnn.layers.core.layer import Layer
+from jnn.optim.averages import Average
 from jnn.optim.optimizer import Optimizer, adapt
 from jnn.optim.template import with_rates, without_rates
+from jnn.optim.wrappers import averaged
 from jnn.solve.drive import Solver
 from jnn.status import Status
 from jnn.train.program import entropy, means, precision
@@ -42,7 +44,7 @@ class RunStatus(Status):
     STALLED = 9, "The solver finds no lower value in this precision."
 
 
-TAKEN = ("loss", "seconds", "evaluations")  # Columns that are no metrics.
+TAKEN = ("loss", "penalty", "seconds", "evaluations")  # Columns that are no metrics.
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Plan:
       batch_size: samples a step; of a solver, samples that are computed at a time.
       optimizer: without its rates, see `jnn.optim.without_rates`; a solver as it is.
       rates: those of the optimizer, which are no part of a program.
+      average: of the parameters, kept beside the optimizer's state.
+      accumulate: in how many parts a batch is computed, one after the other.
       limit: how many steps of an epoch are run, None for all: the last epoch of a run by steps.
     """
 
@@ -61,18 +65,22 @@ class Plan:
     optimizer: Any
     batch_size: int
     metrics: tuple[tuple[str, Measure], ...] = ()
-    augment: Callable[[jax.Array, Any], Any] | None = None
+    augment: Any = None
     shuffle: bool = True
     stop: tuple[StopRule, ...] = ()
     not_finite: str | None = "stop"
     precision: Precision | None = None
     mesh: jax.sharding.Mesh | None = None
+    average: Average | None = None
+    accumulate: int = 1
+    penalty: Callable[[Any], Any] | None = None
     limit: int | None = None
     rates: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         measures = tuple((name, as_value(measure)) for name, measure in self.metrics)
-        settled = {"loss": as_value(self.loss), "augment": as_value(self.augment)}
+        names = ("loss", "augment", "penalty")
+        settled = {name: _as_values(getattr(self, name)) for name in names}
         for name, given in {**settled, "metrics": measures}.items():
             object.__setattr__(self, name, given)
         if isinstance(self.optimizer, Optimizer):
@@ -82,12 +90,27 @@ class Plan:
 
     @property
     def made(self) -> Optimizer:
-        """The optimizer, with its rates."""
-        return adapt(with_rates(self.optimizer, self.rates), "fit")
+        """The optimizer, with its rates and, around it, the average of the parameters."""
+        optimizer = adapt(with_rates(self.optimizer, self.rates), "fit")
+        return optimizer if self.average is None else averaged(optimizer, self.average)
+
+    def shown(self, params: Any, opt_state: Any) -> Any:
+        """The parameters that are validated and returned: their average, where one is kept."""
+        if self.average is None:
+            return params
+        state = opt_state.average
+        # Before the first step, which may have been passed over, it is of nothing.
+        value, begun = self.average.value(state), state.count > 0
+        return jax.tree.map(lambda a, p: jnp.where(begun, a, p), value, params)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns of the history that come from training."""
+        return self.measures + (() if self.penalty is None else ("penalty",))
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The loss and the metrics, by name."""
         return ("loss", *(name for name, _ in self.metrics))
 
     @property
@@ -113,7 +136,7 @@ class Plan:
 
     def columns(self, validated: bool) -> tuple[str, ...]:
         """The names of a row's values, among which is whatever the rules of `stop` watch."""
-        held_out = tuple(f"validation_{name}" for name in self.names if validated)
+        held_out = tuple(f"validation_{name}" for name in self.measures if validated)
         names = self.names + held_out + (("evaluations",) if self.solves else ())
         for rule in self.patient:
             if rule.on is not None:
@@ -162,6 +185,10 @@ class Plan:
         for name in [name for name in each if name not in values]:
             values[name] = means.weighted_mean(name, each[name], t, weights)
         return values, means.count_of(t, weights)
+
+
+def _as_values(given: Any) -> Any:
+    return tuple(map(as_value, given)) if isinstance(given, tuple | list) else as_value(given)
 
 
 def _flat(plan: Plan) -> tuple[tuple[Any, ...], Plan]:

@@ -1,6 +1,7 @@
 """Schedules: their values at the corners, as Python integers and as traced steps."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,44 @@ def test_a_schedule_follows_the_precision_in_force(name):
             assert jnp.result_type(schedule(jnp.int32(3))) == ("float64" if wide else "float32")
 
 
+def test_what_is_left_open_is_filled_with_the_steps_of_the_run():
+    spanning, adam = jnn.optim.spanning, jnn.adam
+
+    def label(path, leaf):
+        return "a"
+
+    open_ended = {
+        adam(s.one_cycle(1.0, rise=0.5)): adam(s.one_cycle(1.0, 40, rise=0.5)),
+        adam(s.linear(1.0, 0.0)): adam(s.linear(1.0, 0.0, 40)),
+        adam(s.warm_up(s.polynomial(1.0, 0.0), 0.25)): adam(
+            s.warm_up(s.polynomial(1.0, 0.0, 30), 10)
+        ),
+        adam(s.join([s.cosine(1.0), s.cosine(0.5)], [15])): adam(
+            s.join([s.cosine(1.0, 15), s.cosine(0.5, 25)], [15])
+        ),
+        jnn.optim.accumulate(adam(s.cosine(1.0)), 4): jnn.optim.accumulate(
+            adam(s.cosine(1.0, 10)), 4
+        ),
+        jnn.chain(
+            jnn.optim.clip(1.0), jnn.optim.groups(label, {"a": adam(s.cosine(1.0))})
+        ): jnn.chain(jnn.optim.clip(1.0), jnn.optim.groups(label, {"a": adam(s.cosine(1.0, 40))})),
+        adam(s.cosine(1.0, 7)): adam(s.cosine(1.0, 7)),
+    }
+    for given, filled in open_ended.items():
+        assert spanning(given, 40) == filled
+    other: Any = jnn.optim.Optimizer(lambda params: (), adam().update)
+    assert spanning(other, 40) is other
+
+
+def test_an_open_schedule_says_that_it_has_no_end():
+    with pytest.raises(ValueError, match=r"cosine: `steps` must be how long it lasts.*jnn\.fit"):
+        s.cosine(1.0)(3)
+    with pytest.raises(ValueError, match="warm_up: `steps`"):
+        s.warm_up(1.0, 0.1)(3)
+
+
 BAD = {
+    "share": (lambda: s.warm_up(1.0, 1.5), r"warm_up: `steps` must be a positive integer"),
     "cosine": (lambda: s.cosine(1.0, 0), r"cosine: `steps` must be a positive integer, got 0"),
     "rate": (lambda: s.step(-1.0, 0.5, 10), r"step: `rate` must be at least 0"),
     "rise": (lambda: s.one_cycle(1.0, 10, rise=1.0), r"one_cycle: `rise`"),

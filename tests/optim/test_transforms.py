@@ -244,6 +244,9 @@ def test_frozen_parameters_stay_and_decay_leaves_biases(random):
 
 def test_paths_name_every_kind_of_node():
     params = jnn.layers.DenseParams(jnp.ones((2, 2)), jnp.ones(2))
+    for made in (optim.freeze("nonsense"), jnn.adamw(decay=0.1, where="*/w"), jnn.muon(where="q")):
+        with pytest.raises(ValueError, match=r"There are: w, b\. In a pattern"):
+            made.init(params)
     chosen = optim.selection("*/w", [{"layer": params}])
     assert tuple(chosen[0]["layer"]) == (True, False)
     assert isinstance(chosen[0]["layer"], jnn.layers.DenseParams)

@@ -325,7 +325,12 @@ def test_trees_of_inputs_and_a_small_set():
         ({"callbacks": 3}, "functions of a report"),
         ({"progress": "loud"}, "'auto'"),
         ({"stop": 5}, r"`stop` must be jnn\.train\.patience"),
-        ({"precision": "bfloat16"}, r"Make it by jnn\.train\.mixed"),
+        ({"precision": "double"}, "'bfloat16', 'float16'"),
+        ({"precision": 16}, r"Make it by jnn\.train\.mixed"),
+        ({"average": 2.0}, "`average` must be between 0 and 1"),
+        ({"accumulate": 0}, "`accumulate` must be a positive integer"),
+        ({"penalty": lambda params: params[0].b}, "`penalty` must be a function"),
+        ({"optimizer": jnn.adam(jnn.schedules.cosine(1.0)), "data": iter([(X, Y)])}, "`steps`"),
         ({"data": (X.tolist(), Y)}, r"arrays of numbers, got float .* np\.asarray"),
         ({"data": (X, np.full(len(X), "a"))}, "arrays of numbers, got str"),
     ],
@@ -366,6 +371,28 @@ def test_the_history_is_drawn():
     figure: Any = plots.history(run(validation=HELD, metrics="accuracy").history)
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
     assert all(len(axes.lines) == 2 for axes in figure.axes)
+
+
+def test_the_time_that_is_left_does_not_count_the_compiler(capsys, monkeypatch):
+    from jnn.train.host import progress
+
+    now = iter([0.0, 60.0, 60.0, 62.0])  # A minute of compiling and an epoch, then 2 s an epoch.
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(now))
+    lines = progress.Lines(every=0)
+    lines.begin(11, 0, 100)
+    lines.compiled(100)
+    lines.show(1, {"loss": 1.0})
+    lines.show(2, {"loss": 1.0})
+    first, second = capsys.readouterr().err.splitlines()
+    assert "left" not in first
+    assert second.endswith("50 samples/s  0:18 left")
+
+
+def test_the_state_of_another_optimizer_is_refused():
+    for given, optimizer in ((ADAM.init, jnn.gd(0.1)), (jnn.gd(0.1).init, ADAM)):
+        params, _ = NET.init(jax.random.key(0), X)
+        with pytest.raises(ValueError, match="`opt_state` must be a state of this optimizer"):
+            run(optimizer=optimizer, opt_state=given(params))
 
 
 def test_lines_and_bars(capsys, monkeypatch):

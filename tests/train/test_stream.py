@@ -12,7 +12,8 @@ import pytest
 
 import jnn
 from jnn.train import Stream, still
-from jnn.train.host.stream import fetched, grouped
+from jnn.train.host.ahead import fetched
+from jnn.train.host.stream import grouped
 from tests.train.test_fit import HELD, NET, STARTS, X, Y, close, equal, plain, run
 
 PAIRS = [(X[i : i + 16], Y[i : i + 16]) for i in STARTS]

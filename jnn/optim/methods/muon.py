@@ -123,4 +123,4 @@ def muon(
     )
     rest = adamw(3e-4, decay=0.0) if other is None else other
     chosen = matching(where)
-    return chain(only(chosen, matrices), only(lambda path, x: not chosen(path, x), rest))
+    return chain(only(where, matrices), only(lambda path, x: not chosen(path, x), rest))

@@ -7,17 +7,18 @@ from typing import Any
 
 from jnn import errors
 from jnn.train.host import fault
+from jnn.train.host.ahead import Batches, fetched
 from jnn.train.host.fault import Fault
 from jnn.train.host.loop import Loop, named_values
 from jnn.train.host.progress import amount
-from jnn.train.host.stream import Batches, Chunk, End, Reader, fetched
+from jnn.train.host.stream import Chunk, End, Reader
 from jnn.train.layout import local
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import chunk
 from jnn.train.program.chunk import Underway
 from jnn.train.program.epoch import epoch
 from jnn.train.program.evaluate import as_validation
-from jnn.train.program.means import Values, ignored
+from jnn.train.program.means import Values, ignored, nothing
 from jnn.train.program.order import length
 
 
@@ -82,14 +83,18 @@ class Streamed:
         for item in chunks:
             if isinstance(item, End):
                 break
-            part, so_far = chunk.run_chunk(self.plan, part, item.batches)
+            part, so_far, latest = chunk.run_chunk(self.plan, part, item.batches)
             under_way.append((so_far, item, index))
             seen, index = seen + item.samples, index + length(item.batches)
-            if len(under_way) > 1 and not self._check(*under_way.popleft()):
-                break
+            if len(under_way) > 1:
+                if not self._check(*under_way.popleft()):
+                    break
+                loop.progress.compiled(seen - item.samples)
             if loop.progress.due():
                 loop.progress.show(number, named_values(self.plan.names, so_far), seen)
-            if interrupted():
+            called = loop.steps.seen(part.carry, latest, loop.report)
+            if called or interrupted():
+                self.ending = RunStatus.CALLED if called else self.ending
                 loop.carry = part.carry
                 return None
         else:  # The source was over before.
@@ -127,7 +132,7 @@ class Streamed:
     def _measure(self, part: Underway) -> Values:
         """The means on a validation that is a stream."""
         assert self.held is not None
-        sums = chunk.nothing(self.plan)
+        sums = nothing(self.plan.measures)
         for item in fetched(self.held.read(last=1), self.held.stream.ahead, lambda item: item):
             if isinstance(item, Chunk):
                 sums = chunk.tally(self.plan, part.carry, sums, item.batches)

@@ -7,31 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from jnn import errors
 from jnn.store.checkpoints import Checkpoints, same_key
+from jnn.train.host.calls import Every, Report, Steps
 from jnn.train.host.fault import Fault
 from jnn.train.host.history import History, collect
 from jnn.train.host.progress import Progress
 from jnn.train.layout import place
 from jnn.train.plan import Carry, Plan, Row, RunStatus
-
-
-class Report(NamedTuple):
-    """What a callback is given after an epoch.
-
-    The arrays in `params` and `state` serve the next epoch: copy what is to be kept.
-    """
-
-    epoch: int
-    steps: int
-    values: dict[str, float]
-    params: Any
-    state: Any
 
 
 class Epochs(Protocol):
@@ -64,10 +52,11 @@ class Loop:
 
     def __init__(
         self, plan: Plan, carry: Carry, names: tuple[str, ...], progress: Progress,
-        callbacks: Sequence[Callable[[Report], Any]], checkpoints: Checkpoints | None,
+        callbacks: Sequence[Any], checkpoints: Checkpoints | None,
     ):  # fmt: skip
         self.plan, self.carry, self.names = plan, carry, names
-        self.progress, self.callbacks = progress, callbacks
+        self.progress, self.steps = progress, Steps(callbacks)
+        self.callbacks = [c for c in callbacks if not isinstance(c, Every)]
         self.rows: list[Row] = []
         self.seconds: list[float] = []
         self.before: dict[str, np.ndarray] = {}
@@ -136,14 +125,19 @@ class Loop:
         self.seconds.append(now - self.began)
         self.began = now
         self.status = RunStatus(int(row.status))
-        number = int(self.carry.epoch) if self.callbacks else 0
+        self.progress.compiled(self.progress.samples)
         if self.progress.due():
             self.progress.show(self.progress.first + i + 1, named_values(self.names, row))
         for callback in self.callbacks:
-            values, carry = named_values(self.names, row), self.carry
-            report = Report(number, int(carry.steps), values, carry.params, carry.state)
+            report = self.report(self.carry, named_values(self.names, row))
             if callback(report) is True and self.status == RunStatus.RUNNING:
                 self.status = RunStatus.CALLED
+
+    def report(self, carry: Carry, values: dict[str, float]) -> Report:
+        """What a callback is told of a carry."""
+        params = self.plan.shown(carry.params, carry.opt_state)
+        return Report(int(carry.epoch), int(carry.steps), values, params, carry.state,
+                      carry.opt_state)  # fmt: skip
 
     def _due(self, number: int) -> bool:
         return self.checkpoints is not None and number % self.checkpoints.every == 0
@@ -159,7 +153,9 @@ class Loop:
             -1 if rule and rule.larger else 1
         )
         best = bool(np.isfinite(values[-1]) and values[-1] <= np.nanmin(values))
-        self.checkpoints.store(self.carry, history, best)
+        shown = self.plan.shown(self.carry.params, self.carry.opt_state)
+        kept = {"params": shown, "state": self.carry.state} if best else None
+        self.checkpoints.store(self.carry, history, kept)
         self.stored = number
 
     def history(self) -> History:

@@ -32,7 +32,13 @@ class Progress:
         """
         self.epochs, self.first, self.samples = epochs, first, samples
         self.started = self.shown = time.perf_counter()
+        self.steady: tuple[float, int] | None = None
         self.last = first  # The epoch shown last.
+
+    def compiled(self, samples: int) -> None:
+        """Once the first so many samples are through: until then the compiler had its time."""
+        if self.steady is None:
+            self.steady = time.perf_counter(), samples
 
     def due(self) -> bool:
         """Whether it is time to show something."""
@@ -65,10 +71,13 @@ class Lines(Progress):
         """Writes a line."""
         self.shown, self.last = time.perf_counter(), epoch if seen == 0 else self.last
         samples = (epoch - self.first) * self.samples + seen
-        rate = samples / max(self.shown - self.started, 1e-9)
+        since, before = self.steady or (self.started, 0)
+        known = samples > before
+        since, before = (since, before) if known else (self.started, 0)
+        rate = (samples - before) / max(self.shown - since, 1e-9)
         told = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         line = f"{self.of(epoch)}  {told}  {rate:,.0f} {self.unit}/s"
-        if self.epochs is not None and self.samples:
+        if self.epochs is not None and self.samples and (known or epoch == self.epochs):
             rest = (self.epochs - self.first) * self.samples - samples
             line += f"  {clock(rest / max(rate, 1e-9))} left"
         self.write(line)

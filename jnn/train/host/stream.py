@@ -1,10 +1,8 @@
 """Data that do not fit on the device: batches are read while the one before is computed."""
 
 import itertools
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,11 +12,11 @@ from jax.sharding import Mesh
 
 from jnn import errors
 from jnn.train.arguments import samples_of
+from jnn.train.host.ahead import Batches
 from jnn.train.host.progress import amount
 from jnn.train.layout import scatter
 from jnn.train.program.order import keys, length, order
 
-Batches = Generator[Any, None, None]
 CHUNK = 2**26  # Bytes of a chunk, unless that is more batches than
 MOST = 64
 
@@ -106,9 +104,12 @@ class Reader:
 
     def __init__(
         self, stream: Stream, size: int, mesh: Mesh | None = None, shuffle: bool = True,
-        ignore: int | None = None,
+        ignore: int | None = None, interval: int | None = None,
     ):  # fmt: skip
+        if interval is not None:
+            stream = replace(stream, chunk=interval)
         self.stream, self.mesh, self.shuffle, self.ignore = stream, mesh, shuffle, ignore
+        self.aligned = interval is not None  # Chunks end at its multiples.
         source, self.arrays, self.once = stream.source, None, None
         if is_arrays(source):
             self.arrays = jax.tree.map(np.asarray, samples_of("fit", "data", source))
@@ -154,6 +155,10 @@ class Reader:
             first = jax.tree.map(lambda a: a[rows], first)
         return first
 
+    def batches(self) -> Iterator[Any]:
+        """The batches of the first epoch, on the host."""
+        return self._epoch(0, jax.random.key(0), self.shuffle)
+
     def _epoch(self, number: int, key: Any, shuffle: bool) -> Iterator[Any]:
         """The batches of an epoch, on the host."""
         if self.arrays:
@@ -196,7 +201,9 @@ class Reader:
             left = None if steps is None else steps - done
             batches = itertools.islice(self._epoch(number, key, self.shuffle), left)
             taken = 0
-            for group in grouped(self._padded(batches, left), self.stream.chunk, self.count):
+            before = done if self.aligned else 0
+            batches = self._padded(batches, left)
+            for group in grouped(batches, self.stream.chunk, self.count, before):
                 taken += len(group)
                 yield self._placed(group)
             done += taken
@@ -243,22 +250,25 @@ def _batch(batch: Any) -> Any:
     return jax.tree.map(np.asarray, samples_of("fit", "data", batch, part=True))
 
 
-def grouped(batches: Iterator[Any], most: int | None, count: int | None) -> Iterator[list[Any]]:
+def grouped(
+    batches: Iterator[Any], most: int | None, count: int | None, before: int = 0
+) -> Iterator[list[Any]]:
     """Chunks of batches of one form, of equal size; what is left over comes by eights and ones.
 
-    So few programs are compiled. `count` says of how many batches the chunks are to be alike.
+    So few programs are compiled. `count` says of how many batches the chunks are to be alike. After
+    `before` others the first chunk is filled up to a multiple of `most`.
     """
-    waiting, size = [], 1
+    waiting, size, short = [], 1, before % (most or 1)
     for batch in batches:
         if waiting and _form(batch) != _form(waiting[0]):
             yield from _rest(waiting)
             waiting = []
         if not waiting:
-            size = most or _usual(batch, count)
+            size = most - short if most else _usual(batch, count)
         waiting.append(batch)
         if len(waiting) == size:
-            yield waiting
-            waiting = []
+            yield from _rest(waiting) if short else [waiting]
+            waiting, short = [], 0
     yield from _rest(waiting)
 
 
@@ -279,61 +289,3 @@ def _rest(waiting: list[Any]) -> Iterator[list[Any]]:
 def _form(batch: Any) -> Any:
     leaves, structure = jax.tree.flatten(batch)
     return structure, [(a.shape, a.dtype) for a in leaves]
-
-
-def prefetch(batches: Iterable[Any], size: int = 2, device: Any = None) -> Batches:
-    """The batches of an iterator, put on the device by a thread that runs ahead.
-
-    The thread reads the source, a file for instance, while the program computes. It ends with the
-    source, on an error of the source, which is raised here, and when the iterator is closed. `fit`
-    does this by itself; this is for loops of your own.
-
-    >>> list(map(int, jnn.train.prefetch(iter([1, 2, 3]))))
-    [1, 2, 3]
-
-    Args:
-      batches: any iterable of trees of arrays, e.g. `jnn.data.batches(arrays, 128, key=0)` over
-        memory-mapped files.
-      size: how many batches may wait.
-      device: a device or a sharding; the default device if None.
-    """
-    errors.positive_integer("prefetch", "size", size)
-    return fetched(iter(batches), size, lambda batch: jax.device_put(batch, device))
-
-
-def fetched(source: Iterator[Any], size: int, place: Callable[[Any], Any]) -> Batches:
-    """What `place` makes of the items of an iterator, in a thread that runs ahead."""
-    closed, waiting = threading.Event(), queue.Queue(size)
-
-    def put(kind: str, item: Any) -> bool:
-        while not closed.is_set():
-            try:
-                waiting.put((kind, item), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def read() -> None:
-        try:
-            for batch in source:
-                if not put("batch", place(batch)):
-                    return
-            put("end", None)
-        except BaseException as error:
-            put("error", error)
-
-    thread = threading.Thread(target=read, name="jnn-prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, item = waiting.get()
-            if kind == "batch":
-                yield item
-            elif kind == "error":
-                raise item
-            else:
-                return
-    finally:
-        closed.set()
-        thread.join()

@@ -11,8 +11,8 @@ from jnn.train.layout import shard
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import step as steps
 from jnn.train.program.epoch import conclude
-from jnn.train.program.evaluate import assess, evaluate
-from jnn.train.program.means import Totals, Values, added
+from jnn.train.program.evaluate import assess, validate
+from jnn.train.program.means import Totals, Values, added, nothing
 from jnn.train.program.order import keys, length
 from jnn.train.program.step import Moving, finite, step, were_made
 
@@ -35,24 +35,19 @@ class Underway(NamedTuple):
 
 def initial(plan: Plan, carry: Carry) -> Underway:
     """An epoch that begins."""
-    return Underway(carry, steps.initial(plan, carry).running, jnp.int32(0), nothing(plan))
-
-
-def nothing(plan: Plan) -> Totals:
-    """Totals over no samples."""
-    return Totals({name: jnp.zeros((), jnp.float32) for name in plan.names}, jnp.float32(0))
+    return Underway(carry, steps.initial(plan, carry).running, jnp.int32(0), nothing(plan.names))
 
 
 @functools.partial(jax.jit, donate_argnames="part")
-def run_chunk(plan: Plan, part: Underway, batches: Any) -> tuple[Underway, Row]:
-    """Steps on stacked batches; the row so far, which outlives the part.
+def run_chunk(plan: Plan, part: Underway, batches: Any) -> tuple[Underway, Row, Totals]:
+    """Steps on stacked batches; the row so far, which outlives the part, and the chunk's totals.
 
     Where a number is not finite and that ends the run, the chunk is undone. So is, in effect, all
     that was dispatched behind it.
     """
     carry = part.carry
 
-    def run(part: Underway) -> Underway:
+    def run(part: Underway) -> tuple[Underway, Totals]:
         key = keys(carry.key, carry.epoch)[1]
         moving = Moving(carry.params, carry.state, carry.opt_state, carry.scaling, part.running,
                         carry.skipped)  # fmt: skip
@@ -65,21 +60,25 @@ def run_chunk(plan: Plan, part: Underway, batches: Any) -> tuple[Underway, Row]:
 
         count = length(batches)
         moved, (values, weights) = lax.scan(body, moving, (jnp.arange(count), batches))
-        sums = part.sums + added(values, weights, were_made(plan, moved, values))
+        latest = nothing(plan.names) + added(values, weights, were_made(plan, moved, values))
+        sums = part.sums + latest
         reached = carry._replace(
             params=moved.params, state=moved.state, opt_state=moved.opt_state,
             scaling=moved.scaling, skipped=moved.skipped, steps=carry.steps + count,
         )  # fmt: skip
         new = Underway(reached, moved.running, part.index + count, sums)
         if plan.not_finite != "stop":
-            return new
+            return new, latest
         ok = jnp.isfinite(sums.values["loss"]) & finite(moved.params)
         kept = jax.tree.map(lambda a, b: jnp.where(ok, a, b), new, part)
         status = jnp.where(ok, carry.status, RunStatus.NOT_FINITE)
-        return kept._replace(carry=kept.carry._replace(status=status))
+        return kept._replace(carry=kept.carry._replace(status=status)), latest
 
-    part = lax.cond(carry.status == RunStatus.RUNNING, run, lambda part: part, part)
-    return part, Row(part.sums.means, part.carry.status)
+    def rest(part: Underway) -> tuple[Underway, Totals]:
+        return part, nothing(plan.names)
+
+    part, latest = lax.cond(carry.status == RunStatus.RUNNING, run, rest, part)
+    return part, Row(part.sums.means, part.carry.status), latest
 
 
 @functools.partial(jax.jit, donate_argnames="carry")
@@ -95,12 +94,14 @@ def close(
     lost = carry.status == RunStatus.NOT_FINITE
     values = {**means, "loss": jnp.where(lost, jnp.nan, means["loss"])}
     if validation is not None:
-        values |= evaluate(plan, carry.params, carry.state, validation)
+        params = plan.shown(carry.params, carry.opt_state)
+        values |= validate(plan, params, carry.state, validation)
     return conclude(plan, carry, moving, values, 0)
 
 
 @jax.jit
 def tally(plan: Plan, carry: Carry, sums: Totals, batches: Any) -> Totals:
     """The sums with those of a chunk of validation data."""
-    each = lax.map(lambda batch: assess(plan, carry.params, carry.state, batch), batches)
+    params = plan.shown(carry.params, carry.opt_state)
+    each = lax.map(lambda batch: assess(plan, params, carry.state, batch), batches)
     return sums + added(*each)

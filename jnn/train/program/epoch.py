@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jnn import errors
 from jnn.optim.transforms import global_norm
 from jnn.train.layout import shard
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import full, precision, stopping
 from jnn.train.program import step as steps
-from jnn.train.program.evaluate import evaluate
+from jnn.train.program.evaluate import validate
 from jnn.train.program.means import Totals, Values, added
 from jnn.train.program.order import keys, length, order, rows, stacked
 from jnn.train.program.step import Moving, finite, step, were_made
@@ -42,6 +43,12 @@ def initial(plan: Plan, key: jax.Array, data: Any, given: Any) -> Carry:
             opt_state = full.initial(plan, params, state, key, data)
         else:
             opt_state = plan.made.init(params)
+    elif not plan.solves:
+        made = jax.tree.structure(jax.eval_shape(plan.made.init, params))
+        if jax.tree.structure(opt_state) != made:
+            remedy = "Leave it out, or give the optimizer and the average that it is of."
+            expected = "a state of this optimizer"
+            errors.fail("fit", "opt_state", expected, "one of another structure", remedy)
     watched = tuple(stopping.initial(rule, params, state) for rule in plan.patient)
     # The carry is donated: it shares no array with what the caller holds.
     state, opt_state = jax.tree.map(jnp.copy, (state, opt_state))
@@ -82,7 +89,8 @@ def _run_epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Ca
         moved, values = train(plan, carry, data)
         count = -(-length(data) // plan.batch_size) if plan.limit is None else plan.limit
     if validation is not None:
-        values = values | evaluate(plan, moved.params, moved.state, validation)
+        params = plan.shown(moved.params, moved.opt_state)
+        values = values | validate(plan, params, moved.state, validation)
     return conclude(plan, carry, moved, values, count)
 
 
@@ -150,10 +158,10 @@ def conclude(
     if moved.running != ():
         status = jnp.where(moved.running[0], status, RunStatus.STILL)
     count = carry.epoch + 1
-    watched = []
+    watched, params = [], plan.shown(moved.params, moved.opt_state)
     for rule, best in zip(plan.patient, carry.watched, strict=True):
         value = values[plan.watched(rule, "validation_loss" in values)]
-        best = stopping.improve(rule, best, value, count, moved.params, moved.state)
+        best = stopping.improve(rule, best, value, count, params, moved.state)
         ended = (status == RunStatus.RUNNING) & (count - best.epoch >= rule.epochs)
         status = jnp.where(ended, RunStatus.PATIENCE, status)
         watched.append(best)

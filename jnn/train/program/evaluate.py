@@ -21,7 +21,7 @@ def assess(plan: Plan, params: Any, state: Any, batch: Any) -> tuple[Values, jax
     return plan.measure(y, t, *weights)
 
 
-def evaluate(plan: Plan, params: Any, state: Any, data: Any) -> Values:
+def validate(plan: Plan, params: Any, state: Any, data: Any) -> Values:
     """The means over data, as columns of a row."""
     n = length(data)
     size = min(n, max(EVALUATED, plan.batch_size))

@@ -18,6 +18,7 @@ from jnn.solve.result import SolverStatus, Tolerance
 from jnn.train.layout import shard
 from jnn.train.plan import Plan, RunStatus
 from jnn.train.program.means import Values, added, parts_of_mean, weights_of
+from jnn.train.program.step import penalised
 
 ENDS = {
     SolverStatus.RUNNING: RunStatus.RUNNING,
@@ -66,10 +67,17 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
         y, state = plan.predict(params, state, x, key=inner, train=True)
         return state, plan.measure(y, t, *weights)
 
+    def total(params: Any, values: Values, new: Any) -> tuple[jax.Array, Any]:
+        value = values["loss"]
+        if plan.penalty is not None:
+            values = values | {"penalty": penalised(plan, params)}
+            value = value + values["penalty"].astype(value.dtype)
+        return value, (new, values)
+
     def mean(params: Any) -> tuple[jax.Array, Any]:
         if full == 1 and not rest:
             new, (values, _) = piece(params, state, data, 0)
-            return values["loss"], (new, values)
+            return total(params, values, new)
         # What a piece saves for its gradient is computed again, so that one is held at a time.
         again = jax.checkpoint(piece)
 
@@ -83,8 +91,7 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
             last = jax.tree.map(lambda a: a[full * size :], data)
             new, measured = again(params, new, last, full)
             sums = sums + added(*measured)
-        means = sums.means
-        return means["loss"], (new, means)
+        return total(params, sums.means, new)
 
     if plan.optimizer.solves is Squares:
         return Squares.of(_residuals(plan, unravel, state, key, data))

@@ -8,6 +8,7 @@ weighs nothing, as the padding of a sequence, might as well not be there.
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +33,11 @@ class Totals(NamedTuple):
     def __add__(self, other: Any) -> "Totals":  # pyright: ignore[reportIncompatibleMethodOverride]
         """The sums over both."""
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), self, other)
+
+
+def nothing(names: Sequence[str]) -> Totals:
+    """Totals over no samples."""
+    return Totals({name: jnp.zeros((), jnp.float32) for name in names}, jnp.float32(0))
 
 
 def added(values: Values, counts: jax.Array, made: Any = None) -> Totals:

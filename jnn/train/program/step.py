@@ -8,11 +8,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jnn import errors
 from jnn.optim.optimizer import apply_updates
 from jnn.optim.transforms import global_norm
+from jnn.train.augment import augmented
+from jnn.train.layout import shard
 from jnn.train.plan import Carry, Plan
 from jnn.train.program import precision
-from jnn.train.program.means import Values
+from jnn.train.program.means import Values, added, nothing
+from jnn.train.program.order import length, stacked
 from jnn.train.program.stopping import Still
 
 # Entries: smaller arrays are looked at together. Each look is three kernels for XLA to compile.
@@ -57,21 +61,12 @@ def step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving
 def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Moving, Measured]:
     x, t, *weights = batch
     if plan.augment is not None:
-        x = plan.augment(jax.random.fold_in(key, 0), x)
-    scale = moving.scaling.scale if moving.scaling != () else None
-
-    def objective(params: Any) -> tuple[jax.Array, Any]:
-        inner = jax.random.fold_in(key, 1)
-        y, state = plan.predict(params, moving.state, x, key=inner, train=True)
-        values, count = plan.measure(y, t, *weights)
-        value = values["loss"] if scale is None else values["loss"] * scale
-        return value, (state, (values, count))
+        x, t = augmented(plan.augment, jax.random.fold_in(key, 0), x, t)
+    batch = x, t, *weights
 
     def gradient(params: Any) -> Any:
-        grads, aux = jax.grad(objective, has_aux=True)(params)
-        if scale is not None:
-            grads = jax.tree.map(lambda g: g / scale, grads)
-        return grads, aux
+        find = _gradient if plan.accumulate == 1 else _gradient_in_parts
+        return find(plan, params, moving.state, moving.scaling, batch, jax.random.fold_in(key, 1))
 
     grads, (state, (values, count)) = gradient(moving.params)
     # The only place where a step's optimizer is called.
@@ -88,6 +83,62 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
             still = global_norm(updates) <= rule.delta  # X-54
             new = new._replace(running=(new.running[0] & ~still,))
     return new, (values, count)
+
+
+def _gradient(
+    plan: Plan, params: Any, state: Any, scaling: Any, batch: Any, key: jax.Array
+) -> tuple[Any, tuple[Any, Measured]]:
+    """Of the mean over a batch; beside it the layers' new state, and what was measured."""
+    x, t, *weights = batch
+
+    def objective(params: Any) -> tuple[jax.Array, Any]:
+        y, new = plan.predict(params, state, x, key=key, train=True)
+        values, count = plan.measure(y, t, *weights)
+        value = values["loss"]
+        if plan.penalty is not None:
+            values["penalty"] = penalty = penalised(plan, params)
+            value = value + penalty.astype(value.dtype)
+        return value if scaling == () else value * scaling.scale, (new, (values, count))
+
+    grads, aux = jax.grad(objective, has_aux=True)(params)
+    if scaling != ():
+        grads = jax.tree.map(lambda g: g / scaling.scale, grads)
+    return grads, aux
+
+
+def _gradient_in_parts(
+    plan: Plan, params: Any, state: Any, scaling: Any, batch: Any, key: jax.Array
+) -> tuple[Any, tuple[Any, Measured]]:
+    """The same, of one part after the other, each as its weight is: memory for one alone."""
+    size = -(-length(batch) // plan.accumulate)
+    full, rest = divmod(length(batch), size)
+
+    def body(so_far: Any, item: Any) -> tuple[Any, None]:
+        (state, grads, sums), (i, part) = so_far, item
+        inner = jax.random.fold_in(key, i)
+        part = shard(plan.mesh, part, length(part))
+        some, (state, measured) = _gradient(plan, params, state, scaling, part, inner)
+        grads = jax.tree.map(lambda a, g: a + g * measured[1].astype(g.dtype), grads, some)
+        return (state, grads, sums + added(*measured)), None
+
+    begin = state, jax.tree.map(jnp.zeros_like, params), nothing(plan.names)
+    so_far, _ = lax.scan(body, begin, (jnp.arange(full), stacked(batch, full, size)))
+    if rest:
+        so_far, _ = body(so_far, (full, jax.tree.map(lambda a: a[full * size :], batch)))
+    state, grads, sums = so_far
+    count = jnp.where(sums.count > 0, sums.count, 1)
+    grads = jax.tree.map(lambda g: g / count.astype(g.dtype), grads)
+    means = sums._replace(count=count).means
+    return grads, (state, (means, sums.count))
+
+
+def penalised(plan: Plan, params: Any) -> jax.Array:
+    """What parameters cost by themselves."""
+    assert plan.penalty is not None
+    penalty = plan.penalty(params)
+    if jnp.ndim(penalty):
+        errors.fail("fit", "penalty", "a function of params with one number", str(penalty))
+    return jnp.asarray(penalty)
 
 
 def were_made(plan: Plan, moving: Moving, values: Values) -> Any:

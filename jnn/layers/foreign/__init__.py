@@ -1,0 +1,1 @@
+"""Doors for modules of other libraries, which are imported when a door is opened."""
