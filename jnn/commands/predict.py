@@ -3,12 +3,14 @@
 A row a sample: the class and its probability, or the numbers; and the truth where the data know it.
 Rows go to standard output as CSV, or to the file of --out; how good they are is said then.
 DATA are read as `train` reads them (`python -m jnn train --help`); of data in two parts, the one to
-test on. A table need not have the target's column.
+test on. A table need not have the target's column. With a network that was trained on a text, DATA
+is a text to go on from, or a file with one.
 
 Examples:
   python -m jnn predict digits.safetensors digits --out digits.csv
   python -m jnn predict iris.safetensors new.csv
   python -m jnn predict houses.safetensors houses.csv --json
+  python -m jnn predict book.safetensors "It was" --length 300
 """
 
 import argparse
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from jnn.commands.reading.options import how_of, reading
+from jnn.commands.reading.options import how_of, reading, writing
 from jnn.commands.reading.sources import read_source
 from jnn.commands.reading.targets import numbered, numbers
 from jnn.commands.writing.plain import as_json
@@ -31,14 +33,18 @@ from jnn.commands.writing.scores import (
     of_numbers,
     scores_text,
 )
+from jnn.commands.writing.texts import go_on
 from jnn.files import whole
+from jnn.store.safetensors import read_arrays
 from jnn.store.trained import Trained
+from jnn.store.writer import WRITER
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("file", metavar="FILE", type=Path, help="the network")
     parser.add_argument("data", metavar="DATA", help="the samples, as for train")
+    writing(parser)
     reading(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows to FILE")
     parser.add_argument("--json", action="store_true", help="print rows and scores as JSON")
@@ -46,6 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints the predictions, and where the truth is known, how good they are."""
+    if WRITER in read_arrays(options.file)[1]:
+        return go_on(options)
     trained = Trained.load(options.file)
     inputs = int(np.prod(trained.input))
     how = how_of(options, trained.columns.target)

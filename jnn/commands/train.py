@@ -11,6 +11,7 @@ Examples:
   python -m jnn train iris.csv --target species --model logistic --optimizer lbfgs --json
   python -m jnn train houses.csv --target price --task regression --hidden 64,64 --patience 20
   python -m jnn train pixels.csv --target label --image 28x28 --model lenet5
+  python -m jnn train book.txt --model transformer --context 64 --save book.safetensors
 
 The exit status is 0; 1 if the loss became infinite; 2 if something is wrong with what was asked
 for; 130 after Ctrl-C.
@@ -29,7 +30,7 @@ import numpy as np
 
 from jnn import data, errors, models, rules, train
 from jnn.commands.reading.networks import network
-from jnn.commands.reading.options import OPTIMIZERS, chosen, how_of
+from jnn.commands.reading.options import OPTIMIZERS, TEXTS, chosen, how_of
 from jnn.commands.reading.options import configure as configure
 from jnn.commands.reading.sources import Labelled, Reading, read_source
 from jnn.commands.reading.targets import classes_of, numbered, numbers
@@ -42,6 +43,7 @@ from jnn.commands.writing.scores import (
     of_numbers,
     scores_text,
 )
+from jnn.commands.writing.texts import learn
 from jnn.models.named import Named
 from jnn.store.trained import Trained
 
@@ -55,13 +57,15 @@ class Part(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Trains, reports and saves."""
-    optimizer, how = chosen(options), how_of(options, options.target)
     for path in filter(None, (options.save, options.plot)):  # Now rather than after the training.
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             errors.fail("train", "--save and --plot", "files", f"'{path}', a folder")
     if options.plot:
         importlib.import_module("jnn.plots")  # Needs matplotlib, which the rest does not.
+    if options.model == TEXTS:
+        return learn(options)
+    optimizer, how = chosen(options), how_of(options, options.target)
     given, held = divided(options, how)
     assert given.y is not None
     classes = classes_of(given.y, options.task)

@@ -27,6 +27,8 @@ class CNNClassifier(NetworkClassifier):
       hidden: the units of the dense layers before the output.
       shape: (height, width, channels) of images that come as rows of numbers; None where they
         come as images (m, height, width[, channels]), or as rows of a square's pixels.
+      norm: "batch" or "group", behind each convolution; None for none.
+      dropout: the rate of dropout behind each hidden dense layer.
       net: a function of the number of classes that makes another network, as `jnn.models.vgg`.
       solver: as all other settings, see `MLPClassifier`.
     """
@@ -36,6 +38,8 @@ class CNNClassifier(NetworkClassifier):
     hidden: int | Sequence[int] = (64,)
     shape: tuple[int, int, int] | None = None
     net: Callable[[int], Layer] | None = None
+    norm: str | None = None
+    dropout: float = 0.0
     epochs: int = 20
 
     _images = True
@@ -43,14 +47,16 @@ class CNNClassifier(NetworkClassifier):
     def _net(self, outputs: int) -> Layer:
         if self.net is not None:
             return self.net(outputs)
-        return cnn(units(self.maps), self.size, units(self.hidden), outputs)
+        return cnn(units(self.maps), self.size, units(self.hidden), outputs, norm=self.norm,
+                   dropout=float(self.dropout))  # fmt: skip
 
     def _named(self) -> Named | None:
         """The network by name, which one of the user's has not."""
         if self.net is not None:
             return None
         hidden, maps = units(self.hidden), units(self.maps)
-        return Named("cnn", self._shape_, self._width, hidden, maps=maps, size=self.size)
+        return Named("cnn", self._shape_, self._width, hidden, maps=maps, size=self.size,
+                     norm=self.norm or "", dropout=float(self.dropout))  # fmt: skip
 
     def _example(self, given: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of an image, (height, width, channels)."""

@@ -60,7 +60,7 @@ class Estimator:
         if classes.dtype.kind not in "USiufb":
             classes = classes.astype("U")
         Trained(
-            None, params, (), self._shape_, self._width, self._named(),
+            None, params, getattr(self, "state_", ()), self._shape_, self._width, self._named(),
             tuple(map(str, classes.tolist())), classes.dtype.str, self.n_features_in_,
             self._kind == "regressor" and not self._outputs_,
             scale=getattr(self, "scale_", None), target_scale=getattr(self, "target_scale_", None),
@@ -90,7 +90,7 @@ class Estimator:
         if found.named is not None and found.net != net:
             expected = f"a file of {net}, as the settings say"
             errors.fail("load", "path", expected, f"'{path}' of {found.net}")
-        self.params_ = jax.tree.map(np.asarray, found.params)
+        self.params_, self.state_ = jax.tree.map(np.asarray, (found.params, found.state))
         self.scale_: Any = found.scale
         self.target_scale_: Any = found.target_scale
         self._shape_, self.n_features_in_ = found.input, found.given or prod(found.input)

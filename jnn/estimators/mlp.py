@@ -14,15 +14,19 @@ from jnn.models.named import Named
 class _MLP(Network):
     hidden: int | Sequence[int] = (100,)
     activation: Any = "relu"
+    norm: str | None = None
+    dropout: float = 0.0
 
     def _net(self, outputs: int) -> Layer:
-        return mlp([*units(self.hidden), outputs], activation=self.activation)
+        return mlp([*units(self.hidden), outputs], activation=self.activation, norm=self.norm,
+                   dropout=float(self.dropout))  # fmt: skip
 
     def _named(self) -> Named | None:
         """The network by name, where its activation has one."""
         if not isinstance(self.activation, str):
             return None
-        return Named("mlp", self._shape_, self._width, units(self.hidden), self.activation)
+        return Named("mlp", self._shape_, self._width, units(self.hidden), self.activation,
+                     norm=self.norm or "", dropout=float(self.dropout))  # fmt: skip
 
 
 class MLPClassifier(_MLP, NetworkClassifier):
@@ -36,6 +40,8 @@ class MLPClassifier(_MLP, NetworkClassifier):
     Args:
       hidden: the units of each hidden layer, or of the only one.
       activation: of the hidden layers, the name of an elementwise rule or the rule.
+      norm: "batch" or "layer", in each hidden layer before its activation; None for none.
+      dropout: the rate of dropout behind each hidden layer; it and batch norm need an optimizer.
       solver: an optimizer for `jnn.fit`, by default `jnn.adam(1e-3)`; or a solver of
         `jnn.minimize`, such as `jnn.lbfgs()`, for all samples at once; or a function that makes
         one, as `jnn.lbfgs`.

@@ -24,7 +24,6 @@ from jnn.solve.least_squares import least_squares
 from jnn.solve.minimize import minimize
 from jnn.solve.problem import Squares
 from jnn.train.fit import fit
-from jnn.train.plan import accuracy
 from jnn.train.program.stopping import patience
 from jnn.value import constructor
 from jnn.xla.cache import kept
@@ -70,40 +69,38 @@ class Network(Estimator):
         """Learns; `t` are scaled targets, or class indices."""
         inputs, net, key = self._scale(x), self._net(self._width), jax.random.key(self.key)
         samples = inputs(x).astype(np.float32)
+        state = _begun(net, key, jax.ShapeDtypeStruct(samples.shape, samples.dtype))[1]
         params = self._start(net, key, samples)
-        full = weights is not None
         solver = self._default() if self.solver is None else made(self.solver)
         if isinstance(solver, Solver):
             params = self._solve(net, solver, params, samples, t, loss, weights)
         else:
-            shares = np.ones(len(x)) if weights is None else weights / weights.mean()
-            targets = (t, shares.astype(np.float32)) if full else t
-            params = self._descend(net, solver, params, (samples, targets), loss, full)
-        self.params_, self.scale_ = jax.tree.map(np.asarray, params), inputs
+            given = (samples, t) if weights is None else (samples, t, weights.astype(np.float32))
+            params, state = self._descend(net, solver, (params, state), given, loss)
+        self.params_, self.state_ = jax.tree.map(np.asarray, (params, state))
+        self.scale_ = inputs
         self.target_scale_ = scale
         return self
 
     def _descend(
-        self, net: Layer, solver: Any, params: Any, given: Any, loss: Loss, full: bool
-    ) -> Any:
-        """By `jnn.fit`, batch by batch."""
+        self, net: Layer, solver: Any, start: tuple[Any, Any], given: tuple[Any, ...], loss: Loss
+    ) -> tuple[Any, Any]:
+        """By `jnn.fit`, batch by batch: from parameters and state to others."""
         optimizer = _with_decay(float(self.l2), solver) if self.l2 else solver
         held_out, stop = None, ()
         if self.validation:
-            flat, structure = jax.tree.flatten(given)
-            classes = flat[1] if self._kind == "classifier" else None
-            parts = data.split(tuple(flat), float(self.validation), key=self.key, labels=classes)
-            given, held_out = (jax.tree.unflatten(structure, part) for part in parts)
+            classes = given[1] if self._kind == "classifier" else None
+            given, held_out = data.split(given, float(self.validation), key=self.key,
+                                         labels=classes)  # fmt: skip
         if self.patience is not None:
             stop = patience(self.patience)
-        metrics = {"accuracy": _accuracy(full)} if self._kind == "classifier" else ()
         found = fit(
-            net, _weighted(loss) if full else loss, optimizer, given, epochs=self.epochs,
-            batch_size=self.batch_size, key=self.key, validation=held_out, metrics=metrics,
-            params=params, stop=stop, progress=self.progress,
+            net, loss, optimizer, given, epochs=self.epochs, batch_size=self.batch_size,
+            key=self.key, validation=held_out, params=start[0], state=start[1], stop=stop,
+            progress=self.progress, metrics="accuracy" if self._kind == "classifier" else (),
         )  # fmt: skip
         self.history_, self.message_ = found.history, found.message
-        return found.params
+        return found.params, found.state
 
     def _solve(
         self, net: Layer, solver: Solver, params: Any, x: Any, t: Any, loss: Loss, weights: Any
@@ -114,6 +111,9 @@ class Network(Estimator):
             remedy = "A solver sees all samples and stops by itself; jnn.adam() can be stopped."
             errors.fail(type(self).__name__, "solver", "an optimizer to stop early by validation",
                         f"{solver.name} with {got}", remedy)  # fmt: skip
+        if getattr(self, "dropout", 0) or getattr(self, "norm", None) == "batch":
+            expected = "an optimizer such as jnn.adam() with dropout or batch norm"
+            errors.fail(type(self).__name__, "solver", expected, solver.name)
         shares = np.ones(len(x)) if weights is None else weights
         shares = jnp.asarray(shares / shares.sum(), jnp.float32)
         given = (jnp.asarray(x), jnp.asarray(t), shares, jnp.float32(self.l2))
@@ -135,7 +135,7 @@ class Network(Estimator):
 
     def _start(self, net: Layer, key: jax.Array, x: np.ndarray) -> Any:
         """The parameters to begin with."""
-        return _begun(net, key, jax.ShapeDtypeStruct(x.shape, x.dtype))
+        return _begun(net, key, jax.ShapeDtypeStruct(x.shape, x.dtype))[0]
 
     def _default(self) -> Any:
         """The solver, where none is named."""
@@ -147,7 +147,8 @@ class Network(Estimator):
         params = self._fitted()
         x = reading.read_samples(type(self).__name__, x, self.n_features_in_, images=self._images)
         samples = self.scale_(x.reshape(len(x), *self._shape_))
-        return _apply(self._net(self._width), params, samples, self._kind == "classifier")
+        net = self._net(self._width)
+        return _apply(net, params, self.state_, samples, self._kind == "classifier")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -195,7 +196,7 @@ def units(counts: int | Sequence[int]) -> tuple[int, ...]:
 
 @partial(jax.jit, static_argnames=("net", "x"))
 def _begun(net: Layer, key: jax.Array, x: jax.ShapeDtypeStruct) -> Any:
-    return net.init(key, x)[0]
+    return net.init(key, x)
 
 
 def _with_decay(l2: float, optimizer: Any) -> Any:
@@ -208,19 +209,9 @@ def _is_matrix(path: str, leaf: Any) -> bool:
     return leaf.ndim > 1
 
 
-@constructor
-def _weighted(loss: Loss) -> Loss:
-    return lambda y, t: loss(y, t[0]) * t[1]
-
-
-@constructor
-def _accuracy(full: bool) -> Loss:
-    return lambda y, t: accuracy(y, t[0] if full else t)
-
-
 @partial(jax.jit, static_argnames=("net", "classes"))
-def _apply(net: Layer, params: Any, x: Any, classes: bool) -> jax.Array:
-    y = net(params, x)
+def _apply(net: Layer, params: Any, state: Any, x: Any, classes: bool) -> jax.Array:
+    y = net(params, x, state)
     return softmax(y) if classes else y
 
 

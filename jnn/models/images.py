@@ -1,12 +1,14 @@
 """Networks for images: LeNet-5 and VGG."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from jnn import errors
 from jnn.layers.combinators.rows import serial
 from jnn.layers.convolution import conv
 from jnn.layers.core.initialisers import Initialiser, he_normal
 from jnn.layers.core.layer import Layer
+from jnn.layers.dropout import dropout as drop
 from jnn.layers.flatten import flatten
 from jnn.layers.linear import dense
 from jnn.layers.pointwise import relu
@@ -60,7 +62,10 @@ def modern_lenet(
     return serial(*layers, dense(classes))
 
 
-def cnn(maps: Sequence[int], size: int, hidden: Sequence[int], classes: int) -> Layer:
+def cnn(
+    maps: Sequence[int], size: int, hidden: Sequence[int], classes: int, *,
+    norm: Norm = None, dropout: float = 0.0,
+) -> Layer:  # fmt: skip
     """Rectified convolutions, each pooled by maxima, then dense layers.
 
     >>> jnn.models.cnn((8,), 3, (), 10)
@@ -71,13 +76,16 @@ def cnn(maps: Sequence[int], size: int, hidden: Sequence[int], classes: int) -> 
       size: of the filters, in pixels.
       hidden: the units of the dense layers before the output.
       classes: the number of outputs.
+      norm: "batch" or "group", behind each convolution; None for none.
+      dropout: the rate of dropout behind each hidden dense layer.
     """
-    layers = []
+    layers: list[Any] = []
     for count in maps:
-        layers += [conv(count, size, padding="same", weights=he_normal), relu(), max_pool(2)]
+        layers.append(conv(count, size, padding="same", weights=he_normal))
+        layers += [*norm_layers("cnn", norm, count), relu(), max_pool(2)]
     layers.append(flatten())
     for count in hidden:
-        layers += [dense(count, weights=he_normal), relu()]
+        layers += [dense(count, weights=he_normal), relu(), *([drop(dropout)] if dropout else [])]
     return serial(*layers, dense(classes))
 
 

@@ -1,16 +1,20 @@
 """Multilayer perceptrons, and the parts of a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jnn import errors
 from jnn.layers.combinators.rows import each, serial
 from jnn.layers.core.initialisers import Initialiser, glorot_uniform, zeros
 from jnn.layers.core.layer import Layer
+from jnn.layers.dropout import dropout as drop
 from jnn.layers.linear import dense
+from jnn.layers.normal import batch_norm, layer_norm
 from jnn.rules.core.rule import Rule
+from jnn.rules.pointwise.activation import activation as chosen
 
 Activation = str | Rule
+NORMS: dict[str, Callable[[], Layer]] = {"batch": batch_norm, "layer": layer_norm}
 
 
 def mlp(
@@ -21,6 +25,8 @@ def mlp(
     order: str = "after",
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
+    norm: str | None = None,
+    dropout: float = 0.0,
 ) -> Layer:
     """Dense layers in a row, in either convention of the documents.
 
@@ -41,6 +47,8 @@ def mlp(
       order: "after" or "before".
       weights: initialiser of the weights.
       biases: initialiser of the biases.
+      norm: "batch" or "layer", between each hidden layer and its activation; None for none.
+      dropout: the rate of dropout behind each hidden layer.
 
     >>> jnn.models.mlp([16, 2])
     serial(dense(16, activation='tanh'), dense(2))
@@ -62,11 +70,31 @@ def mlp(
         expected = f"one activation, or one for each of {activated} activated layers"
         errors.fail("mlp", "activation", expected, repr(activation))
     choices = [*activation, output] if order == "after" else activation
-    return serial(*(
-        dense(n, activation=None if choice == "identity" else choice, order=order,
-              weights=weights, biases=biases)
-        for n, choice in zip(sizes, choices, strict=True)
-    ))  # fmt: skip
+    if order == "before" and (norm or dropout):
+        got = f"norm={norm!r}, dropout={dropout}"
+        errors.fail("mlp", "order", "'after' where there are norms or dropout", f"'before', {got}")
+
+    def made(n: int, choice: Any) -> Layer:
+        activation = None if choice == "identity" else choice
+        return dense(n, activation=activation, order=order, weights=weights, biases=biases)
+
+    rows = list(zip(sizes, choices, strict=True))
+    *hidden, last = (made(*row) for row in rows)
+    if not norm and not dropout:
+        return serial(*hidden, last)
+    layers: list[Any] = []
+    for n, choice in rows[:-1]:
+        affine = made(n, "identity" if norm else choice)
+        layers += [affine, *between("mlp", norm, choice), *([drop(dropout)] if dropout else [])]
+    return serial(*layers, last)
+
+
+def between(function: str, norm: str | None, activation: Activation) -> list[Any]:
+    """A norm and the activation behind it; nothing without a norm."""
+    if not norm:
+        return []
+    errors.choice(function, "norm", norm, NORMS)
+    return [NORMS[norm](), chosen(function, activation)]
 
 
 def part(net: Layer, params: Any, start: int, stop: int | None = None) -> tuple[Layer, Any]:

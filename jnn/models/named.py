@@ -33,6 +33,8 @@ class Named(NamedTuple):
       maps: of each convolution of `cnn`, how many maps it makes.
       size: of its filters.
       kernel: of a radial network.
+      norm: of `mlp` and `cnn`, "" for none.
+      dropout: the rate of both.
     """
 
     model: str
@@ -43,6 +45,8 @@ class Named(NamedTuple):
     maps: tuple[int, ...] = (16, 32)
     size: int = 3
     kernel: str = "squared"
+    norm: str = ""
+    dropout: float = 0.0
 
     def build(self) -> Layer:
         """The network."""
@@ -58,7 +62,8 @@ def _flat(named: Named, net: Layer) -> Layer:
 
 def _mlp(named: Named) -> Layer:
     sizes = [*named.hidden, named.outputs]
-    return _flat(named, mlp(sizes, activation=named.activation))
+    rest = {"norm": named.norm or None, "dropout": named.dropout}
+    return _flat(named, mlp(sizes, activation=named.activation, **rest))
 
 
 def _linear(named: Named) -> Layer:
@@ -76,7 +81,14 @@ NETWORKS: dict[str, Callable[[Named], Layer]] = {
     "linear": _linear,
     "mlp": _mlp,
     "rbf": _rbf,
-    "cnn": lambda named: cnn(named.maps, named.size, named.hidden, named.outputs),
+    "cnn": lambda named: cnn(
+        named.maps,
+        named.size,
+        named.hidden,
+        named.outputs,
+        norm=named.norm or None,
+        dropout=named.dropout,
+    ),
     "lenet5": lambda named: lenet5(named.outputs),
     "lenet": lambda named: modern_lenet(named.outputs),
     "vgg": lambda named: vgg(named.outputs),
@@ -104,7 +116,15 @@ def read_named(told: Mapping[str, Any]) -> Named:
         maps=counts(told, "maps", 100),
         size=counts({"size": [told["size"]]}, "size", 1)[0],
         kernel=_one_of(told, "kernel", ("squared", "norm")),
+        norm=_one_of(told, "norm", ("", "batch", "layer", "group")),
+        dropout=_rate(told["dropout"]),
     )
+
+
+def _rate(told: Any) -> float:
+    if type(told) not in (int, float) or not 0 <= told < 1:
+        raise ValueError(f"dropout {str(told)[:40]!r} is no number from 0 to below 1")
+    return float(told)
 
 
 def _one_of(told: Mapping[str, Any], name: str, known: Any) -> str:

@@ -16,6 +16,7 @@ from jnn.estimators import (
     RBFClassifier,
     RBFRegressor,
 )
+from jnn.store.trained import Trained
 
 pytest.importorskip("sklearn", reason="real data come with scikit-learn")
 
@@ -80,6 +81,28 @@ def test_the_class_of_a_sample_of_weight_zero_does_not_matter(digits):
     right = model.fit(x, y, weights).predict_proba(x)
     np.testing.assert_array_equal(model.fit(x, wrong, weights).predict_proba(x), right)
     assert np.abs(model.fit(x, wrong, np.ones(200)).predict_proba(x) - right).max() > 0.1
+
+
+def test_dropout_and_norms_learn_and_are_saved_with_their_statistics(tmp_path):
+    x, y = jnn.data.two_moons(240)
+    model = MLPClassifier(hidden=(16,), norm="batch", dropout=0.2, epochs=15, solver=jnn.adam(0.03))
+    assert model.fit(x, y, np.ones(240)).score(x, y) > 0.9
+    assert abs(model.state_[1].mean).max() > 0
+    np.testing.assert_array_equal(model.predict_proba(x), model.predict_proba(x))
+    model.save(tmp_path / "net")
+    again = MLPClassifier(hidden=(16,), norm="batch", dropout=0.2).load(tmp_path / "net")
+    np.testing.assert_array_equal(again.predict_proba(x), model.predict_proba(x))
+    trained = Trained.load(tmp_path / "net")  # By its name alone, as the command line does.
+    np.testing.assert_array_equal(trained.outputs(x).argmax(-1), model.predict(x))
+    net = CNNClassifier(maps=(4,), hidden=(8,), norm="group", dropout=0.5)._net(3)
+    names = [layer.spec.name for layer in net.spec.layers]
+    assert names == [
+        "conv", "group_norm", "relu", "max_pool", "flatten", "dense", "relu", "dropout", "dense"
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"an optimizer .* with dropout or batch norm, got"):
+        MLPClassifier(dropout=0.5, solver=jnn.lbfgs()).fit(x, y)
+    with pytest.raises(ValueError, match="'batch', 'layer'"):
+        MLPClassifier(norm="group").fit(x, y)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from jnn.rules.pointwise.activation import ACTIVATIONS
 from jnn.solve.methods.marquardt import levenberg_marquardt
 from jnn.solve.minimize import METHODS
 
+TEXTS = "transformer"  # The network of texts.
+
 # Each with a rate that is often good, where it has none of its own.
 OPTIMIZERS: dict[str, tuple[Callable[..., Any], float | None]] = {
     "gd": (optim.gd, 0.1),
@@ -43,7 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.epilog = FORMS
     parser.add_argument("data", metavar="DATA", help="digits, a folder or a file, see below")
-    parser.add_argument("--model", default="mlp", choices=NETWORKS, help="the network (mlp)")
+    parser.add_argument("--model", default="mlp", choices=[*NETWORKS, TEXTS],
+                        help=f"the network (mlp); {TEXTS} reads DATA as a text")  # fmt: skip
     parser.add_argument("--hidden", type=sizes, default=(128,), metavar="N,N",
                         help="units of mlp's hidden layers, centres of rbf (128)")  # fmt: skip
     parser.add_argument("--activation", default="relu", choices=ACTIVATIONS, metavar="NAME",
@@ -56,9 +59,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=count, metavar="N", help="samples a step (32)")
     parser.add_argument("--patience", type=count, metavar="N",
                         help="stop after N epochs without gain, and keep the best")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all chance (0)")
     parser.add_argument("--validation", default="0.2", metavar="SHARE|DATA",
                         help="what to test on where DATA do not say (0.2)")  # fmt: skip
+    parser.add_argument("--context", type=count, default=64, metavar="N",
+                        help="letters of a window of a text (64)")  # fmt: skip
+    parser.add_argument("--letters", default="bytes", choices=("bytes", "characters"),
+                        help="what a text is made of (bytes)")  # fmt: skip
+    for name, usual, what in (
+        ("size", 64, "features"),
+        ("heads", 4, "heads"),
+        ("layers", 2, "blocks"),
+    ):
+        parser.add_argument(f"--{name}", type=count, default=usual, metavar="N",
+                            help=f"{what} of a {TEXTS} ({usual})")  # fmt: skip
+    writing(parser)
     reading(parser)
     parser.add_argument("--target", type=words, default=(), metavar="COLUMN,...",
                         help="the target's columns, by name or number (the last)")  # fmt: skip
@@ -67,6 +81,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves to FILE")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def writing(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of what a language model writes."""
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all chance (0)")
+    parser.add_argument("--length", type=count, default=200, metavar="N",
+                        help="letters that a language model writes (200)")  # fmt: skip
+    parser.add_argument("--temperature", type=positive, default=0.8, metavar="T",
+                        help="below 1 it writes what is likely (0.8)")  # fmt: skip
 
 
 def reading(parser: argparse.ArgumentParser) -> None:
