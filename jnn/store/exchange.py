@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
-from jnn.layers.combinators.repeat import RepeatedParams, rolled, unrolled
+from jnn.layers.combinators.repeat import RepeatedParams
 from jnn.layers.embedding import EmbeddingParams
 from jnn.layers.recurrent import GRUParams, LSTMParams
+from jnn.store.attention import as_ours, as_theirs
 from jnn.store.safetensors import NAMES, read_arrays, write
 
 # How PyTorch calls what our records hold, `*` of the names below; several names are of a sum.
@@ -19,6 +20,8 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "w": ("weight",), "b": ("bias",), "scale": ("weight",), "shift": ("bias",),
     "mean": ("running_mean",), "variance": ("running_var",),
     "w_gate": ("gate_proj.weight",), "w_up": ("up_proj.weight",), "w_down": ("down_proj.weight",),
+    "w_in": ("in_proj_weight",), "b_in": ("in_proj_bias",),
+    "w_q": ("q_proj_weight",), "w_k": ("k_proj_weight",), "w_v": ("v_proj_weight",),
     "b_gate": ("gate_proj.bias",), "b_up": ("up_proj.bias",), "b_down": ("down_proj.bias",),
 }  # fmt: skip
 OF_KIND: dict[type, dict[str, tuple[str, ...]]] = {
@@ -57,11 +60,12 @@ def save_torch(
     `0/w` and `0/b` become `0.weight` and `0.bias`, the names of an `nn.Sequential` of the same
     layers; running statistics of batch norms are `running_mean` and `running_var`. Weights get
     PyTorch's axes: (in, out) becomes (out, in), and filters HWIO become OIHW. A recurrent layer is
-    an `nn.LSTM` or `nn.GRU` of one layer; an LSTM's recurrent bias is 0. Layers of a `repeat` are
-    written one by one, as of an `nn.Sequential`; a gated layer has the names of LLaMA's,
-    `gate_proj`, `up_proj` and `down_proj`; what `share` ties is written once. A dense layer behind
-    `flatten` keeps the order of its inputs, which is channels last here: in PyTorch, flatten after
-    `permute(0, 2, 3, 1)`.
+    an `nn.LSTM` or `nn.GRU` of one layer; an LSTM's recurrent bias is 0. Attention is an
+    `nn.MultiheadAttention`, or LLaMA's, with `q_proj` and its kin, where keys have fewer heads.
+    Layers of a `repeat` are written one by one, as of an `nn.Sequential`; a gated layer has the
+    names of LLaMA's, `gate_proj`, `up_proj` and `down_proj`; what `share` ties is written once. A
+    dense layer behind `flatten` keeps the order of its inputs, which is channels last here: in
+    PyTorch, flatten after `permute(0, 2, 3, 1)`.
 
     Args:
       path: the file.
@@ -69,8 +73,8 @@ def save_torch(
       state: the network's state, if it has one.
       names: for modules of other names, theirs by our path: of a layer, or of layers within. The
         `*` in one stands for the entries, and is at the end where it is left out. For example
-        {"0": "conv1", "1/0": "rnn.*_l0", "1/1": "rnn.*_l0_reverse"}; that of residual networks is
-        `jnn.models.torchvision_names(net)`.
+        {"0": "conv1", "1/0": "rnn.*_l0", "1/1": "rnn.*_l0_reverse"}; those of residual networks are
+        `jnn.models.torchvision_names(net)`, of transformers' blocks `jnn.models.torch_names(net)`.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp(), "net.safetensors")
@@ -81,7 +85,7 @@ def save_torch(
     (['1.bias', '1.running_mean', '1.running_var', '1.weight'], (2, 3))
     """
     arrays = {}
-    apart: Any = unrolled((params, _marked(params, state)))
+    apart: Any = as_theirs((params, _marked(params, state)))
     for entry in _entries("save_torch", apart, names):
         array = np.asarray(entry.leaf)
         if array.dtype.name not in NAMES:
@@ -122,7 +126,7 @@ def load_torch(
     arrays, _ = read_arrays(path)
     arrays = {name: a for name, a in arrays.items() if name.split(".")[-1] != COUNT}
     both = like, _marked(like, state)
-    apart = jax.eval_shape(unrolled, both)
+    apart = jax.eval_shape(as_theirs, both)
     entries = _entries("load_torch", apart, names)
     found = [_read(entry, arrays) for entry in entries]
     beyond = arrays.keys() - {name for entry in entries for name in entry.names}
@@ -131,7 +135,7 @@ def load_torch(
         remedy = "Statistics of batch norms are a state: load_torch(path, params, state)."
         errors.fail("load_torch", "path", expected, f"one with {', '.join(sorted(beyond))}",
                     remedy * any("running_" in name for name in beyond))  # fmt: skip
-    params, new = rolled(jax.tree.unflatten(jax.tree.structure(apart), found), both)
+    params, new = as_ours(jax.tree.unflatten(jax.tree.structure(apart), found), both)
     return (params, _unmarked(new)) if jax.tree.leaves(state) else params
 
 
