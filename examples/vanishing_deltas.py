@@ -7,6 +7,8 @@ sigmoid's slope is a quarter at most, so that through thirty layers nothing is l
 activations and which initial weights keep the size is seen by looking: `jnn.deltas` returns every
 layer's delta, hand-written backpropagation step by step, here for real digits before any training.
 He's weights keep it in plain layers; residual steps keep it by themselves, and with them it grows.
+A norm makes the size of weights indifferent, and inside a skip keeps the growth small: which is why
+the blocks of today's networks are built so.
 """
 
 import argparse
@@ -37,8 +39,14 @@ def residual(activation: str, weights: Initialiser, depth: int) -> jnn.Layer:
     return jnn.serial(jnn.dense(UNITS), *steps, jnn.dense(10))
 
 
+def blocks(inner: jnn.Layer, depth: int) -> jnn.Layer:
+    """So many of a block in a row, each counted as a layer."""
+    return jnn.serial(jnn.dense(UNITS), *[inner] * (depth - 1), jnn.dense(10))
+
+
 def networks(depth: int) -> dict[str, dict[str, jnn.Layer]]:
-    """Two comparisons: of activations, and of initial weights."""
+    """Three comparisons: of activations, of initial weights, and of norms and skips."""
+    small = jnn.dense(UNITS, activation="relu", weights=normal(0.1))
     return {
         "Activations": {
             "sigmoid": plain("sigmoid", glorot_uniform, depth),
@@ -54,11 +62,20 @@ def networks(depth: int) -> dict[str, dict[str, jnn.Layer]]:
             "orthogonal, gain sqrt 2": plain("relu", orthogonal(np.sqrt(2)), depth),
             "normal, deviation 0.3": plain("relu", normal(0.3), depth),
         },
+        "Norms and skips, deviation 0.1": {
+            "layer": blocks(small, depth),
+            "norm, layer": blocks(jnn.serial(jnn.layer_norm(), small), depth),
+            "skip of layer": blocks(jnn.skip(small), depth),
+            "skip of (norm, layer)": blocks(jnn.skip(jnn.serial(jnn.layer_norm(), small)), depth),
+            "skip of layer, then norm": blocks(
+                jnn.serial(jnn.skip(small), jnn.layer_norm()), depth
+            ),
+        },
     }
 
 
-def sizes(net: jnn.Layer, x: jax.Array, y: jax.Array) -> np.ndarray:
-    """The root mean square of the delta of every layer, from the input to the output."""
+def sizes(net: jnn.Layer, x: jax.Array, y: jax.Array, depth: int) -> np.ndarray:
+    """The root mean square of the delta of every layer; of a block of several, of the last."""
 
     @jax.jit
     def measure(params):
@@ -66,7 +83,9 @@ def sizes(net: jnn.Layer, x: jax.Array, y: jax.Array) -> np.ndarray:
         return jnp.stack([jnp.sqrt(jnp.mean(jnp.square(delta))) for delta in found.values()])
 
     params, _ = net.init(jax.random.key(0), x)
-    return np.asarray(measure(params))
+    _, first, *between, last = np.asarray(measure(params))  # The input is not a layer.
+    each = len(between) // (depth - 1)
+    return np.array([first, *between[each - 1 :: each], last])
 
 
 def main() -> None:
@@ -79,14 +98,14 @@ def main() -> None:
     samples = jnn.data.digits().train
     x = jnp.asarray(samples.x[:256].reshape(256, -1) - samples.x.mean(), float)
     y = jnp.asarray(samples.y[:256])
-    picture = plots.figure(12, 4.6)
-    parts = np.asarray(picture.subfigures(1, 2))
+    picture = plots.figure(17, 4.6)
+    parts = np.asarray(picture.subfigures(1, 3))
     print(f"{'size of the delta':28}{'first layer':>14}{'last layer':>14}{'a layer':>10}")
     for part, (title, nets) in zip(parts, networks(depth).items(), strict=True):
         print(title)
         lines = {}
         for name, net in nets.items():
-            size = lines[name] = sizes(net, x, y)[1:]  # The input is not a layer.
+            size = lines[name] = sizes(net, x, y, depth)
             factor = (size[0] / size[-1]) ** (1 / (len(size) - 1))
             print(f"  {name:26}{size[0]:14.2e}{size[-1]:14.2e}{factor:10.3f}")
         plots.curves(np.arange(1, depth + 2), lines, x_label="layer", y_label="size of the delta",
