@@ -1,6 +1,6 @@
 """Multilayer perceptrons, and the parts of a network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jnn import errors
@@ -9,12 +9,11 @@ from jnn.layers.core.initialisers import Initialiser, glorot_uniform, zeros
 from jnn.layers.core.layer import Layer
 from jnn.layers.dropout import dropout as drop
 from jnn.layers.linear import dense
-from jnn.layers.normal import batch_norm, layer_norm
+from jnn.models.norms import ROWS, Norm, norm_layers
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
 
 Activation = str | Rule
-NORMS: dict[str, Callable[[], Layer]] = {"batch": batch_norm, "layer": layer_norm}
 
 
 def mlp(
@@ -25,7 +24,7 @@ def mlp(
     order: str = "after",
     weights: Initialiser = glorot_uniform,
     biases: Initialiser = zeros,
-    norm: str | None = None,
+    norm: Norm = None,
     dropout: float = 0.0,
 ) -> Layer:
     """Dense layers in a row, in either convention of the documents.
@@ -47,7 +46,8 @@ def mlp(
       order: "after" or "before".
       weights: initialiser of the weights.
       biases: initialiser of the biases.
-      norm: "batch" or "layer", between each hidden layer and its activation; None for none.
+      norm: "batch", "layer", "rms" or a layer, between each hidden layer and its activation; None
+        for none.
       dropout: the rate of dropout behind each hidden layer.
 
     >>> jnn.models.mlp([16, 2])
@@ -85,16 +85,10 @@ def mlp(
     layers: list[Any] = []
     for n, choice in rows[:-1]:
         affine = made(n, "identity" if norm else choice)
-        layers += [affine, *between("mlp", norm, choice), *([drop(dropout)] if dropout else [])]
+        norms = norm_layers("mlp", norm, n, ROWS)
+        layers += [affine, *norms, *([chosen("mlp", choice)] if norms else [])]
+        layers += [drop(dropout)] if dropout else []
     return serial(*layers, last)
-
-
-def between(function: str, norm: str | None, activation: Activation) -> list[Any]:
-    """A norm and the activation behind it; nothing without a norm."""
-    if not norm:
-        return []
-    errors.choice(function, "norm", norm, NORMS)
-    return [NORMS[norm](), chosen(function, activation)]
 
 
 def part(net: Layer, params: Any, start: int, stop: int | None = None) -> tuple[Layer, Any]:

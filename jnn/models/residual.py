@@ -41,7 +41,7 @@ def resnet(
 
     - "step": Treister's `x + K2 s(K1 x + b)` (T-22), with convolutions for his matrices, and one of
       `K2 x + s(K1 x + b)` (T-23) more where the width grows;
-    - "basic": two 3 x 3 convolutions, each norm_layers;
+    - "basic": two 3 x 3 convolutions, each normalised;
     - "bottleneck": one of 1 x 1, one of 3 x 3, one of 1 x 1 to four times the width. The 3 x 3 one
       takes the stride.
 
