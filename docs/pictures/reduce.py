@@ -12,10 +12,10 @@ HERE = Path(__file__).parent
 WIDTH = 1000  # Pixels, of the widest.
 LIMIT = 140_000  # Bytes.
 PICTURES = (
-    "attention_by_hand", "batch_norm", "deep_images", "derivative_tests", "digits_by_rows", "feature_maps",
-    "image_filters", "language_model", "lenet_mnist", "logistic_regression", "optimizers_2d",
-    "over_fitting", "rbf_kmeans", "regularisation", "saliency", "small_network", "toeplitz",
-    "universal_approximation", "vanishing_deltas",
+    "attention_by_hand", "batch_norm", "deep_images", "derivative_tests", "digits_by_rows",
+    "feature_maps", "image_filters", "language_model", "lenet_mnist", "logistic_regression",
+    "optimizers_2d", "over_fitting", "rbf_kmeans", "regularisation", "saliency", "small_network",
+    "toeplitz", "universal_approximation", "vanishing_deltas",
 )  # fmt: skip
 
 
