@@ -83,4 +83,6 @@ def test_an_activation_is_chosen_by_name_in_layers_and_networks(name):
     params, _ = jnn.dense(2).init(KEY, x)
     named = jnn.dense(2, activation=name)
     np.testing.assert_array_equal(named(params, x), rule(jnn.dense(2)(params, x)))
-    assert jnn.models.mlp([4, 2], activation=name).init(KEY, x)
+    by_name, by_rule = (jnn.models.mlp([4, 2], activation=chosen) for chosen in (name, rule))
+    params, _ = by_name.init(KEY, x)
+    np.testing.assert_array_equal(by_name(params, x), by_rule(params, x))
