@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jnn import errors
 
@@ -39,8 +40,13 @@ def cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(convert, tree)
 
 
-def pulled(function: Callable[..., Any], args: Any, delta: Any) -> tuple[list[Any], list[Any]]:
+def pulled(
+    function: Callable[..., Any], args: Any, delta: Any, *, apart: bool = False
+) -> tuple[list[Any], list[Any]]:
     """The floating outputs of `function`, and the cotangents of its floating arguments.
+
+    `apart` puts a barrier between them, as where other layers are between. Without it a compiler
+    keeps what the forward computed, and what is saved plays no part.
 
     >>> pulled(jnp.square, (jnp.array(3.0),), [jnp.array(1.0)])
     ([Array(9., dtype=float32, ...)], [Array(6., dtype=float32, ...)])
@@ -51,6 +57,8 @@ def pulled(function: Callable[..., Any], args: Any, delta: Any) -> tuple[list[An
 
     of_floats, floats = by_floats(floating, args)
     y, pull = jax.vjp(of_floats, *floats)
+    if apart:
+        delta, y = lax.optimization_barrier((delta, y))
     return y, list(pull(delta))
 
 

@@ -313,33 +313,32 @@ def test_modern_rules(subject, words, capsys):
         assert word in text
 
 
+def told_beside_peers(subject, capsys):
+    """What the contests of a subject print; peers promote dtypes and ranks."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        assert modern.main([subject, *QUICK]) == 0
+    return capsys.readouterr().out
+
+
 def test_modern_gates_agree(capsys):
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
-        assert modern.main(["gated", *QUICK]) == 0
-    text = capsys.readouterr().out
+    text = told_beside_peers("gated", capsys)
     assert text.count("\n### ") == 2
     assert text.count("| jnn, autodiff ") == 2
 
 
 def test_modern_attentions_agree(capsys):
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
-        assert modern.main(["attention", *QUICK]) == 0
-    text = capsys.readouterr().out
+    text = told_beside_peers("attention", capsys)
     assert text.count("\n### ") == text.count("| jax.nn ") == 5
 
 
 def test_modern_losses_agree(capsys):
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
-        assert modern.main(["losses", *QUICK]) == 0
-    text = capsys.readouterr().out
+    text = told_beside_peers("losses", capsys)
     assert text.count("\n### ") == text.count("| jax.nn ") == 3
     assert text.count("| jnn, logits whole ") == 1
 
 
 def test_modern_norms_agree(capsys):
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
-        assert modern.main(["normal", *QUICK]) == 0
-    text = capsys.readouterr().out
+    text = told_beside_peers("normal", capsys)
     assert text.count("\n### ") == 5
     assert text.count("| jnn, autodiff ") == 9
     found = re.findall(r"^\| jnn +\| [^|]+ \| +(\S+e\S+) \|$", text, re.MULTILINE)

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax
 
 from benchmarks.report import markdown
+from jnn.floats import pulled
 from jnn.rules.core.mode import derivatives
 from jnn.text import bytes_text
-from jnn.verify.compare.weigh import Weight, parted
+from jnn.verify.compare.weigh import Weight
 from jnn.xla.absent import compiled
 from jnn.xla.census import census, memory
 
@@ -60,7 +61,7 @@ def case(
         delta = jax.tree.leaves(jax.eval_shape(f, *args))
 
         def gradients(moving: Any, fixed: Any, delta: Any) -> Any:
-            return parted(lambda *moving: f(*moving, *fixed), moving, delta)
+            return pulled(lambda *moving: f(*moving, *fixed), moving, delta, apart=True)
 
         return Side(gradients, (moving, fixed, delta))
 

@@ -19,6 +19,9 @@ _FREE = _CALLERS | {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "iota",
     "partition-id", "replica-id", "copy-done", "async-done", "opt-barrier",
 }  # fmt: skip
+COLLECTIVES = (
+    "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute",
+)  # fmt: skip
 
 
 class Census(NamedTuple):
@@ -74,11 +77,6 @@ def census(text: str) -> Census:
     walk(entry, 1)
     operations = Counter(operation for lines in bodies.values() for _, _, operation, _ in lines)
     return Census(total["kernels"], total["traffic"], calls, operations, collectives)
-
-
-COLLECTIVES = (
-    "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute",
-)  # fmt: skip
 
 
 def _bodies(text: str) -> tuple[dict[str, list[tuple[str, ...]]], str]:

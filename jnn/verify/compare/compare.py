@@ -15,7 +15,7 @@ from jnn.floats import cast, cotangent, pulled
 from jnn.measure import Program, program, race
 from jnn.rules.core.mode import derivatives
 from jnn.rules.core.rule import Rule
-from jnn.text import quantity_text, table
+from jnn.text import table
 from jnn.verify.compare.measures import Measure
 from jnn.verify.compare.residuals import Ledger, residuals
 from jnn.verify.compare.typical import typical
@@ -110,10 +110,7 @@ class Comparison:
 
     def __str__(self) -> str:
         rows = [(self.name, "by hand", "autodiff", "ratio")]
-        for m in self.measures:
-            ratio = self.ratio if m.label == TIME else m.ratio
-            cells = (quantity_text(m.hand, m.unit), quantity_text(m.autodiff, m.unit))
-            rows.append((m.label, *cells, "" if ratio is None else f"{ratio:.2f}"))
+        rows += [m.row(self.ratio if m.label == TIME else m.ratio) for m in self.measures]
         low, high = self.spread
         return f"{table(rows)}\nhalf of the time's ratios lie in {low:.2f} ... {high:.2f}"
 

@@ -6,12 +6,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-from jax import lax
 
 from jnn import errors
-from jnn.floats import by_floats
+from jnn.floats import pulled
 from jnn.rules.core.mode import derivatives
-from jnn.text import quantity_text, table
+from jnn.text import table
 from jnn.verify.compare.measures import Measure
 from jnn.xla.absent import compiled
 from jnn.xla.census import Census, census, memory
@@ -68,10 +67,7 @@ class Weighed:
 
     def __str__(self) -> str:
         rows = [(f"{self.name} on {self.device}", "by hand", "autodiff", "ratio")]
-        for m in self.measures:
-            cells = (quantity_text(m.hand, m.unit), quantity_text(m.autodiff, m.unit))
-            rows.append((m.label, *cells, "" if m.ratio is None else f"{m.ratio:.2f}"))
-        return table(rows)
+        return table(rows + [m.row(m.ratio) for m in self.measures])
 
 
 def weigh(name: str, function: Callable[..., Any], args: Any, device: str) -> Weighed:
@@ -80,22 +76,7 @@ def weigh(name: str, function: Callable[..., Any], args: Any, device: str) -> We
 
     def weight(mode: str) -> Weight:
         with derivatives(mode):
-            program = compiled(partial(parted, function), args, delta, device=device)
+            program = compiled(partial(pulled, function, apart=True), args, delta, device=device)
         return Weight(memory(program), census(program.as_text()))
 
     return Weighed(name, device, weight("backward"), weight("autodiff"))
-
-
-def parted(function: Callable[..., Any], args: Any, delta: Any) -> Any:
-    """`pulled` with a barrier between value and gradient, as where other layers are between.
-
-    Without it a compiler keeps what the forward computed, and what is saved plays no part.
-    """
-
-    def floating(*args: Any) -> list[Any]:
-        return [y for y in jax.tree.leaves(function(*args)) if errors.is_floating(y)]
-
-    of_floats, floats = by_floats(floating, args)
-    y, pull = jax.vjp(of_floats, *floats)
-    delta, y = lax.optimization_barrier((delta, y))
-    return y, pull(delta)
