@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -128,6 +129,19 @@ def floating(function: str, **arrays: Any) -> None:
                 "Mixed precisions are not promoted silently: cast one of the two with .astype.",
                 TypeError,
             )
+
+
+def unwrapped(function: str, argument: str, x: Any) -> None:
+    """No integer of a NumPy array changes where JAX holds it in fewer bits."""
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "iu" or not x.size:
+        return
+    held = jax.dtypes.canonicalize_dtype(x.dtype)
+    limits = np.iinfo(held)
+    if held.itemsize < x.itemsize and (x.min() < limits.min or x.max() > limits.max):
+        place = np.argwhere((x < limits.min) | (x > limits.max))[0]
+        got = f"{x[tuple(place)]} at {', '.join(map(str, place))}"
+        remedy = "Number classes and tokens from 0; jax_enable_x64 lets JAX hold wider integers."
+        fail(function, argument, f"integers that {held} can hold", got, remedy)
 
 
 def rank(function: str, argument: str, x: Any, *allowed: int) -> None:

@@ -29,7 +29,8 @@ def whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+    # Of a long name the end alone, so that the name of the temporary file is none too long.
+    handle, temporary = tempfile.mkstemp(".tmp", f".{path.name[-60:]}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

@@ -1,16 +1,21 @@
 """CSV and NPZ files: arrays out of files that are read, never executed."""
 
+import lzma
 import math
 import os
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 
 from jnn import errors
+
+# What reading a damaged archive raises; a flipped bit may claim that it is encrypted.
+DAMAGES = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError
 
 
 class Table(NamedTuple):
@@ -45,11 +50,14 @@ def csv(
     """
     with Path(path).open(encoding="utf-8-sig", newline=None) as file:
         first, skipped = "", 0
-        for line in file:
-            skipped += 1
-            first = line.strip()
-            if first and not first.startswith("#"):
-                break
+        try:
+            for line in file:
+                skipped += 1
+                first = "" if line.lstrip().startswith("#") else line.strip()
+                if first:
+                    break
+        except UnicodeDecodeError as error:
+            errors.fail("csv", "path", "a file in UTF-8", f"'{path}': {error}")
         names = tuple(name.strip().strip('"') for name in first.split(delimiter))
         if header is None:
             header = bool(first) and not all(map(is_number, names))
@@ -59,7 +67,8 @@ def csv(
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "loadtxt: input contained no data")
-                values = np.loadtxt(rows, dtype, delimiter=delimiter, ndmin=2, quotechar='"')
+                values = np.loadtxt(_told(rows, delimiter), dtype, delimiter=delimiter,
+                                    comments=None, ndmin=2, quotechar='"')  # fmt: skip
         except ValueError as error:
             kind = "text" if np.dtype(dtype).kind == "U" else np.dtype(dtype)
             fault = str(error).split(";")[0]  # What follows is advice to callers of `loadtxt`.
@@ -73,6 +82,32 @@ def csv(
         expected = f"as many columns as the header has names, {len(names)}"
         errors.fail("csv", "path", expected, f"{values.shape[1]} in '{path}'")
     return Table(names if header else (), values)
+
+
+def _told(lines: Iterable[str], delimiter: str) -> Iterator[str]:
+    """The lines without remarks, which begin with # where no quoted cell goes on."""
+    within = False
+    for line in lines:
+        if within or not line.lstrip().startswith("#"):
+            yield line
+            if '"' in line:
+                within = _goes_on(line, delimiter, within)
+    if within:
+        raise ValueError("a quote is not closed")
+
+
+def _goes_on(line: str, delimiter: str, within: bool) -> bool:
+    """Whether the last cell of a line, begun within a quoted one or not, is an open quote."""
+    begins = not within
+    quoted = within  # Elsewhere in a cell a quote is a letter, such as an inch.
+    for letter in line:
+        if letter == '"' and (begins or quoted):
+            quoted, within = True, not within
+        elif letter == delimiter and not within:
+            begins, quoted = True, False
+            continue
+        begins = False
+    return within
 
 
 def is_number(text: str) -> bool:
@@ -101,16 +136,17 @@ def npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     >>> {name: array.shape for name, array in jnn.data.npz(path).items()}
     {'x': (2, 2), 'y': (2,)}
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-            arrays = {}
-            for member in members:
-                with archive.open(member) as file:
-                    name = member.filename.removesuffix(".npy")
-                    arrays[name] = _array(path, name, file, member.file_size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        errors.fail("npz", "path", "an undamaged archive", f"'{path}': {error}")
+    arrays = {}
+    with Path(path).open("rb") as opened:
+        try:
+            with zipfile.ZipFile(opened) as archive:
+                for member in archive.infolist():
+                    if member.filename.endswith(".npy"):
+                        with archive.open(member) as file:
+                            name = member.filename.removesuffix(".npy")
+                            arrays[name] = _array(path, name, file, member.file_size)
+        except DAMAGES as error:
+            errors.fail("npz", "path", "an undamaged archive", f"'{path}': {error}")
     if not arrays:
         errors.fail("npz", "path", "an archive of arrays", f"'{path}' without any")
     return arrays

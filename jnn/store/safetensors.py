@@ -62,6 +62,10 @@ def save(path: str | os.PathLike[str], tree: Any, about: Mapping[str, str] | Non
     about = dict(about or {})
     if taken := about.keys() & RESERVED:
         errors.fail("save", "about", "of other names", f"'{min(taken)}', which the format uses")
+    for name, text in about.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            got, remedy = f"{text!r} for {name!r}", "Write numbers as texts, e.g. by json.dumps."
+            errors.fail("save", "about", "texts by name", got, remedy, TypeError)
     leaves = by_path("save", tree)
     keys = {name: str(jax.random.key_impl(x)) for name, x in leaves.items() if errors.is_key(x)}
     metadata = {"keys": json.dumps(keys)} if keys else {}
@@ -146,7 +150,10 @@ def _restored(name: str, leaf: Any, array: np.ndarray, implementation: str | Non
             got = f"a key of {wanted} for '{name}', where the file has one of {implementation}"
             errors.fail("load", "like", "of the keys in the file", got)
         return jax.random.wrap_key_data(jnp.array(array), impl=implementation)
-    if (jnp.shape(leaf), jnp.dtype(leaf.dtype)) != (array.shape, array.dtype):
+    if not hasattr(leaf, "dtype") or (jnp.shape(leaf), jnp.dtype(leaf.dtype)) != (
+        array.shape,
+        array.dtype,
+    ):
         _unlike(name, leaf, array)
     return array if isinstance(leaf, np.ndarray) else jnp.array(array)
 
@@ -227,7 +234,7 @@ def _header(path: object, file: BinaryIO, size: int) -> tuple[dict, dict, int]:
     if size < 8 or length > min(size - 8, LONGEST_HEADER):
         _refuse(path, f"{size:,} bytes cannot begin with a header of {length:,}")
     try:
-        header = json.loads(file.read(length), object_pairs_hook=_unique)
+        header = json.loads(file.read(length).decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         _refuse(path, f"its header is no JSON: {str(error)[:80]}")
     if not isinstance(header, dict):

@@ -47,6 +47,8 @@ def samples_of(function: str, argument: str, data: Any, part: bool = False) -> t
             got = errors.describe(leaf)
             remedy = "Lists are made arrays by np.asarray; classes are numbered from 0."
             errors.fail(function, argument, "arrays of numbers", got, remedy, TypeError)
+        if not isinstance(leaf, np.memmap):  # Which is read a batch at a time.
+            errors.unwrapped(function, argument, leaf)
     sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in leaves}
     if len(sizes) != 1 or 0 in sizes:
         expected = "arrays with the same number of samples, at least one"

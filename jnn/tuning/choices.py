@@ -165,7 +165,7 @@ class Choices(contextlib.ContextDecorator):
                 raise ValueError(content["format"])
             rows = tuple(map(_row, content["rows"]))
             loaded = cls(rows, str(content["device"]), str(content["jax"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             older = str(error) == OLDER
             got = "of an older form" if older else f"{type(error).__name__}: {error}"
             errors.fail("Choices.load", "path", f"a table of jnn.tune ('{FORMAT}')",
@@ -221,10 +221,20 @@ def _plain(call: Call, name: str, value: Any) -> Any:
 
 
 def _row(row: dict[str, Any]) -> Choice:
+    if not isinstance(row["settings"], dict):
+        raise TypeError("settings are no object")
     arrays = tuple((tuple(map(int, shape)), str(dtype)) for shape, dtype in row["arrays"])
-    trials = tuple(Trial(**trial) for trial in row["trials"])
+    trials = tuple(map(_trial, row["trials"]))
     settings, name = json.dumps(row["settings"]), row["name"]
     # Files of before do not say it; but they are of this device.
     return Choice(
         row["product"], arrays, settings, name, trials, row.get("platform", platforms()[0])
     )
+
+
+def _trial(told: dict[str, Any]) -> Trial:
+    trial = Trial(**told)
+    for number in (trial.seconds, trial.error):
+        if isinstance(number, bool) or not isinstance(number, int | float | None):
+            raise TypeError(f"{number!r} is no time and no error")
+    return trial

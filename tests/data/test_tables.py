@@ -34,12 +34,29 @@ def test_a_table_with_and_without_names(tmp_path):
         ("1,2\n3,4,5\n", "number of columns changed"),
         ("1,2\n3,x\n", "could not convert string 'x'"),
         ("a,b,c\n1,2\n", "as the header has names, 3"),
+        ("# alone\n", "is empty"),
+        ('a,b\n1,"2\n', "a quote is not closed"),
         ("a,b\n1,2\n3\n", r"from 2 to 1 at row 2 \(counted from line 2\)"),
     ],
 )
 def test_a_table_that_is_none(text, fault, tmp_path):
     with pytest.raises(ValueError, match=fault):
         data.csv(written(tmp_path, text))
+
+
+def test_only_lines_that_begin_with_it_are_remarks(tmp_path):
+    text = 'a,k\n1,C#\n # a remark, "\n2,C\n3,"F#\n# more"\n4,5"\n# the end\n'
+    cells = data.csv(written(tmp_path, text), dtype=str).values
+    assert cells[:, 1].tolist() == ["C#", "C", "F#\n# more", '5"']
+    with pytest.raises(ValueError, match="could not convert string '2#3'"):
+        data.csv(written(tmp_path, "1,2\n1,2#3\n"))
+
+
+def test_a_table_in_another_encoding_is_named(tmp_path):
+    for text in ("größe,k\n1,2\n", "a,k\n1,ä\n"):
+        (tmp_path / "table.csv").write_bytes(text.encode("latin-1"))
+        with pytest.raises(ValueError, match=r"csv: .*table\.csv"):
+            data.csv(tmp_path / "table.csv", dtype=str)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -91,3 +108,22 @@ def test_what_is_no_archive(tmp_path, random):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="undamaged"):
             data.npz(path)
+
+
+def test_no_damage_ends_in_another_error(tmp_path, random):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        content = io.BytesIO()
+        np.save(content, random.standard_normal(50))
+        archive.writestr("x.npy", content.getvalue())
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << random.integers(8)
+        path.write_bytes(damaged)
+        try:
+            data.npz(path)
+        except ValueError as error:
+            refused += str(error).startswith("npz: `path`")
+    assert refused > len(whole) / 2

@@ -77,6 +77,7 @@ def test_shapes_alone_say_what_to_load(tmp_path):
         ({"a": jnp.zeros(3), "b": 1}, "float32[3] for 'a', where the file has float32[2]"),
         ({"a": jnp.zeros(2, jnp.int32), "b": 1}, "int32[2] for 'a'"),
         ({"a": jnp.zeros(2), "b": 1.0}, "float 1.0 for 'b'"),
+        ({"a": "text", "b": 1}, "str 'text' for 'a'"),
         ({"a": jnp.zeros(2)}, "with 'b'"),
         ({"a": jnp.zeros(2), "b": 1, "c": 2}, "without 'c'"),
     ],
@@ -128,6 +129,14 @@ def test_texts_stand_in_the_metadata(tmp_path):
     assert files.read_arrays(path)[1]["what"] == "two ones"
     with pytest.raises(ValueError, match="got 'crc32', which the format uses"):
         jnn.save(path, {}, {"crc32": "0"})
+    with pytest.raises(TypeError, match=r"got 5 for 'epochs'\. Write numbers as texts"):
+        jnn.save(path, {}, {"epochs": 5})  # pyright: ignore[reportArgumentType]
+
+
+def test_a_name_as_long_as_the_system_takes(tmp_path):
+    path = tmp_path / ("ü" * 120 + "a" * 15)
+    jnn.save(path, {"a": 1})
+    assert jnn.load(path, {"a": 0}) == {"a": 1}
 
 
 def test_no_flipped_bit_and_no_shortened_file_passes(tmp_path, random):
@@ -199,6 +208,7 @@ def test_a_hostile_header_is_refused(name, tmp_path):
         (10**5).to_bytes(8, "little") + b"[" * 10**5,
         (20).to_bytes(8, "little") + b'{"a": 1, "a": 2}    ',
         (4).to_bytes(8, "little") + b"\xff\xfe\x00\x01",
+        (6).to_bytes(8, "little") + "{}".encode("utf-16"),
     ],
 )
 def test_a_foreign_file_is_refused(content, tmp_path):

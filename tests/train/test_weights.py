@@ -159,6 +159,8 @@ def test_progress_counts_tokens_that_count(capsys):
         ((IDS, NEXT, np.zeros(20)), "weights that are all 0. They say how much"),
         ((IDS, NEXT, 1.0), "arrays of numbers, got float"),
         ((IDS, np.full_like(NEXT, 9)), "the loss; the labels of its batch are 9 to 9, of which 0 "),
+        ((IDS, NEXT.astype("i8") + 2**40), r"that int32 can hold, got 10995\d+ at 0, 0"),
+        (Stream([(IDS, NEXT.astype("i8") + 2**31)]), r"int32 can hold, got 21474836\d+ at 0, 0"),
         ((IDS + 4, NEXT), "output of layer 0.embedding; the ids of its batch are 4 to 10"),
     ],
 )  # fmt: skip

@@ -183,10 +183,18 @@ def test_a_table_of_elsewhere_is_refused(toy, rows, changes, sentence, tmp_path)
         Choices.load(tmp_path / "choices.json")
 
 
+ROW = """{"format": "jnn choices 2", "device": "cpu", "jax": "0",
+          "rows": [{"product": "a", "name": "b", "arrays": %s}]}"""
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"format": "jnn choices 9"}', '{"format": "jnn choices 1", "rows": [{}]}',
-     "__import__('os').abort()"],
+     "__import__('os').abort()", "[" * 200_000,
+     *(ROW % part for part in ('[[[Infinity], "f"]], "settings": {}, "trials": []',
+                               '[], "settings": "abc", "trials": []',
+                               '[], "settings": {}, "trials": [{"name": "a", "seconds": "x",'
+                               ' "error": 0}]'))],
 )  # fmt: skip
 def test_what_is_not_a_table_is_refused(content, tmp_path):
     (tmp_path / "choices.json").write_text(content)
