@@ -62,6 +62,7 @@ from jnn.layers import pixel_shuffle as pixel_shuffle
 from jnn.layers import pixel_unshuffle as pixel_unshuffle
 from jnn.layers import prelu as prelu
 from jnn.layers import radial as radial
+from jnn.layers import ragged as ragged
 from jnn.layers import relu as relu
 from jnn.layers import relu6 as relu6
 from jnn.layers import repeat as repeat

@@ -11,7 +11,9 @@ Examples:
   python -m jnn train iris.csv --target species --model logistic --optimizer lbfgs --json
   python -m jnn train houses.csv --target price --task regression --hidden 64,64 --patience 20
   python -m jnn train pixels.csv --target label --image 28x28 --model lenet5
+  python -m jnn train digits --model recurrent --cell gru --layers 1
   python -m jnn train book.txt --model transformer --context 64 --save book.safetensors
+  python -m jnn train book.txt --model recurrent --size 128 --layers 1
 
 The exit status is 0; 1 if the loss became infinite; 2 if something is wrong with what was asked
 for; 130 after Ctrl-C.
@@ -30,7 +32,7 @@ import numpy as np
 
 from jnn import data, errors, models, rules, train
 from jnn.commands.reading.networks import network
-from jnn.commands.reading.options import OPTIMIZERS, TEXTS, chosen, how_of
+from jnn.commands.reading.options import BOTH, OPTIMIZERS, chosen, how_of, reads_text
 from jnn.commands.reading.options import configure as configure
 from jnn.commands.reading.sources import Labelled, Reading, read_source
 from jnn.commands.reading.targets import classes_of, numbered, numbers
@@ -63,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             errors.fail("train", "--save and --plot", "files", f"'{path}', a folder")
     if options.plot:
         importlib.import_module("jnn.plots")  # Needs matplotlib, which the rest does not.
-    if options.model == TEXTS:
+    if reads_text(options):
         return learn(options)
     optimizer, how = chosen(options), how_of(options, options.target)
     given, held = divided(options, how)
@@ -162,7 +164,9 @@ def begun(
         errors.fail("train", "--optimizer", "another for classes", options.optimizer, remedy)
     outputs = len(classes) or part.y.shape[1]
     shape = part.x.shape[1:]
-    named = Named(options.model, shape, outputs, options.hidden, options.activation)
+    alike = (options.size,) * options.layers
+    hidden = alike if options.model == BOTH else options.hidden
+    named = Named(options.model, shape, outputs, hidden, options.activation, cell=options.cell)
     net = network(named)
     scale = data.standardise(part.x)[-1] if part.x.ndim == 2 else None
     target_scale = None if classes else data.standardise(part.y)[-1]

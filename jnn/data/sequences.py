@@ -76,6 +76,7 @@ class Buckets:
       lengths: of the buckets, ascending.
       value: what fills up.
       key: from which orders are drawn; None for that of the data.
+      told: whether inputs are pairs, with their lengths.
     """
 
     x: list[np.ndarray]
@@ -84,8 +85,9 @@ class Buckets:
     lengths: tuple[int, ...]
     value: float = 0
     key: int | None = 0
+    told: bool = False
 
-    def __call__(self, epoch: int) -> Iterator[tuple[np.ndarray, ...]]:
+    def __call__(self, epoch: int) -> Iterator[tuple[Any, ...]]:
         """Batches (inputs, targets, weights) of an epoch, of all buckets in a random order."""
         random = None if self.key is None else generator((self.key, epoch))
         order = np.arange(len(self.x)) if random is None else random.permutation(len(self.x))
@@ -98,15 +100,16 @@ class Buckets:
         turns = range(len(batches)) if random is None else random.permutation(len(batches))
         return (self._batch(*batches[i]) for i in turns)
 
-    def _batch(self, members: np.ndarray, length: int) -> tuple[np.ndarray, ...]:
+    def _batch(self, members: np.ndarray, length: int) -> tuple[Any, ...]:
         """One batch of full size: what fills it up weighs nothing."""
         rows = np.resize(members, self.size)
         inputs = pad_sequences([self.x[i] for i in rows], length=length, value=self.value)
         there = np.arange(self.size) < len(members)
+        x = (inputs.x, inputs.lengths) if self.told else inputs.x
         if isinstance(self.t, np.ndarray):
-            return inputs.x, self.t[rows], there.astype(np.float32)
+            return x, self.t[rows], there.astype(np.float32)
         targets = pad_sequences([self.t[i] for i in rows], length=length)
-        return inputs.x, targets.x, (inputs.mask & there[:, None]).astype(np.float32)
+        return x, targets.x, (inputs.mask & there[:, None]).astype(np.float32)
 
 
 def bucketed(
@@ -117,6 +120,7 @@ def bucketed(
     buckets: int | Sequence[int] = 4,
     value: float = 0,
     key: int | None = 0,
+    lengths: bool = False,
 ) -> Buckets:
     """Batches of sequences that are about as long, each padded to the length of its bucket.
 
@@ -136,7 +140,10 @@ def bucketed(
       buckets: their lengths, or how many, which then hold about as many sequences each.
       value: what fills up inputs.
       key: an integer, from which with the epoch the order is drawn; None keeps that of the data.
+      lengths: whether inputs are pairs, an array and the lengths of its rows, as `jnn.ragged` reads
+        them; token ids need none where `value` is the `pad` of the network.
     """
+    errors.choice("bucketed", "lengths", lengths, (False, True))
     errors.positive_integer("bucketed", "size", size)
     x = _arrays("bucketed", "sequences", sequences)
     if targets is None:
@@ -148,17 +155,17 @@ def bucketed(
     if len(t) != len(x) or (isinstance(t, list) and list(map(len, t)) != list(map(len, x))):
         expected = "one for each sequence, a target or a sequence of its length"
         errors.fail("bucketed", "targets", expected, f"{len(t)} for {len(x)} sequences")
-    lengths = np.array([len(a) for a in x])
+    counts = np.array([len(a) for a in x])
     if isinstance(buckets, int):
         errors.positive_integer("bucketed", "buckets", buckets)
         shares = np.arange(1, buckets + 1) / buckets
-        ends = np.unique(np.quantile(lengths, shares, method="higher"))
+        ends = np.unique(np.quantile(counts, shares, method="higher"))
     else:
         ends = np.unique(np.asarray(buckets, int))
-    if lengths.max() > ends[-1] or not lengths.min():
+    if counts.max() > ends[-1] or not counts.min():
         expected = f"sequences of 1 to {ends[-1]}, the longest bucket"
-        errors.fail("bucketed", "sequences", expected, f"{lengths.min()} to {lengths.max()}")
-    return Buckets(x, t, size, tuple(int(n) for n in ends), value, key)
+        errors.fail("bucketed", "sequences", expected, f"{counts.min()} to {counts.max()}")
+    return Buckets(x, t, size, tuple(int(n) for n in ends), value, key, lengths)
 
 
 def _arrays(function: str, argument: str, sequences: Sequence[Any]) -> list[np.ndarray]:

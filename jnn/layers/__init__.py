@@ -6,6 +6,7 @@ from jnn.layers.attention.positions import at_most as at_most
 from jnn.layers.attention.positions import learned_positions as learned_positions
 from jnn.layers.attention.positions import sinusoidal_positions as sinusoidal_positions
 from jnn.layers.combinators import fusions as fusions
+from jnn.layers.combinators.ragged import ragged as ragged
 from jnn.layers.combinators.repeat import RepeatedParams as RepeatedParams
 from jnn.layers.combinators.repeat import repeat as repeat
 from jnn.layers.combinators.repeat import rolled as rolled
@@ -23,6 +24,7 @@ from jnn.layers.core import initialisers as initialisers
 from jnn.layers.core.layer import Layer as Layer
 from jnn.layers.core.layer import Spec as Spec
 from jnn.layers.core.layer import layer as layer
+from jnn.layers.core.ragged import Ragged as Ragged
 from jnn.layers.depthwise import IMAGE_FILTERS as IMAGE_FILTERS
 from jnn.layers.depthwise import depthwise_conv as depthwise_conv
 from jnn.layers.depthwise import image_filter as image_filter

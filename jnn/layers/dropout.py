@@ -1,11 +1,14 @@
 """Dropout as a layer: chance in training, nothing in evaluation."""
 
+import functools
+
 from jnn import errors, rules
 from jnn.layers.core.layer import Apply, Init, key_of_step, layer, without_parameters
+from jnn.layers.core.ragged import ONE
 from jnn.types import Batch, Key, Params, State
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 def dropout(rate: float) -> tuple[Init, Apply]:
     """In training each number is left out with probability `rate`; in evaluation y is x.
 

@@ -1,5 +1,6 @@
 """Embedding as a layer: a trained row for each of a vocabulary's tokens."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ from jax.typing import DTypeLike
 from jnn import errors, rules
 from jnn.layers.core.initialisers import Initialiser, check_initialisers, normal
 from jnn.layers.core.layer import Apply, Init, check_dtype, described, layer, pure
+from jnn.layers.core.ragged import ONE
 from jnn.types import Batch, Key
 
 _ABOUT_ZERO = normal(1.0)
@@ -20,7 +22,7 @@ class EmbeddingParams(NamedTuple):
     w: jax.Array
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 def embedding(
     vocabulary: int,
     size: int,

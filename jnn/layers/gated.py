@@ -1,5 +1,6 @@
 """The gated network of two layers as a layer: LLaMA's, and its like with other gates."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ from jax.typing import DTypeLike
 from jnn import errors, rules
 from jnn.layers.core.initialisers import Initialiser, check_initialisers, glorot_uniform, zeros
 from jnn.layers.core.layer import Apply, Init, check_dtype, described, fed, fed_by, layer, pure
+from jnn.layers.core.ragged import ONE
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
 from jnn.types import Batch, Key
@@ -32,7 +34,7 @@ class GatedParams(NamedTuple):
     b_down: jax.Array | None = None
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 def gated(
     hidden: int,
     *,

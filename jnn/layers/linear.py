@@ -1,5 +1,6 @@
 """Layers that multiply by matrices: dense, Treister's residual steps, and radial units."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +27,7 @@ from jnn.layers.core.layer import (
     layer,
     pure,
 )
+from jnn.layers.core.ragged import ONE
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.core.rule import Rule
 from jnn.rules.linear.affine import affine
@@ -46,7 +48,7 @@ class DenseParams(NamedTuple):
     b: jax.Array | None
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 def dense(
     n: int,
     *,
@@ -118,7 +120,7 @@ class ResidualParams(NamedTuple):
     w2: jax.Array
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 def residual(
     hidden: int | None = None,
     *,
@@ -160,7 +162,7 @@ def residual(
     return init, pure(apply)
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 def residual_projection(
     n: int,
     *,
@@ -235,7 +237,7 @@ class RadialParams(NamedTuple):
     beta: jax.Array
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 def radial(
     n: int,
     *,

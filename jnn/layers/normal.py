@@ -1,5 +1,6 @@
 """Normalisation as layers."""
 
+import functools
 import math
 from collections.abc import Hashable
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from jnn import errors, rules
 from jnn.arithmetic import as_wide
 from jnn.layers.core.initialisers import Initialiser, check_initialisers, constant, zeros
 from jnn.layers.core.layer import Apply, Init, check_dtype, described, fed, fed_by, layer, pure
+from jnn.layers.core.ragged import ONE
 from jnn.rules.normal.statistics import check_norm
 from jnn.types import Batch, Key
 
@@ -138,7 +140,7 @@ def _by_state(x: jax.Array, params: NormParams, state: Running, epsilon: float) 
     return y.astype(x.dtype)
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 @errors.gone(eps="It is called epsilon.")
 def layer_norm(
     *,
@@ -172,7 +174,7 @@ def layer_norm(
     return _drawn("layer_norm", scale, shift, dtype), pure(apply)
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 @errors.gone(eps="It is called epsilon.")
 def rms_norm(
     *, epsilon: float = 1e-6, scale: Initialiser | None = ones, dtype: DTypeLike | None = None

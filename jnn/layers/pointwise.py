@@ -1,5 +1,6 @@
 """Activations as layers: for each rule of one argument, a constructor of the same name."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from jnn.layers.core.layer import (
     pure,
     without_parameters,
 )
+from jnn.layers.core.ragged import ARRAYS, ONE
 from jnn.rules.core.rule import Rule
 from jnn.types import Batch, Key
 from jnn.value import Recipe
@@ -48,7 +50,8 @@ def lift(rule: Rule) -> Callable[..., Layer]:
     construct.__name__ = construct.__qualname__ = rule.name
     construct.__doc__ = f"The layer of the rule `{rule.name}`.\n\n{inspect.getdoc(rule) or ''}"
     construct.__dict__["__signature__"] = inspect.Signature(settings)
-    return layer(construct, Recipe(lift, (("rule", rule),)))
+    alone = rule.elementwise or rule in (rules.softmax, rules.log_softmax)
+    return layer(construct, Recipe(lift, (("rule", rule),)), sees=ONE if alone else ARRAYS)
 
 
 def lifted(given: Any) -> Any:
@@ -91,7 +94,7 @@ class PreluParams(NamedTuple):
 _QUARTER = constant(0.25)
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 def prelu(
     *, shared: bool = True, slope: Initialiser = _QUARTER, dtype: DTypeLike | None = None
 ) -> tuple[Init, Apply]:

@@ -1,5 +1,6 @@
 """Pooling and sub-sampling as layers."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -21,12 +22,13 @@ from jnn.layers.core.layer import (
     pure,
     without_parameters,
 )
+from jnn.layers.core.ragged import ALL, Ragged, kept, mean_of
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.convolution.geometry import RESTS, per_axis
 from jnn.rules.core.rule import Rule
 from jnn.rules.pointwise.activation import activation as chosen
 from jnn.rules.pooling.max import TIES
-from jnn.types import Batch, Key, Padding, Setting
+from jnn.types import Batch, Key, Padding, Params, Setting
 
 
 @layer
@@ -99,24 +101,34 @@ def adaptive_mean_pool(size: Setting) -> tuple[Init, Apply]:
     return without_parameters, pure(lambda params, x: rules.adaptive_mean_pool(x, size=size))
 
 
-@layer
+@functools.partial(layer, sees=ALL)
 def global_max_pool() -> tuple[Init, Apply]:
     """The largest pixel of each map, (N, *size, C) to (N, C).
 
     >>> jnn.global_max_pool()((), jnp.zeros((8, 7, 7, 6))).shape
     (8, 6)
     """
-    return without_parameters, pure(lambda params, x: _whole(rules.max_pool, x))
+
+    def apply(params: Params, x: Any) -> jax.Array:
+        if not isinstance(x, Ragged):
+            return _whole(rules.max_pool, x)
+        y = _whole(rules.max_pool, kept(x, -math.inf))
+        return jnp.where(x.mask.any(1)[:, None], y, jnp.zeros_like(y))
+
+    return without_parameters, pure(apply)
 
 
-@layer
+@functools.partial(layer, sees=ALL)
 def global_mean_pool() -> tuple[Init, Apply]:
     """The mean of each map, (N, *size, C) to (N, C).
 
     >>> jnn.global_mean_pool()((), jnp.zeros((8, 7, 7, 6))).shape
     (8, 6)
     """
-    return without_parameters, pure(lambda params, x: _whole(rules.mean_pool, x))
+    mean = functools.partial(_whole, rules.mean_pool)
+    return without_parameters, pure(
+        lambda params, x: mean_of(x, mean) if isinstance(x, Ragged) else mean(x)
+    )
 
 
 def _whole(pool: Rule, x: jax.Array) -> jax.Array:

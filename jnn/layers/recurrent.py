@@ -1,5 +1,6 @@
 """Layers that read sequences, (batch, time, features): LSTM, GRU, and the last output."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,7 @@ from jnn.layers.core.layer import (
     pure,
     without_parameters,
 )
+from jnn.layers.core.ragged import ALL, Ragged, array_of, end_of, in_front
 from jnn.types import Batch, Key, Params
 
 _ORTHOGONAL = orthogonal()
@@ -53,7 +55,7 @@ class GRUParams(NamedTuple):
     c: jax.Array
 
 
-@layer
+@functools.partial(layer, sees=ALL)
 def lstm(
     size: int,
     *,
@@ -101,14 +103,14 @@ def lstm(
             b + jnp.repeat(jnp.array([0, forget, 0, 0], b.dtype), size),
         ), ()
 
-    def apply(params: LSTMParams, x: jax.Array) -> jax.Array:
+    def apply(params: LSTMParams, x: Any) -> Any:
         _expect("lstm", params, LSTMParams, size)
-        return rules.lstm(fed(x, params.w, dtype), *params, reverse=reverse, keep=keep)[0]
+        return _read(rules.lstm, params, x, reverse, keep, dtype)
 
     return init, pure(apply)
 
 
-@layer
+@functools.partial(layer, sees=ALL)
 def gru(
     size: int,
     *,
@@ -151,14 +153,14 @@ def gru(
             biases(c, (3 * size,), taken),
         ), ()
 
-    def apply(params: GRUParams, x: jax.Array) -> jax.Array:
+    def apply(params: GRUParams, x: Any) -> Any:
         _expect("gru", params, GRUParams, size)
-        return rules.gru(fed(x, params.w, dtype), *params, reverse=reverse, keep=keep)[0]
+        return _read(rules.gru, params, x, reverse, keep, dtype)
 
     return init, pure(apply)
 
 
-@layer
+@functools.partial(layer, sees=ALL)
 def last(*, reverse: bool = False) -> tuple[Init, Apply]:
     """The output at the last time: (batch, time, ...) to (batch, ...).
 
@@ -170,7 +172,9 @@ def last(*, reverse: bool = False) -> tuple[Init, Apply]:
     """
     errors.choice("last", "reverse", reverse, (False, True))
 
-    def apply(params: Params, x: jax.Array) -> jax.Array:
+    def apply(params: Params, x: Any) -> jax.Array:
+        if isinstance(x, Ragged):
+            return end_of(x, reverse=reverse)
         if x.ndim < 2 or not x.shape[1]:
             errors.fail("last", "x", "(batch, time, ...) of one time at least", errors.describe(x))
         return x[:, 0 if reverse else -1]
@@ -190,6 +194,17 @@ def _check(
     check_dtype(function, dtype)
 
 
+def _read(rule: Any, params: Any, x: Any, reverse: bool, keep: int | None, dtype: Any) -> Any:
+    """All outputs; of sequences of different lengths as each has them alone."""
+
+    def outputs(x: jax.Array, reverse: bool) -> jax.Array:
+        return rule(fed(x, params.w, dtype), *params, reverse=reverse, keep=keep)[0]
+
+    if isinstance(x, Ragged):
+        return in_front(x, lambda a: outputs(a, False), reverse=reverse)
+    return outputs(x, reverse)
+
+
 def _expect(function: str, params: Any, kind: type, size: int) -> None:
     if not isinstance(params, kind) or len(params.r) != size:
         expected = f"{kind.__name__} of {size} units"
@@ -198,6 +213,7 @@ def _expect(function: str, params: Any, kind: type, size: int) -> None:
 
 def _sequences(function: str, x: Batch, dtype: Any) -> tuple[int, Any]:
     """The features and the dtype that an example gives, which is (batch, time, features)."""
+    x = array_of(x)
     features, taken = fed_by(function, x, dtype)
     errors.rank(function, "x", x, 3)
     return features, taken

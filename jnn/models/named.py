@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 from jnn import errors
 from jnn.layers.combinators.rows import serial
 from jnn.layers.core.layer import Layer
-from jnn.layers.flatten import flatten
+from jnn.layers.flatten import as_sequence, flatten
 from jnn.layers.linear import dense
 from jnn.models.images import cnn, lenet5, modern_lenet, vgg
 from jnn.models.mlp import mlp
 from jnn.models.radial import rbf_network
+from jnn.models.recurrent import CELLS, recurrent
 from jnn.models.residual import resnet
 from jnn.rules.pointwise.activation import ACTIVATIONS
 
@@ -28,13 +29,15 @@ class Named(NamedTuple):
       model: the name.
       input: the shape of a sample.
       outputs: classes, or targets.
-      hidden: units of the hidden layers; of a radial network, its centres.
+      hidden: units of the hidden layers; of a radial network, its centres; of a recurrent one those
+        of its layers, all alike.
       activation: of the hidden layers of a perceptron.
       maps: of each convolution of `cnn`, how many maps it makes.
       size: of its filters.
       kernel: of a radial network.
       norm: of `mlp` and `cnn`, "" for none.
       dropout: the rate of both.
+      cell: of a recurrent network.
     """
 
     model: str
@@ -47,6 +50,7 @@ class Named(NamedTuple):
     kernel: str = "squared"
     norm: str = ""
     dropout: float = 0.0
+    cell: str = "lstm"
 
     def build(self) -> Layer:
         """The network."""
@@ -76,6 +80,13 @@ def _rbf(named: Named) -> Layer:
     return _flat(named, rbf_network(named.hidden[0], named.outputs, kernel=named.kernel))
 
 
+def _recurrent(named: Named) -> Layer:
+    if len({*named.hidden}) != 1:
+        raise ValueError("its layers are alike")
+    net = recurrent(named.outputs, named.hidden[0], len(named.hidden), cell=named.cell)
+    return serial(as_sequence(rows=True), *net.spec.layers)
+
+
 NETWORKS: dict[str, Callable[[Named], Layer]] = {
     "logistic": _linear,
     "linear": _linear,
@@ -93,8 +104,9 @@ NETWORKS: dict[str, Callable[[Named], Layer]] = {
     "lenet": lambda named: modern_lenet(named.outputs),
     "vgg": lambda named: vgg(named.outputs),
     "resnet": lambda named: resnet(named.outputs),
+    "recurrent": _recurrent,
 }
-OF_IMAGES = ("cnn", "lenet5", "lenet", "vgg", "resnet")
+OF_IMAGES = ("cnn", "lenet5", "lenet", "vgg", "resnet", "recurrent")
 
 
 def read_named(told: Mapping[str, Any]) -> Named:
@@ -118,6 +130,7 @@ def read_named(told: Mapping[str, Any]) -> Named:
         kernel=_one_of(told, "kernel", ("squared", "norm")),
         norm=_one_of(told, "norm", ("", "batch", "layer", "group")),
         dropout=_rate(told["dropout"]),
+        cell=_one_of(told, "cell", CELLS),
     )
 
 

@@ -1,6 +1,7 @@
 """Recurrent networks: stacks of LSTM or GRU that read sequences of numbers or of tokens."""
 
 from jnn import errors
+from jnn.layers.combinators.ragged import ragged
 from jnn.layers.combinators.rows import parallel, serial
 from jnn.layers.core.layer import Layer
 from jnn.layers.dropout import dropout as random_zeros
@@ -22,6 +23,7 @@ def recurrent(
     both: bool = False,
     read: str = "last",
     vocabulary: int | None = None,
+    pad: int | None = None,
     width: int | None = None,
     dropout: float = 0.0,
 ) -> Layer:
@@ -39,6 +41,8 @@ def recurrent(
       both: whether each layer reads from both ends. Whoever predicts the next token must not.
       read: "last", "mean" or "each". From both ends, "last" is where each has read everything.
       vocabulary: the number of tokens, where they are what is read.
+      pad: an id that no sequence has, where some are filled up; `jnn.ragged(recurrent(...))` takes
+        a pair of ids, or of features, and lengths.
       width: of the embedding of a token; None for `size`.
       dropout: the rate at which numbers between two layers are left out in training.
 
@@ -58,6 +62,9 @@ def recurrent(
     if width is not None and vocabulary is None:
         remedy = "It is that of the embedding of tokens: give their number as `vocabulary`."
         errors.fail("recurrent", "width", "None without a vocabulary", width, remedy)
+    if pad is not None and vocabulary is None:
+        remedy = "jnn.ragged(net) reads features, as a pair (x, lengths)."
+        errors.fail("recurrent", "pad", "None without a vocabulary", pad, remedy)
     make, row = CELLS[cell], []
     if vocabulary is not None:
         row.append(embedding(vocabulary, size if width is None else width))
@@ -73,4 +80,5 @@ def recurrent(
             row.append(random_zeros(dropout))
     if read == "last" and not both:
         row.append(last())
-    return serial(*row, *[global_mean_pool()] * (read == "mean"), dense(outputs))
+    net = serial(*row, *[global_mean_pool()] * (read == "mean"), dense(outputs))
+    return net if pad is None else ragged(net, pad=pad)

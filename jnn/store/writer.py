@@ -16,6 +16,7 @@ import numpy as np
 from jnn import errors
 from jnn.data import Alphabet
 from jnn.layers.core.layer import Layer
+from jnn.models.recurrent import CELLS, recurrent
 from jnn.models.transformers.generate import generate
 from jnn.models.transformers.transformer import transformer
 from jnn.store.safetensors import fill, read_arrays, save
@@ -23,6 +24,7 @@ from jnn.store.safetensors import fill, read_arrays, save
 WRITER = "writer"  # The metadata's entry.
 MOST = 2**20  # Of any size; who names more is not right.
 COUNTS = ("size", "heads", "layers", "context")
+MODELS = ("transformer", "recurrent")
 
 
 class Writer(NamedTuple):
@@ -36,10 +38,12 @@ class Writer(NamedTuple):
 
     Attributes:
       alphabet: its letters.
-      size: features at each place.
+      size: features at each place, or units of a recurrent layer.
       heads: of attention.
-      layers: how many blocks.
+      layers: how many blocks, or recurrent layers.
       context: letters of a window in training.
+      model: "transformer" or "recurrent".
+      cell: of recurrent layers.
       params: the parameters.
     """
 
@@ -48,11 +52,16 @@ class Writer(NamedTuple):
     heads: int = 4
     layers: int = 2
     context: int = 64
+    model: str = "transformer"
+    cell: str = "lstm"
     params: Any = None
 
     @property
     def net(self) -> Layer:
-        """The network, which sees no more places than in training, however long it writes."""
+        """The network; attention sees no more places than in training, however long it writes."""
+        if self.model == "recurrent":
+            return recurrent(self.alphabet.size, self.size, self.layers, cell=self.cell,
+                             read="each", vocabulary=self.alphabet.size)  # fmt: skip
         return transformer(self.alphabet.size, self.size, self.heads, self.layers,
                            window=self.context)  # fmt: skip
 
@@ -67,7 +76,7 @@ class Writer(NamedTuple):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything to a file, which appears whole or not at all."""
         about = {name: getattr(self, name) for name in COUNTS}
-        about |= {"model": "transformer", "characters": self.alphabet.characters}
+        about |= {"model": self.model, "cell": self.cell, "characters": self.alphabet.characters}
         save(path, {"params": self.params}, {WRITER: json.dumps(about)})
 
     @staticmethod
@@ -85,8 +94,11 @@ class Writer(NamedTuple):
 
 
 def _told(about: Any) -> Writer:
-    if not isinstance(about, Mapping) or about.get("model") != "transformer":
+    if not isinstance(about, Mapping) or about.get("model") not in MODELS:
         raise ValueError("its network is not known")
+    cell = about.get("cell", "lstm")
+    if cell not in tuple(CELLS):
+        raise ValueError("its cell is not known")
     for name in COUNTS:
         if type(about[name]) is not int or not 1 <= about[name] <= MOST:
             raise ValueError(f"{name} is no number of 1 ... {MOST}")
@@ -95,4 +107,5 @@ def _told(about: Any) -> Writer:
         not isinstance(characters, str) or list(characters) != sorted(set(characters))
     ):
         raise ValueError("its characters are no alphabet")
-    return Writer(Alphabet(characters), *(about[name] for name in COUNTS))
+    counts = {name: about[name] for name in COUNTS}
+    return Writer(Alphabet(characters), **counts, model=about["model"], cell=cell)

@@ -52,6 +52,21 @@ def test_a_text_is_learned_written_and_saved(capsys, tmp_path):
     assert f"saved: {saved}" in out
 
 
+def test_a_recurrent_network_learns_a_text_too(capsys, tmp_path):
+    path, saved = tmp_path / "letters.txt", tmp_path / "net.safetensors"
+    path.write_text("abcdef\n" * 120)
+    words = ["train", path, "--model", "recurrent", "--cell", "gru", "--size", 16, "--layers", 1,
+             "--context", 8, "--letters", "characters", "--epochs", 12, "--rate", 0.03,
+             "--length", 16, "--save", saved, "--quiet"]  # fmt: skip
+    status, out, err = run(capsys, *words, "--json")
+    assert status == 0, err
+    told = json.loads(out)
+    assert told["network"] == "serial(embedding(7, 16), gru(16), dense(7))"
+    assert told["scores"]["test"]["right"] > 0.9
+    status, out, _ = run(capsys, "predict", saved, "abc", "--length", 8, "--temperature", 0.1)
+    assert (status, out) == (0, "abcdef\nabcd\n")
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
@@ -84,6 +99,7 @@ def test_files_that_are_no_writers(capsys, tmp_path):
         ({"model": "os.system"}, "its network is not known"),
         ({"size": -1}, "size is no number"),
         ({"characters": "ba"}, "no alphabet"),
+        ({"model": "recurrent", "cell": "rnn"}, "its cell is not known"),
         ({}, "without 'params/0/w'"),
     ):
         files.save(path, {"odd": 1.0}, {WRITER: json.dumps(good | wrong)})

@@ -299,6 +299,22 @@ def test_samples_that_do_not_fit_the_network(capsys, tmp_path, flowers):
     assert "1 of a class that the network does not know" in err
 
 
+def test_sequences_are_read_by_a_recurrent_network_and_back(capsys, tmp_path, random):
+    """Of each the class is where its first number is the largest, early or late."""
+    y = random.integers(0, 2, 160)
+    x = random.uniform(size=(160, 6, 2)).astype(np.float32)
+    x[np.arange(160), 4 * y, 0] = 2
+    np.savez(tmp_path / "walks.npz", x=x, y=y)
+    saved, words = tmp_path / "net.safetensors", ["--layers", 1, "--size", 8, "--rate", 0.03]
+    told = report(capsys, "train", tmp_path / "walks.npz", "--model", "recurrent", *words,
+                  "--save", saved)  # fmt: skip
+    assert told["network"] == "serial(as_sequence(rows=True), lstm(8), last(), dense(2))"
+    assert told["scores"]["test"]["accuracy"] > 0.9
+    out = report(capsys, "predict", saved, tmp_path / "walks.npz")
+    assert out["scores"]["accuracy"] > 0.9
+    assert "which reads images row by row" in wrong(capsys, "train", "xor", "--model", "recurrent")
+
+
 def test_every_model_is_built_for_what_it_reads():
     for name in NETWORKS:
         named = Named(name, (28, 28, 1) if name in OF_IMAGES else (5,), 3, hidden=(4,))

@@ -113,7 +113,8 @@ def test_a_single_row_a_key_and_nan():
     one = generate(SMALL, PARAMS, IDS[0, :3], 4, key=jax.random.key(1))
     assert one.shape == (7,)
     lost = jax.tree.map(lambda a: a * jnp.nan, PARAMS)
-    assert generate(SMALL, lost, IDS[0, :3], 4, temperature=0)[3:].tolist() == [-1] * 4
+    few = IDS[0, :3].astype(np.uint8)
+    assert generate(SMALL, lost, few, 4, temperature=0)[3:].tolist() == [-1] * 4
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -123,6 +124,7 @@ def test_a_single_row_a_key_and_nan():
     ({"steps": 0}, "steps"),
     ({"steps": 40}, "12 places at most"),
     ({"top_k": 0}, "top_k"),
+    ({"end": 19}, r"`end` must be None or a token number, 0 \.\.\. 18, got 19"),
     ({"temperature": -1.0}, "temperature"),
     ({"net": jnn.serial(jnn.embedding(19, 8), jnn.attention(2), jnn.dense(19))}, "causal=True"),
     ({"net": jnn.serial(jnn.embedding(19, 8), jnn.lstm(19, reverse=True))}, "forwards"),
@@ -135,6 +137,31 @@ def test_what_cannot_be_written_gets_a_sentence(change, message):
     given = {"net": net, "params": params, "ids": IDS[:, :3], "steps": 2, "key": 0, **change}
     with pytest.raises(ValueError, match=message):
         generate(**given)
+
+
+def test_a_row_ends_at_its_token_and_the_loop_with_the_last_row(monkeypatch):
+    """Against tokens chosen without a memory; the turns are counted."""
+    net = CASES["recurrent"]
+    params = jax.tree.map(lambda a: 3 * a, parameters(net, IDS))
+    turns = []
+
+    def counted(*given, **settings):
+        jax.debug.callback(lambda: turns.append(1))
+        return read(*given, **settings)
+
+    monkeypatch.setattr("jnn.models.transformers.generate.read", counted)
+    ids, end, steps = np.array([[1], [4], [9]]), 18, 40
+    likeliest = jax.jit(lambda p, ids, i: net(p, ids)[:, i].argmax(-1))
+    expected = np.concatenate([ids, np.zeros((3, steps), int)], 1)
+    for i in range(steps):
+        expected[:, i + 1] = likeliest(params, expected, i)
+    at = (expected == end).argmax(1)
+    assert at.tolist() == [9, 7, 1]
+    expected[np.arange(steps + 1) >= at[:, None]] = end
+    written = generate(net, params, ids, steps, temperature=0, end=end)
+    jax.effects_barrier()
+    np.testing.assert_array_equal(written, expected)
+    assert len(turns) == 9  # Each chose a token.
 
 
 def test_it_learns_a_line_and_writes_it():

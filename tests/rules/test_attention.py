@@ -66,6 +66,7 @@ CASES = {
     "cross": (5, 14, 2, None, {"scale": 0.3}),
     "mask": (10, 7, 2, "each", {}),
     "shared mask": (7, 10, 1, "shared", {"causal": True}),
+    "filled up": (9, 10, 2, "filled", {}),  # One row of the mask for all queries.
 }
 EVERY = pytest.mark.parametrize("name", CASES)
 
@@ -75,7 +76,10 @@ def drawn(random, name):
     q = random.normal(size=(2, time, 2 * group, 3))
     k, v = random.normal(size=(2, keys, 2, 3)), random.normal(size=(2, keys, 2, 5))
     mask = None
-    if masked:
+    if masked == "filled":
+        mask = np.arange(keys)[None] < np.array([[6], [0]])  # One has no keys at all.
+        mask = mask[:, None, None]
+    elif masked:
         shape = (2, 2 * group) if masked == "each" else (1, 1)
         mask = random.uniform(size=(*shape, time, keys)) < 0.5
         mask[:, :, 3] = False  # A query that sees nothing.

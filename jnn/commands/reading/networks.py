@@ -17,7 +17,8 @@ def network(named: Named) -> Layer:
     shape = " x ".join(map(str, named.input))
     if named.model in OF_IMAGES and len(named.input) != 3:
         known = ", ".join(name for name in NETWORKS if name not in OF_IMAGES)
-        got = f"{named.model}, which reads images"
+        what = "images row by row" if named.model == "recurrent" else "images"
+        got = f"{named.model}, which reads {what}"
         remedy = f"Where a row of {shape} numbers is an image, --image HEIGHTxWIDTH says so."
         errors.fail("train", "--model", f"{known} for a table", got, remedy)
     try:
@@ -27,6 +28,7 @@ def network(named: Named) -> Layer:
         jax.eval_shape(net, params, x)
     except ValueError as error:
         remedy = "vgg and resnet read images of any size." if named.model in OF_IMAGES else ""
+        remedy = "" if named.model == "recurrent" else remedy
         errors.fail("train", "--model", f"one that reads samples of {shape}",
                     f"{named.model}. {error}"[:-1], remedy)  # fmt: skip
     return net

@@ -10,11 +10,14 @@ from jnn.commands.reading.names import count, positive
 from jnn.commands.reading.sources import FORMS, Reading
 from jnn.commands.reading.targets import TASKS
 from jnn.models.named import NETWORKS
+from jnn.models.recurrent import CELLS
 from jnn.rules.pointwise.activation import ACTIVATIONS
 from jnn.solve.methods.marquardt import levenberg_marquardt
 from jnn.solve.minimize import METHODS
 
-TEXTS = "transformer"  # The network of texts.
+TEXTS = "transformer"  # The network of texts, as is
+BOTH = "recurrent"  # which reads other sequences too.
+SAMPLES = (".csv", ".tsv", ".npz")  # Files of those.
 
 # Each with a rate that is often good, where it has none of its own.
 OPTIMIZERS: dict[str, tuple[Callable[..., Any], float | None]] = {
@@ -45,8 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.epilog = FORMS
     parser.add_argument("data", metavar="DATA", help="digits, a folder or a file, see below")
-    parser.add_argument("--model", default="mlp", choices=[*NETWORKS, TEXTS],
-                        help=f"the network (mlp); {TEXTS} reads DATA as a text")  # fmt: skip
+    parser.add_argument("--model", default="mlp", choices=[*NETWORKS, TEXTS], metavar="NAME",
+                        help=f"of (mlp): {', '.join(NETWORKS)}; {TEXTS} reads DATA as a text, "
+                        f"{BOTH} too, and images row by row")  # fmt: skip
     parser.add_argument("--hidden", type=sizes, default=(128,), metavar="N,N",
                         help="units of mlp's hidden layers, centres of rbf (128)")  # fmt: skip
     parser.add_argument("--activation", default="relu", choices=ACTIVATIONS, metavar="NAME",
@@ -66,12 +70,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--letters", default="bytes", choices=("bytes", "characters"),
                         help="what a text is made of (bytes)")  # fmt: skip
     for name, usual, what in (
-        ("size", 64, "features"),
-        ("heads", 4, "heads"),
-        ("layers", 2, "blocks"),
+        ("size", 64, f"features of a {TEXTS}, units of a {BOTH} layer"),
+        ("heads", 4, f"heads of a {TEXTS}"),
+        ("layers", 2, f"blocks of a {TEXTS}, layers of a {BOTH} network"),
     ):
         parser.add_argument(f"--{name}", type=count, default=usual, metavar="N",
-                            help=f"{what} of a {TEXTS} ({usual})")  # fmt: skip
+                            help=f"{what} ({usual})")  # fmt: skip
+    parser.add_argument("--cell", default="lstm", choices=CELLS,
+                        help=f"of a {BOTH} network (lstm)")  # fmt: skip
     writing(parser)
     reading(parser)
     parser.add_argument("--target", type=words, default=(), metavar="COLUMN,...",
@@ -105,6 +111,13 @@ def how_of(options: argparse.Namespace, target: tuple[str, ...]) -> Reading:
     """How the options of `reading` say that data are read."""
     header = None if options.header is None else options.header == "yes"
     return Reading(target, options.labels, header, options.image)
+
+
+def reads_text(options: argparse.Namespace) -> bool:
+    """Whether the network reads DATA as a text."""
+    path = Path(options.data)
+    samples = not path.is_file() or path.suffix in SAMPLES or "idx" in path.name
+    return options.model == TEXTS or (options.model == BOTH and not samples)
 
 
 def chosen(options: argparse.Namespace) -> Any:

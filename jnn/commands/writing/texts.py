@@ -25,14 +25,15 @@ def learn(options: argparse.Namespace) -> int:
         errors.fail("train", "--optimizer", "no solver for a text", options.optimizer)
     path = Path(options.data)
     if not path.is_file():
-        expected = "a text file for a transformer"
+        expected = f"a text file for a {options.model}"
         errors.fail("DATA", options.data, expected, "no file of that name", kind=FileNotFoundError)
     try:
         share = float(options.validation)
     except ValueError:
         errors.fail("train", "--validation", "a share of the text", options.validation)
     text = data.text(path, options.context, letters=options.letters, test=share)
-    writer = Writer(text.alphabet, options.size, options.heads, options.layers, options.context)
+    writer = Writer(text.alphabet, options.size, options.heads, options.layers, options.context,
+                    options.model, options.cell)  # fmt: skip
     x = jax.ShapeDtypeStruct((1, options.context), np.int32)
     params = jax.eval_shape(writer.net.init, jax.random.key(0), x)[0]
     told: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Attention as a layer, of a sequence to itself or to another."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ from jnn.layers.core.layer import (
     key_of_step,
     layer,
 )
+from jnn.layers.core.ragged import ALL, Ragged, array_of, joined
 from jnn.rules.linear.affine import affine
 from jnn.types import Batch, Key, Params, State
 
@@ -49,7 +51,7 @@ class AttentionParams(NamedTuple):
     b_out: jax.Array | None = None
 
 
-@layer
+@functools.partial(layer, sees=ALL)
 def attention(
     heads: int,
     *,
@@ -110,7 +112,7 @@ def attention(
     check_dtype("attention", dtype)
 
     def init(key: Key, x: Batch) -> tuple[AttentionParams, tuple[()]]:
-        x, context = _pair(x)
+        x, context = map(array_of, _pair(x))
         (n, taken), (m, _) = fed_by("attention", x, dtype), fed_by("attention", context, dtype)
         if size is None and n % heads:
             errors.fail("attention", "heads", f"a divisor of {n} features", heads,
@@ -127,11 +129,14 @@ def attention(
     def apply(
         params: Params, state: State, x: Any, *, key: Key | None = None, train: bool = False
     ) -> tuple[Batch, State]:
-        q, k, v = asked(params, *_pair(x), heads, key_value_heads, rotary, dtype)
+        x, context = _pair(x)
+        both = array_of(x), array_of(context)
+        q, k, v = asked(params, *both, heads, key_value_heads, rotary, dtype)
+        mask = context.mask[:, None, None, :] if isinstance(context, Ragged) else None
         rate = dropout if train else 0.0
         drawn = key_of_step("attention", key) if rate else None
-        y = rules.attention(q, k, v, None, drawn, causal=causal, window=window, rate=rate)
-        return answered(params, y), state
+        y = rules.attention(q, k, v, mask, drawn, causal=causal, window=window, rate=rate)
+        return joined(lambda _: answered(params, y), x), state
 
     return init, apply
 
@@ -164,7 +169,7 @@ def _pair(x: Any) -> tuple[Any, Any]:
     """The sequence that asks and the one that answers."""
     x, context = x if isinstance(x, tuple | list) and len(x) == 2 else (x, x)
     for each in (x, context):
-        if len(getattr(each, "shape", ())) != 3:
+        if len(getattr(array_of(each), "shape", ())) != 3:
             errors.fail("attention", "x", "(batch, time, features), or a pair of such",
                         described(each))  # fmt: skip
     return x, context

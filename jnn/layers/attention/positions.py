@@ -1,11 +1,14 @@
 """Positions that are added to a sequence, learned or not."""
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jnn import errors
+from jnn import errors, rules
 from jnn.layers.core.initialisers import Initialiser, check_initialisers, normal
 from jnn.layers.core.layer import (
     Apply,
@@ -17,12 +20,13 @@ from jnn.layers.core.layer import (
     pure,
     without_parameters,
 )
+from jnn.layers.core.ragged import ALL, ONE, Ragged, array_of, joined, places
 from jnn.types import Batch, Key
 
 _SMALL = normal(0.02)
 
 
-@layer
+@functools.partial(layer, sees=ALL)
 def learned_positions(
     length: int | None = None, *, weights: Initialiser = _SMALL, dtype: DTypeLike | None = None
 ) -> tuple[Init, Apply]:
@@ -47,23 +51,27 @@ def learned_positions(
     check_dtype("learned_positions", dtype)
 
     def init(key: Key, x: Batch) -> tuple[jax.Array, tuple[()]]:
+        x = array_of(x)
         n, taken = fed_by("learned_positions", x, dtype)
         errors.rank("learned_positions", "x", x, 3)
         return weights(key, (length or x.shape[1], n), taken), ()
 
-    def apply(params: jax.Array, x: jax.Array) -> jax.Array:
+    def apply(params: jax.Array, given: Any) -> Any:
+        x = array_of(given)
         errors.rank("learned_positions", "x", x, 3)
         if x.shape[1] > len(params):
             errors.fail("learned_positions", "x", f"of {len(params)} places at most",
                         errors.describe(x), "A greater length has more of them.")  # fmt: skip
         x = fed(x, params, dtype)
         errors.floating("learned_positions", params=params, x=x)
+        if isinstance(given, Ragged):
+            return given.with_x(x + rules.embedding(places(given), params))
         return x + jnp.broadcast_to(params[None, : x.shape[1]], x.shape)
 
     return init, pure(apply)
 
 
-@layer
+@functools.partial(layer, sees=ALL)
 def sinusoidal_positions(*, base: float = 10000.0) -> tuple[Init, Apply]:
     """Adds sines and cosines of each place to (batch, time, features); nothing is learned.
 
@@ -75,7 +83,8 @@ def sinusoidal_positions(*, base: float = 10000.0) -> tuple[Init, Apply]:
     """
     errors.number("sinusoidal_positions", "base", base, low=1)
 
-    def apply(params: tuple[()], x: jax.Array) -> jax.Array:
+    def apply(params: tuple[()], given: Any) -> Any:
+        x = array_of(given)
         errors.floating("sinusoidal_positions", x=x)
         errors.rank("sinusoidal_positions", "x", x, 3)
         _, time, features = x.shape
@@ -84,12 +93,13 @@ def sinusoidal_positions(*, base: float = 10000.0) -> tuple[Init, Apply]:
         angles = np.arange(time)[:, None] * rates
         waves = np.stack([np.sin(angles), np.cos(angles)], -1).reshape(time, 2 * pairs)
         table = jnp.asarray(waves[:, :features], x.dtype)
-        return x + jnp.broadcast_to(table[None], x.shape)
+        rows = table[places(given)] if isinstance(given, Ragged) else table[None]
+        return joined(lambda x: x + jnp.broadcast_to(rows, x.shape), given)
 
     return without_parameters, pure(apply)
 
 
-@layer
+@functools.partial(layer, sees=ONE)
 def at_most(length: int) -> tuple[Init, Apply]:
     """Passes sequences, (batch, time, ...), of up to `length` places, and refuses longer ones.
 

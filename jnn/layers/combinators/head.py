@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import jax
 
 from jnn import rules
+from jnn.layers.combinators.ragged import opened, ragged
 from jnn.layers.combinators.rows import each, fold_key, inside, packed, serial
 from jnn.layers.combinators.share import filled, share
 from jnn.layers.core.layer import Layer, fed
+from jnn.layers.core.ragged import array_of
 from jnn.layers.linear import dense
 from jnn.rules.linear.affine import affine
 from jnn.rules.pointwise.activation import activation as chosen
@@ -46,6 +48,9 @@ def headless(net: Layer) -> Headless | None:
     if kind is share:
         within, ties = headless(of["inner"]), of["ties"]
         return within and (lambda params, *rest: within(filled(params, ties), *rest))
+    if kind is ragged:
+        alone, pad = headless(of["inner"]), of["pad"]
+        return alone and (lambda p, s, x, *rest: alone(p, s, opened(x, pad), *rest))
     if kind is serial and of.layers:
         return _of_row(of.layers)
     if kind is not dense or of["connections"] is not None:
@@ -57,7 +62,7 @@ def headless(net: Layer) -> Headless | None:
 def _of_dense(net: Layer) -> Headless:
     def apply(params: Any, state: Any, x: Any, key: Any, train: bool) -> tuple[Head, Any]:
         jax.eval_shape(net.apply, params, state, x)  # Which checks them.
-        return Head(fed(x, params.w, net.spec["dtype"]), *params), state
+        return Head(fed(array_of(x), params.w, net.spec["dtype"]), *params), state
 
     return apply
 

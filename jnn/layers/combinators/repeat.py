@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.layers.combinators.rows import check_layer, fold_key, inside
 from jnn.layers.core.layer import Apply, Init, Layer, abstract, described, layer
+from jnn.layers.core.ragged import ALL
 from jnn.layers.pointwise import lifted
 from jnn.rules.core.rule import Rule
 from jnn.types import Batch, Key, State
@@ -25,7 +26,7 @@ class RepeatedParams(NamedTuple):
     each: Any
 
 
-@functools.partial(layer, reads=lifted)
+@functools.partial(layer, reads=lifted, sees=ALL)
 def repeat(inner: Layer | Rule, times: int, *, remat: bool = False) -> tuple[Init, Apply]:
     """So many layers like `inner`, one after the other, each with parameters of its own.
 

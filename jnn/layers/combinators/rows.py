@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.layers.combinators.fusions import Together, runs
 from jnn.layers.core.layer import Apply, Init, Layer, layer
+from jnn.layers.core.ragged import ALL, joined
 from jnn.layers.pointwise import lifted
 from jnn.rules.core.rule import Rule
 from jnn.types import Batch, Key, Params, State
 
 
-@functools.partial(layer, reads=lifted)
+@functools.partial(layer, reads=lifted, sees=ALL)
 def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
     """The layers one after the other (H-1, X-79..82, T-20); of none, the identity.
 
@@ -66,7 +67,7 @@ def serial(*layers: Layer | Rule) -> tuple[Init, Apply]:
     return init, apply
 
 
-@functools.partial(layer, reads=lifted)
+@functools.partial(layer, reads=lifted, sees=ALL)
 def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, Apply]:
     """The layers side by side, each on the same input; keys as in `serial`.
 
@@ -91,7 +92,9 @@ def parallel(*layers: Layer | Rule, combine: str | None = None) -> tuple[Init, A
         params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
     ) -> tuple[Batch, State]:
         outputs, state = apply_all(params, state, x, key=key, train=train)
-        return _combined(combine, outputs), state
+        if combine is None:
+            return tuple(outputs), state
+        return joined(lambda *ys: _combined(combine == "sum", ys), *outputs), state
 
     return init, apply
 
@@ -194,12 +197,10 @@ def packed(states: list[Any]) -> Any:
     return () if stateless else tuple(states)
 
 
-def _combined(combine: str | None, outputs: list[Any]) -> Any:
-    if combine is None:
-        return tuple(outputs)
-    axes = slice(None) if combine == "sum" else slice(-1)
+def _combined(summed: bool, outputs: Sequence[Any]) -> Any:
+    axes = slice(None) if summed else slice(-1)
     if len({y.shape[axes] for y in outputs}) > 1:
         shapes = ", ".join(errors.describe(y) for y in outputs)
-        same = "one shape" if combine == "sum" else "one shape up to the last axis"
+        same = "one shape" if summed else "one shape up to the last axis"
         errors.fail("parallel", "layers", f"such that all outputs have {same}", shapes)
-    return sum(outputs[1:], outputs[0]) if combine == "sum" else jnp.concatenate(outputs, axis=-1)
+    return sum(outputs[1:], outputs[0]) if summed else jnp.concatenate(outputs, axis=-1)

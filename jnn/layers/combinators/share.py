@@ -1,5 +1,6 @@
 """One set of parameters at several places of a network."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,12 +9,13 @@ import jax
 from jnn import errors
 from jnn.layers.combinators.rows import check_layer
 from jnn.layers.core.layer import Apply, Init, Layer, layer
+from jnn.layers.core.ragged import ALL
 from jnn.types import Batch, Key, Params, State
 
 _TRANSPOSED = ".T"
 
 
-@layer
+@functools.partial(layer, sees=ALL)
 def share(inner: Layer, ties: Mapping[str, str]) -> tuple[Init, Apply]:
     """A network some of whose parameters are others of it, so that both places train one array.
 

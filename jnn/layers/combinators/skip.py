@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jnn import errors
 from jnn.layers.combinators.rows import check_layer, side_by_side
 from jnn.layers.core.layer import Apply, Init, Layer, layer
+from jnn.layers.core.ragged import ALL, array_of, joined
 from jnn.layers.pointwise import lifted
 from jnn.rules.core.rule import Rule
 from jnn.types import Batch, Key, Params, State
 
 
-@functools.partial(layer, reads=lifted)
+@functools.partial(layer, reads=lifted, sees=ALL)
 def skip(inner: Layer | Rule, *, project: Layer | None = None) -> tuple[Init, Apply]:
     """What a layer makes of its input, added to the input: `y = x + f(x)`.
 
@@ -45,7 +46,8 @@ def skip(inner: Layer | Rule, *, project: Layer | None = None) -> tuple[Init, Ap
         params: Params, state: State, x: Batch, *, key: Key | None = None, train: bool = False
     ) -> tuple[Batch, State]:
         outputs, state = apply_all(params, state, x, key=key, train=train)
-        return _sum(outputs[0], x if project is None else outputs[1], x), state
+        around = x if project is None else outputs[1]
+        return joined(lambda y, a: _sum(y, a, array_of(x)), outputs[0], around), state
 
     return init, apply
 

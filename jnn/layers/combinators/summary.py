@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.floats import pulled
+from jnn.layers.combinators.ragged import opened, ragged
 from jnn.layers.combinators.repeat import repeat, rows_of
 from jnn.layers.combinators.rows import each, parallel, serial
 from jnn.layers.combinators.share import filled, share
@@ -94,6 +95,9 @@ def _rows(
     if kind is share:
         full = jax.eval_shape(lambda params: filled(params, of["ties"]), params)
         yield from _rows(of["inner"], full, own, state, x, number, told)
+    elif kind is ragged:
+        x = jax.eval_shape(lambda x: opened(x, of["pad"]), x)
+        yield from _rows(of["inner"], params, own, state, x, number, told)
     elif kind is repeat:
         first = jax.eval_shape(lambda *a: rows_of(a, 1)[0], params.each, state)
         yield from _rows(of["inner"], first[0], own.each, first[1], x, f"{deeper}0", told)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors, rules
+from jnn.layers.core.ragged import ARRAYS, by_place
 from jnn.types import Batch, Key, Params, State
 from jnn.value import Part, Recipe, binder, called
 
@@ -73,6 +74,7 @@ def layer(
     constructor: Callable[P, tuple[Init, Apply]],
     made: Recipe | None = None,
     reads: Callable[[Any], Any] | None = None,
+    sees: str = ARRAYS,
 ) -> Callable[P, Layer]:
     """Makes a constructor of layers from a function of settings that returns `(init, apply)`.
 
@@ -91,6 +93,8 @@ def layer(
       constructor: the function; what its layers do may depend on its settings alone.
       made: how the constructor itself was made, where it is no function of a module.
       reads: what it makes of each positional argument first, such as a layer of a rule.
+      sees: "one" where its layers see each place of a sequence, (batch, time, ...), by itself;
+        "all" where they know the sequences of `jnn.ragged`; "arrays" where they know none.
     """
     bind, name = binder(constructor), constructor.__name__
 
@@ -102,10 +106,11 @@ def layer(
         settings = bind(*given, **kwargs)
         init, apply = called(constructor, settings)
         spec = Spec(maker, settings)
-        return Layer(
-            Part(spec, "init", _from_example(name, init)), Part(spec, "apply", apply), spec
-        )
+        init = _from_example(name, by_place(name, sees, init, 1))
+        apply = by_place(name, sees, apply, 2)
+        return Layer(Part(spec, "init", init), Part(spec, "apply", apply), spec)
 
+    construct.__dict__["sees"] = sees
     maker = construct if made is None else Part(made, "", construct)
     signature = inspect.signature(constructor).replace(return_annotation=Layer)
     construct.__dict__["__signature__"] = signature

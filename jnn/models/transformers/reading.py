@@ -19,12 +19,8 @@ from jnn.layers.combinators.rows import each, inside, serial
 from jnn.layers.combinators.share import filled, share
 from jnn.layers.combinators.skip import skip
 from jnn.layers.core.layer import Layer, fed
-from jnn.layers.dropout import dropout
-from jnn.layers.embedding import embedding
-from jnn.layers.gated import gated
-from jnn.layers.linear import dense, residual, residual_projection
-from jnn.layers.normal import batch_norm, layer_norm, rms_norm
-from jnn.layers.pointwise import prelu
+from jnn.layers.core.ragged import ONE
+from jnn.layers.normal import batch_norm
 from jnn.layers.recurrent import gru, lstm
 
 Memory = Any
@@ -97,12 +93,13 @@ def read(
                 x, m = read(inner, p, s, m, x, places, last=ending)
             new.append(m)
         return x, tuple(new)
-    if _sees_one_place(net):
+    if kind not in READERS and _sees_one_place(net):
         return net.apply(params, state, x[:, -1:] if last else x)[0], ()
     if kind not in READERS:
-        known = ", ".join(sorted(maker.__name__ for maker in {*READERS, *ALONE, serial, share}))
+        known = ", ".join(sorted(maker.__name__ for maker in {*READERS, serial, share}))
         errors.fail("read", "net", "of layers in which no place sees a later one", repr(net),
-                    f"These can be read in parts: {known}, and activations.")  # fmt: skip
+                    f"These can be read in parts: {known}, and what sees each place by itself, as "
+                    "dense and activations do.")  # fmt: skip
     y, memory = READERS[kind](net, params, state, memory, x, places)
     return y[:, -1:] if last else y, memory
 
@@ -188,16 +185,9 @@ READERS: dict[Any, Reader] = {
     lstm: _recurrent,
     gru: _recurrent,
 }
-ALONE = {
-    batch_norm, dense, dropout, embedding, gated, layer_norm, prelu, residual, residual_projection,
-    rms_norm,
-}  # fmt: skip
 
 
 def _sees_one_place(net: Layer) -> bool:
     """Whether each place of the output is of that place alone."""
-    maker = net.spec.maker
-    if maker in ALONE:
-        return True
-    lifted = getattr(getattr(maker, "recipe", None), "settings", ())
-    return getattr(dict(lifted).get("rule"), "elementwise", False)
+    maker = net.spec.maker  # Norms over a batch see one in evaluation alone, which this is.
+    return maker is batch_norm or getattr(maker, "sees", None) == ONE

@@ -3,6 +3,7 @@
 from jnn import errors
 from jnn.layers.attention.attention import attention
 from jnn.layers.attention.positions import at_most, learned_positions, sinusoidal_positions
+from jnn.layers.combinators.ragged import ragged
 from jnn.layers.combinators.repeat import repeat
 from jnn.layers.combinators.rows import serial
 from jnn.layers.combinators.share import share
@@ -22,6 +23,7 @@ from jnn.rules.core.rule import Rule
 NORMS = {"rms": rms_norm, "layer": layer_norm}
 POSITIONS = ("rotary", "learned", "sinusoidal", None)
 SMALL = normal(0.02)
+OF_FEATURES = "jnn.ragged(net) reads features, as a pair (x, lengths)."
 
 
 def transformer_block(
@@ -155,6 +157,7 @@ def encoder(
     layers: int,
     classes: int,
     *,
+    pad: int | None = None,
     key_value_heads: int | None = None,
     hidden: int | None = None,
     context: int | None = None,
@@ -168,12 +171,16 @@ def encoder(
 ) -> Layer:
     """From a sequence to the logits of its class: every place sees all, and their mean is read.
 
+    Where sequences differ in length, `pad` is the id that fills them up, which nothing sees;
+    `jnn.ragged(encoder(...))` takes a pair of ids, or of features, and lengths.
+
     Args:
       vocabulary: the number of tokens of (batch, time); None for features, (batch, time, any).
       size: features at each place.
       heads: of attention; a divisor of `size`.
       layers: how many blocks.
       classes: the number of outputs.
+      pad: an id that no sequence has, where some are filled up; None where all are as long.
       key_value_heads: heads of keys and values, where they are fewer.
       hidden: units of each block's network; see `transformer_block`.
       context: the most places; None for no limit, where positions are not learned.
@@ -198,7 +205,9 @@ def encoder(
         size, heads, hidden=hidden, key_value_heads=key_value_heads, rotary=positions == "rotary",
         norm=norm, activation=activation, gated=gated, bias=bias, dropout=dropout,
     )  # fmt: skip
-    return serial(
+    if pad is not None and vocabulary is None:
+        errors.fail("encoder", "pad", "None without a vocabulary", pad, OF_FEATURES)
+    net = serial(
         dense(size) if vocabulary is None else embedding(vocabulary, size, weights=SMALL),
         *_positions("encoder", positions, context),
         *_dropout(dropout),
@@ -207,6 +216,7 @@ def encoder(
         global_mean_pool(),
         dense(classes),
     )
+    return net if pad is None else ragged(net, pad=pad)
 
 
 def vit(

@@ -53,7 +53,8 @@ def attention(
       k: keys, (batch, key time, key heads, size). Where there are fewer key heads, each serves the
         heads that stand together, `heads / key heads` of them; keys are not repeated.
       v: values, (batch, key time, key heads, any size).
-      mask: booleans, (batch or 1, heads or 1, time, key time): whether a query sees a key.
+      mask: booleans, (batch or 1, heads or 1, time or 1, key time): whether a query sees a key.
+        One row for all queries hides what fills up a sequence, and takes no memory to speak of.
       key: a random key, with a `rate`.
       causal: whether query i sees no key behind i. Both count from 0, also where there are more
         keys than queries, as in `jax.nn.dot_product_attention`.
@@ -145,7 +146,7 @@ def attention_check(q, k, v, mask, key, *, causal, window, scale, rate):
         errors.fail("attention", "k", f"of a number of heads that divides {heads}, those of `q`",
                     errors.describe(k), "A key head serves as many heads as another.")  # fmt: skip
     if mask is not None:
-        _check_mask(mask, ((1, batch), (1, heads), (time,), (k.shape[1],)))
+        _check_mask(mask, ((1, batch), (1, heads), (1, time), (k.shape[1],)))
     if not isinstance(causal, bool):
         errors.fail("attention", "causal", "True or False", repr(causal))
     if window is not None:
@@ -187,8 +188,8 @@ def _example(
             return Example(q, k, v, None, key, **settings)
         if shared is None:
             return Example(q, k, v, **settings)
-        first = (1, 1) if shared else (batch, group * heads)
-        return Example(q, k, v, random.uniform(size=(*first, time, keys)) < 0.7, **settings)
+        first = (batch, 1, 1) if shared else (batch, group * heads, time)
+        return Example(q, k, v, random.uniform(size=(*first, keys)) < 0.7, **settings)
 
     return make
 

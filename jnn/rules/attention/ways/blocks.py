@@ -188,8 +188,9 @@ class _Visit:
                 seen = due if seen is None else seen & due
         mask = self.mask
         if mask is not None:
-            part = lax.dynamic_slice_in_dim(mask, row.start, self.row.size, 3)
-            mask = lax.dynamic_slice_in_dim(part, column.start, self.column.size, 4)
+            if mask.shape[3] > 1:
+                mask = lax.dynamic_slice_in_dim(mask, row.start, self.row.size, 3)
+            mask = lax.dynamic_slice_in_dim(mask, column.start, self.column.size, 4)
         return hidden(s, both(mask, seen))
 
 
