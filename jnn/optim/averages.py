@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jnn.optim.rates import Number, advance, check_numbers, in_dtype_of, zero, zeros_like
+from jnn.arithmetic import as_wide
+from jnn.optim.rates import Number, advance, check_numbers, in_dtype_of, wide_like, zero, zeros_like
 from jnn.value import constructor, written
 
 
@@ -147,7 +148,10 @@ def total() -> Average:
 
 @constructor
 def rms(average: Average) -> Average:
-    """The root of an average of squares.
+    """The root of an average of squares, kept in float32 at least.
+
+    In float16 a gradient of 1e-4 has the square 0, and in bfloat16 an average with `beta = 0.999`
+    would not move: a 256th of it is the least that it can change by.
 
     >>> size = jnn.optim.rms(jnn.optim.mean())
     >>> state = size.init(0.0)
@@ -158,9 +162,12 @@ def rms(average: Average) -> Average:
     """
 
     def update(x: Any, state: Any) -> Any:
-        return average.update(jax.tree.map(jnp.square, x), state)
+        return average.update(jax.tree.map(lambda x: jnp.square(as_wide(x)), x), state)
 
-    return Average(average.init, update, lambda state: jax.tree.map(jnp.sqrt, average.value(state)))
+    def init(x: Any) -> Any:
+        return average.init(wide_like(x))
+
+    return Average(init, update, lambda state: jax.tree.map(jnp.sqrt, average.value(state)))
 
 
 class DeviationState(NamedTuple):
@@ -175,7 +182,8 @@ def deviation(beta: Number) -> Average:
     """The exponential standard deviation, the root of `e_n(x^2) - e_n(x)^2`.
 
     The difference is never formed, since it cancels. With `d = x_n - m_{n-1}` and `w = 1 - beta` it
-    obeys `s_n = beta (s_{n-1} + w d^2)`, `m_n = m_{n-1} + w d`, and cannot become negative.
+    obeys `s_n = beta (s_{n-1} + w d^2)`, `m_n = m_{n-1} + w d`, and cannot become negative. Both
+    are kept in float32 at least.
 
     >>> size = jnn.optim.deviation(0.5)
     >>> state = size.init(0.0)
@@ -204,7 +212,11 @@ def deviation(beta: Number) -> Average:
     def value(state: Any) -> Any:
         return jax.tree.map(jnp.sqrt, state.variance)
 
-    return Average(lambda x: DeviationState(zeros_like(x), zeros_like(x)), update, value)
+    def init(x: Any) -> Any:
+        wide = wide_like(x)
+        return DeviationState(zeros_like(wide), zeros_like(wide))
+
+    return Average(init, update, value)
 
 
 @constructor

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from jnn import errors
+from jnn.arithmetic import wide
 
 Number = float | jax.Array
 Schedule = Callable[[Any], Number]
@@ -34,6 +35,13 @@ def advance(count: jax.Array) -> jax.Array:
 def zeros_like(tree: Any) -> Any:
     """Zeros of the shapes and dtypes of `tree`, never weakly typed."""
     return jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), jnp.result_type(x)), tree)
+
+
+def wide_like(tree: Any) -> Any:
+    """The shapes of `tree`, in the dtypes in which sums of its squares are kept."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(jnp.shape(x), wide(jnp.result_type(x))), tree
+    )
 
 
 def check_numbers(

@@ -154,6 +154,9 @@ def test_skipped_steps_leave_everything_as_it_was(random):
 # Half precision
 
 
+centred = partial(jnn.rmsprop, centred=True)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_widened_statistics_are_float32_and_follow_the_float32_run(dtype, random):
     params = jax.tree.map(lambda x: x.astype(dtype), tree(random))
@@ -178,10 +181,24 @@ def test_small_steps_are_lost_without_the_master_copy():
     np.testing.assert_allclose(kept[-1].astype(float), 0.96, rtol=2**-8)
 
 
-def test_an_adaptive_step_in_float16_needs_wide_statistics():
-    g = jnp.full(2, 1e-4, jnp.float16)  # Whose square is 0 in float16.
-    (wide,), _ = steps(optim.widen(jnn.adam(1e-2)), [g], jnp.zeros(2, jnp.float16))
-    np.testing.assert_allclose(wide.astype(float), -1e-2, rtol=2e-3)
+@pytest.mark.parametrize(
+    "make", [jnn.adam, jnn.rmsprop, jnn.adagrad, jnn.radam, jnn.nadam, centred]
+)
+def test_an_adaptive_step_in_float16_is_that_of_float32(make):
+    g = np.array([1e-3, 1e-4, 1e-5], np.float16)  # The square of the second is 0 in float16.
+    exact, half = (
+        steps(make(1e-2), [jnp.array(g, dtype)] * 2, jnp.zeros(3, dtype))[0][-1]
+        for dtype in (jnp.float32, jnp.float16)
+    )
+    np.testing.assert_allclose(half.astype(float), exact, rtol=5e-3, atol=1e-7)
+
+
+def test_an_average_of_squares_moves_in_bfloat16():
+    size = optim.rms(optim.exponential(0.999))
+    one, state = jnp.ones(1, jnp.bfloat16), size.init(jnp.ones(1, jnp.bfloat16))
+    for _ in range(1000):
+        state = size.update(one, state)
+    np.testing.assert_allclose(size.value(state), (1 - 0.999**1000) ** 0.5, rtol=1e-4)
 
 
 def test_updates_are_added_in_the_wider_dtype_and_rounded_once():

@@ -58,6 +58,16 @@ def test_values_equal_a_second_opinion(name):
         np.testing.assert_allclose(registry[name](X), REFERENCES[name](X), rtol=1e-12, atol=1e-300)
 
 
+def test_gelu_is_right_down_to_the_end_of_float32():
+    x = np.array([-13, -12.9, -9, -5], np.float32)
+    with np.errstate(under="ignore"):
+        exact = x.astype(float) * scipy.stats.norm.cdf(x.astype(float))
+        slope = scipy.stats.norm.cdf(x.astype(float)) + x * scipy.stats.norm.pdf(x.astype(float))
+    y, pull = jax.vjp(jnn.rules.gelu, jnp.array(x))
+    np.testing.assert_allclose(y, exact, rtol=3e-5)
+    np.testing.assert_allclose(pull(jnp.ones_like(y))[0], slope, rtol=3e-5)
+
+
 def test_the_tanh_form_of_gelu_equals_that_of_jax():
     with jax.enable_x64(True):
         got = jnn.rules.gelu(X, approximate=True)

@@ -44,8 +44,8 @@ def over_size(
 ) -> Optimizer:
     """The transform of every adaptive method: `direction / (size + epsilon)`, entry by entry.
 
-    The quotient is formed in float32 at least. In half precision the averages themselves lose small
-    values (in float16 a gradient of 1e-4 has the square 0): wrap the optimizer in `widen`.
+    The quotient is formed in float32 at least, and so are averages of squares. The direction's is
+    of the dtype of the gradients; `widen` keeps all of it in float32.
 
     >>> sign = jnn.optim.over_size(jnn.optim.rms(jnn.optim.unbiased(0.9)))
     >>> g = jnp.array([5.0, -0.1])

@@ -135,30 +135,32 @@ def gelu(x: jax.Array, *, approximate: bool = False) -> jax.Array:
     >>> jax.grad(jnn.rules.gelu)(0.0).item()
     0.5
     """
-    return (x.astype(wide(x.dtype)) * _gelu_gate(x, approximate)).astype(x.dtype)
+    # Halves x, not Phi: from x = -13 on half of erfc is less than float32 holds, and y is not.
+    return (x.astype(wide(x.dtype)) / 2 * _twice_gate(x, approximate)).astype(x.dtype)
 
 
 @elementwise(gelu, saves="x")
 def gelu_derivative(x, v, *, approximate):
     z = x.astype(wide(x.dtype))
-    gate = _gelu_gate(x, approximate)
+    twice = _twice_gate(x, approximate)
     if approximate:
+        gate = twice / 2
         # Multiplied in this order, z (1 - t^2) is 0 before z^2 can overflow.
         steep = z * (2 * _SQRT_2_OVER_PI * gate * (1 - gate))
         slope = gate + steep + 3 * 0.044715 * (steep * z) * z
     else:
         # Written as erfc computes it inside, so that the compiler shares the exponential.
-        slope = gate + z * jnp.exp(-jnp.square(z * -_SQRT_HALF)) * (_SQRT_2_OVER_PI / 2)
+        slope = (twice + z * jnp.exp(-jnp.square(z * -_SQRT_HALF)) * _SQRT_2_OVER_PI) / 2
     return v * slope.astype(x.dtype)
 
 
-def _gelu_gate(x: jax.Array, approximate: bool) -> jax.Array:
-    """Phi(x), computed in float32 for half precisions."""
+def _twice_gate(x: jax.Array, approximate: bool) -> jax.Array:
+    """2 Phi(x), computed in float32 for half precisions."""
     z = x.astype(wide(x.dtype))
     if approximate:
         # (1 + tanh(u)) / 2 = sigmoid(2 u), which keeps its digits where tanh(u) is near -1.
-        return lax.logistic(2 * _SQRT_2_OVER_PI * (z + 0.044715 * z * z * z))
-    return lax.erfc(z * -_SQRT_HALF) / 2
+        return 2 * lax.logistic(2 * _SQRT_2_OVER_PI * (z + 0.044715 * z * z * z))
+    return lax.erfc(z * -_SQRT_HALF)
 
 
 _SQRT_HALF = 0.5**0.5
