@@ -372,7 +372,7 @@ X = jnp.ones((2, 3, 4, 5))
         ((X, X, X[:, :2]), {}, "Each key has one value"),
         ((X, X, X.astype(jnp.bfloat16)), {}, "of the dtype of `q`"),
         ((X, X, X, jnp.ones((2, 4, 3, 3))), {}, "True where a query sees a key"),
-        ((X, X, X, jnp.ones((3, 3), bool)), {}, "1 or 2, 1 or 4, 3, 3"),
+        ((X, X, X, jnp.ones((3, 3), bool)), {}, "1 or 2, 1 or 4, 1 or 3, 3"),
         ((X, X, X), {"window": 2}, "add causal=True"),
         ((X, X, X), {"causal": True, "window": 0}, "a positive integer"),
         ((X, X, X), {"causal": 1}, "True or False"),

@@ -20,6 +20,7 @@ from jnn.rules.convolution.geometry import Geometry, fitted, per_axis, reach
 from jnn.rules.convolution.products import filter_delta, filters, images, input_delta, value
 from jnn.rules.core.rule import Example, rule
 from jnn.types import Padding, Setting
+from jnn.xla.order import late
 
 # What a setting was called before.
 FIT = {"fit": 'It is called rest: "error" where it was "exact", "drop" where it was "floor".'}
@@ -117,6 +118,7 @@ def conv_forward(x, w, b, *, connections, **settings):
 @conv.backward
 def conv_backward(saved, delta, *, connections, **settings):
     x, w, g = saved
+    w = late(delta, w)  # Else rotated when the program begins.
     db = sum_of_bias(delta)  # D-46, H-81: db_i = sum_p delta_i[p]
     if connections is None:
         dx = input_delta(delta, w, setting=g)  # H-72, D-45

@@ -31,6 +31,7 @@ from jnn.rules.pointwise.piecewise import relu
 from jnn.rules.pooling.max import largest, max_pool, max_pool_tangent, returned
 from jnn.rules.pooling.windows import Windows, windows
 from jnn.types import Padding, Setting
+from jnn.xla.order import late
 from jnn.xla.platform import for_each, is_for
 
 
@@ -106,6 +107,7 @@ def rectified_conv_forward(x, w, b, *, pool, **settings):
 @rectified_conv.backward
 def rectified_conv_backward(saved, delta, **settings):
     g, seen, x, w, *rest = saved
+    w = late(delta, w)
     rest = (*(a for a in rest if a is not None), delta)
 
     def behind(y, *others):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.xla.control import differing, marked
+from jnn.xla.order import late_zero
 from jnn.xla.platform import is_for
 
 CACHE = 2**21  # Bytes that a CPU makes at once: what its cores keep next to them.
@@ -81,7 +82,9 @@ def chunked(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: 
     (like, sums), spread = _results(function, parts)
     count = len(parts[0])
     rooms = jax.tree.map(lambda a: spread(room((count, *a.shape), a.dtype, parts[-1])), like)
-    zeros = jax.tree.map(lambda a: spread(jnp.zeros(a.shape, a.dtype)), sums)
+    zeros = jax.tree.map(
+        lambda a: spread(jnp.broadcast_to(late_zero(parts[-1], a.dtype), a.shape)), sums
+    )
 
     def turn(carry: Any, part: Any) -> tuple[Any, None]:
         (rooms, total), (i, arrays) = carry, part

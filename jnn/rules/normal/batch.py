@@ -23,6 +23,7 @@ from jnn.rules.normal.statistics import (
     through,
 )
 from jnn.xla.control import differing
+from jnn.xla.order import late
 
 Names = Hashable | tuple[Hashable, ...] | None
 
@@ -101,6 +102,7 @@ def batch_norm_forward(x, scale, shift, *, epsilon, axis_name):
 def batch_norm_backward(saved, delta, *, epsilon, axis_name):
     x, scale, found = saved
     dy, dmean, dvariance = delta
+    x = late(dy, x)  # Else XLA keeps n, beside x.
     v, batch = as_wide(dy), Shared(x, axis_name)
     r = inverse(found.variance, epsilon)
     n = apart(x, found.centre, found.rest) * r

@@ -33,6 +33,7 @@ from jnn.rules.normal.batch import (
 from jnn.rules.normal.statistics import apart, inverse, scaled, sum_of_channels, sums_of_samples
 from jnn.rules.pointwise.piecewise import relu
 from jnn.types import Padding, Setting
+from jnn.xla.order import late
 from jnn.xla.platform import for_each
 
 
@@ -115,6 +116,7 @@ def norm_relu_conv_forward(x, scale, shift, w, b, *, epsilon, axis_name, **setti
 def norm_relu_conv_backward(saved, delta, *, epsilon, axis_name, **settings):
     g, x, scale, shift, w, found = saved
     delta, dmean, dvariance = delta
+    w = late(delta, w)
 
     def to_norm(x, delta):
         n, z = _normalised(x, scale, shift, found, epsilon)
@@ -130,7 +132,7 @@ def norm_relu_conv_backward(saved, delta, *, epsilon, axis_name, **settings):
     chunk = at_a_time(x, w, g)
     dz, *totals = for_each(lambda *a: over_chunks(to_norm, a, chunk), x, delta)
     dshift, dscale = map(sum_of_channels, totals)
-    n, _ = _normalised(x, scale, shift, found, epsilon)
+    n, _ = _normalised(late(dz, x), scale, shift, found, epsilon)
     dx = Shared(x, axis_name).back(n, inverse(found.variance, epsilon), as_wide(dz), scale,
                                   dshift, dscale, dmean, dvariance)  # fmt: skip  # M-19
     dw, db = for_each(lambda *a: sum_over_chunks(to_parameters, a, chunk), x, delta)

@@ -5,6 +5,7 @@ groups ("by_group"), and takes a slower one where a padding is equal on both sid
 """
 
 import itertools
+import math
 from collections.abc import Callable
 
 import jax
@@ -20,6 +21,7 @@ from jnn.rules.convolution.products import (
     value,
     value_lax,
 )
+from jnn.rules.core.chunks import over_samples
 from jnn.rules.core.product import Call
 
 
@@ -71,7 +73,9 @@ def input_phases(delta: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
 def value_overrun(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     """One pixel of padding more on the far sides, and one place less of the result."""
     around = tuple((before, after + 1) for before, after in g.padding)
-    return value_lax(x, w, g.replaced(padding=around))[:, :-1, :-1]
+    larger = g.replaced(padding=around)
+    return over_samples(lambda x: value_lax(x, w, larger)[:, :-1, :-1], (x,),
+                        math.prod(g.places) * w.shape[-1])  # fmt: skip
 
 
 @input_delta.implementation("overrun", unit_stride)
@@ -79,7 +83,9 @@ def input_overrun(delta: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     """The input delta of an image that is one pixel larger."""
     larger = tuple(n + 1 for n in g.image)
     cut = tuple((before, after - 1) for before, after in g.padding)  # The places stay.
-    return input_lax(delta, w, g.replaced(image=larger, padding=cut))[:, :-1, :-1]
+    larger = g.replaced(image=larger, padding=cut)
+    return over_samples(lambda delta: input_lax(delta, w, larger)[:, :-1, :-1], (delta,),
+                        math.prod(g.image) * w.shape[-2])  # fmt: skip
 
 
 def grouped(call: Call) -> bool:
