@@ -14,13 +14,15 @@ endif
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.installed-bench
+# Of its own: beside JAX's plugins for a GPU and a TPU, other tests would look for these.
+DEVICES := .venv-devices
 # One test process a core, but not more than memory bears.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
 # Compiled programs, small ones too, are kept for the next run: the same tests again take half as long.
 KEEP := JAX_COMPILATION_CACHE_DIR=.pytest_cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick compiler check lint types docs bench format clean
+.PHONY: help install demo test quick compiler devices check lint types docs bench format clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +40,10 @@ quick: $(INSTALLED)  ## the fast tests of rules, layers and solvers: for another
 
 compiler: $(INSTALLED)  ## tests of what the compiler decides, as it is where nobody hurries it
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m compiler
+
+devices: $(DEVICES)/.installed  ## what rules and networks take on a GPU that is not here; Python 3.12
+	JAX_PLATFORMS=cpu JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(DEVICES)/bin/python -m pytest -n auto \
+	  --maxprocesses 4 -rs tests/xla/test_devices.py tests/xla/test_absent.py
 
 check: lint types  ## format, lint, types and the fast tests
 	$(KEEP) $(PYTEST) -m "not slow"
@@ -95,4 +101,12 @@ $(INSTALLED): pyproject.toml
 $(BENCH): $(INSTALLED)
 	@echo "Installing what the benchmarks compare with: once."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+$(DEVICES)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { echo \
+	  "XLA's compilers for other devices need Python 3.12: make PYTHON=python3.13 devices" >&2; exit 1; }
+	@test -x $(DEVICES)/bin/pip || $(PYTHON) -m venv $(DEVICES)
+	@echo "Installing into $(DEVICES): once, a minute or two."
+	@$(DEVICES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[devices,test]'
 	@touch $@

@@ -1,6 +1,6 @@
 """A case: one job as several write it, weighed on one device."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -81,18 +81,30 @@ def weighed(side: Side, device: str) -> Weight:
     return Weight(memory(program), census(program.as_text()))
 
 
-def table(cases: Iterable[Case], device: str) -> str:
-    """A row for each side of each case; what does not compile says so."""
-    return markdown([HEAD, *(row for each in cases for row in _rows(each, device))])
+Found = Mapping[str, Weight | str]  # What each side takes, or why it does not compile.
 
 
-def _rows(each: Case, device: str) -> Iterator[tuple[str, ...]]:
-    for number, (name, side) in enumerate(each.sides.items()):
-        what = each.name if number == 0 else ""
+def found(each: Case, device: str) -> Found:
+    """All sides of a case."""
+    weights: dict[str, Weight | str] = {}
+    for name, side in each.sides.items():
         try:
-            weight = weighed(side, device)
+            weights[name] = weighed(side, device)
         except jax.errors.JaxRuntimeError as error:  # Too large for the device, most of all.
-            yield what, name, " ".join(str(error).split())[:60], *[""] * (len(HEAD) - 3)
+            weights[name] = " ".join(str(error).split())[:60]
+    return weights
+
+
+def table(results: Mapping[str, Found]) -> str:
+    """A row for each side of each case; what does not compile says so."""
+    return markdown([HEAD, *(row for name, each in results.items() for row in _rows(name, each))])
+
+
+def _rows(case_name: str, sides: Found) -> Iterator[tuple[str, ...]]:
+    for number, (name, weight) in enumerate(sides.items()):
+        what = case_name if number == 0 else ""
+        if isinstance(weight, str):
+            yield what, name, weight, *[""] * (len(HEAD) - 3)
             continue
         peak, counts = weight.memory.get("peak"), weight.census
         calls = ", ".join(f"{n} {_short(call)}" for call, n in sorted(counts.calls.items()))

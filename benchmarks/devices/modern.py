@@ -1,6 +1,6 @@
 """Modern rules, at sizes of language models and residual networks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,8 @@ def cases(dtype: Any, quick: bool = False) -> Iterator[Case]:
         yield case(f"attention, {length} tokens", rules.attention, plain, qkv, qkv, qkv,
                    causal=True)  # fmt: skip
     q, kv = of(batch, time, heads, size), of(batch, time, heads // 2, size)
+    yield case("attention, 4 layers", _layers(partial(rules.attention, causal=True)),
+               _layers(plain), q)  # fmt: skip
     yield case("attention, a window", rules.attention,
                partial(jax.nn.dot_product_attention, is_causal=True,
                        local_window_size=(time // 8 - 1, 0)),
@@ -62,6 +64,17 @@ def cases(dtype: Any, quick: bool = False) -> Iterator[Case]:
     t = Struct((n // 2,), jnp.int32)
     yield case("linear_cross_entropy", lambda x, w, t: rules.linear_cross_entropy(x, w, t), _linear,
                of(n // 2, features), of(features, classes), t)  # fmt: skip
+
+
+def _layers(attention: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Of four, each with a way past it: what one keeps is beside what the others keep."""
+
+    def net(x: jax.Array) -> jax.Array:
+        for _ in range(4):
+            x = x + attention(x, x, x)
+        return x
+
+    return net
 
 
 def _wide(x: jax.Array) -> jax.Array:

@@ -106,5 +106,4 @@ def _cross_entropy(logits: jax.Array, t: jax.Array) -> jax.Array:
 
 
 def _radial(x: jax.Array, centres: jax.Array, beta: jax.Array) -> jax.Array:
-    away = x[:, None] - centres[None]
-    return jnp.exp(-beta[None] * (away * away).sum(-1))
+    return jnp.exp(-beta[None] * jnp.linalg.norm(x[:, None] - centres[None], axis=-1))

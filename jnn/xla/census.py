@@ -6,22 +6,36 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-_ARRAY = re.compile(r"\b(pred|bf16|[sufc]\d+(?:e\dm\d\w*)?)\[([\d,]*)\]")
+_ARRAY = re.compile(r"\b(pred|bf16|[sufc]\d+(?:e\dm\d\w*)?)\[([\d,]*)\](\{[^}]*\})?")
 _LINE = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (.+?) ([a-z][\w-]*)\((.*)$")
 _CALLED = re.compile(
     r"(?:body|condition|to_apply|branch_computations|calls|true_computation|false_computation)"
     r"=\{?((?:%[\w.-]+(?:, )?)+)"
 )
 _TURNS = re.compile(r'known_trip_count":\{"n":"(\d+)"')
+_ON_CHIP = "S(1)"  # In an array's layout: a TPU's fast memory, beside that which traffic goes to.
 _CALLERS = {"while", "conditional", "call", "async-start"}
 # What launches nothing and moves nothing.
 _FREE = _CALLERS | {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "iota",
-    "partition-id", "replica-id", "copy-done", "async-done", "opt-barrier",
+    "partition-id", "replica-id", "copy-done", "slice-done", "fusion-done", "async-done",
+    "opt-barrier",
 }  # fmt: skip
+# Of their first operand they read what they return.
+_SLICES = {"slice", "dynamic-slice", "gather"}
+# They write into their first operand, in place; and which operand it is that they write.
+_UPDATES = {"dynamic-update-slice": 1, "scatter": 2}
 COLLECTIVES = (
     "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute",
 )  # fmt: skip
+
+
+class _Line(NamedTuple):
+    name: str
+    types: str
+    operation: str
+    operands: list[str]
+    rest: str
 
 
 class Census(NamedTuple):
@@ -29,7 +43,8 @@ class Census(NamedTuple):
 
     Attributes:
       kernels: how many run, fusions, products and custom calls among them.
-      traffic: the bytes of operands and results of all kernels.
+      traffic: the bytes of operands and results of all kernels; of what a kernel slices, or
+        updates in place, the part; of a TPU's fast memory nothing.
       calls: custom calls by name, and how often each runs.
       operations: each kind of operation and how often it is there, inside of fusions too.
       collectives: bytes that each kind of collective puts out, by its name.
@@ -56,32 +71,31 @@ def census(text: str) -> Census:
     collectives: Counter[str] = Counter()
 
     def walk(name: str, times: int) -> None:
-        sizes = {line[0]: _bytes(line[1]) for line in bodies[name]}
-        for own, types, operation, rest in bodies[name]:
-            if operation in _CALLERS:
-                turns = _TURNS.search(rest) if operation == "while" else None
-                for called in re.findall(r"%([\w.-]+)", " ".join(_CALLED.findall(rest))):
-                    walk(called, times * (int(turns[1]) if turns else 1))
-            if operation in _FREE:
+        lines = {line.name: line for line in bodies[name]}
+        for line in lines.values():
+            if line.operation in _CALLERS:
+                turns = _turns(line, bodies) if line.operation == "while" else 1
+                for called in _called(line):
+                    walk(called, times * turns)
+            if line.operation in _FREE:
                 continue
-            operands = re.findall(r"%([\w.-]+)", rest.split("), ")[0])
             total["kernels"] += times
-            total["traffic"] += times * (sizes[own] + sum(sizes.get(o, 0) for o in operands))
-            if operation == "custom-call":
-                target = re.search(r'custom_call_target="([^"]+)"', rest)
+            total["traffic"] += times * _moved(line, lines, bodies)
+            if line.operation == "custom-call":
+                target = re.search(r'custom_call_target="([^"]+)"', line.rest)
                 calls[target[1] if target else "?"] += times
-            kind = operation.removesuffix("-start")
+            kind = line.operation.removesuffix("-start")
             if kind in COLLECTIVES:
-                collectives[kind] += times * _bytes(types.split(", ")[-1])
+                collectives[kind] += times * _bytes(line.types.split(", ")[-1])
 
     walk(entry, 1)
-    operations = Counter(operation for lines in bodies.values() for _, _, operation, _ in lines)
+    operations = Counter(line.operation for lines in bodies.values() for line in lines)
     return Census(total["kernels"], total["traffic"], calls, operations, collectives)
 
 
-def _bodies(text: str) -> tuple[dict[str, list[tuple[str, ...]]], str]:
+def _bodies(text: str) -> tuple[dict[str, list[_Line]], str]:
     """The lines of each computation, taken apart, and the name of the one that runs."""
-    bodies: dict[str, list[tuple[str, ...]]] = {}
+    bodies: dict[str, list[_Line]] = {}
     entry = body = ""
     for line in text.splitlines():
         if line.endswith("{") and "->" in line:
@@ -89,16 +103,113 @@ def _bodies(text: str) -> tuple[dict[str, list[tuple[str, ...]]], str]:
             body = name[1] if name else ""
             bodies[body], entry = [], body if line.startswith("ENTRY") else entry
         elif body and (found := _LINE.match(line)):
-            bodies[body].append(found.groups())
+            *own, rest = found.groups()
+            operands = re.findall(r"%([\w.-]+)", rest.split("), ")[0])
+            bodies[body].append(_Line(*own, operands, rest))
     return bodies, entry
 
 
-def _bytes(types: str) -> int:
+def _called(line: _Line) -> list[str]:
+    return re.findall(r"%([\w.-]+)", " ".join(_CALLED.findall(line.rest)))
+
+
+def _turns(loop: _Line, bodies: Mapping[str, list[_Line]]) -> int:
+    """How often a loop turns: as XLA says, or else up to where its counter is compared."""
+    if said := _TURNS.search(loop.rest):
+        return int(said[1])
+    condition = re.search(r"condition=%([\w.-]+)", loop.rest)
+    lines = bodies[condition[1]] if condition else []
+    if not lines or lines[-1].operation != "compare" or "direction=LT" not in lines[-1].rest:
+        return 1
+    bound = [line for line in lines if line.name == lines[-1].operands[1]]
+    number = re.match(r"(\d+)\)", bound[0].rest) if bound else None
+    return int(number[1]) if number else 1
+
+
+def _moved(line: _Line, lines: Mapping[str, _Line], bodies: Mapping[str, list[_Line]]) -> int:
+    """The bytes that a kernel reads and writes."""
+    sizes = [_bytes(lines[each].types) if each in lines else 0 for each in line.operands]
+    if line.operation in ("copy-start", "fusion-start"):  # Both ends are in its type.
+        return _bytes(line.types)
+    if line.operation == "slice-start":
+        end = _ARRAY.findall(line.types)[1]
+        return _size(*end[:2]) + (0 if _ON_CHIP in end[2] else _size(*end[:2]))
+    if line.operation in _SLICES:
+        written = _bytes(line.types)
+        return written + min(sizes[0], written) + sum(sizes[1:])
+    if line.operation in _UPDATES:
+        return _written(line, sizes)
+    called = _called(line) if line.operation == "fusion" else []
+    if not called:
+        return _bytes(line.types) + sum(sizes)
+    return _fused(line, sizes, bodies[called[0]])
+
+
+def _written(line: _Line, sizes: list[int]) -> int:
+    """By an update in place: of what it is written into, as much as is written."""
+    part = sizes[_UPDATES[line.operation]]
+    into = min(sizes[0], part) if line.operation == "scatter" else 0  # A sum is read before.
+    return into + sum(sizes[1:]) + min(_bytes(line.types), part)
+
+
+def _fused(line: _Line, sizes: list[int], inside: list[_Line]) -> int:
+    """What a fusion reads of each operand, and what it writes."""
+    own = {each.name: each for each in inside}
+    ends = (
+        [inside[-1]] if inside[-1].operation != "tuple" else [own[o] for o in inside[-1].operands]
+    )
+    ends = [_behind(end, own) for end in ends]
+    users: dict[str, list[_Line]] = {}
+    for each in inside:
+        for operand in dict.fromkeys(each.operands):
+            users.setdefault(operand, []).append(each)
+
+    def read(name: str, whole: int) -> int:
+        part = 0
+        for user in users.get(name, []):
+            first = user.operands[0] == name and name not in user.operands[1:]
+            if user.operation in ("bitcast", "convert"):
+                part += read(user.name, whole)
+            elif first and user.operation in _SLICES:  # Of what may have been converted before.
+                part += _bytes(user.types) * whole // max(1, _bytes(own[name].types))
+            elif first and user.operation in _UPDATES and user in ends:
+                scatters = user.operation == "scatter"
+                part += _bytes(own[user.operands[2]].types) if scatters else 0
+            else:
+                return whole
+        return min(part, whole)
+
     total = 0
-    for name, sizes in _ARRAY.findall(types):
-        bits = 8 if name == "pred" else int("".join(re.findall(r"\d+", name)[:1]))
-        total += -(-bits * math.prod(map(int, filter(None, sizes.split(",")))) // 8)
+    for each in inside:
+        if each.operation == "parameter":
+            number = int(each.rest.split(")")[0])
+            total += read(each.name, sizes[number]) if number < len(sizes) else 0
+    types = [0 if _ON_CHIP in each[2] else _size(*each[:2]) for each in _ARRAY.findall(line.types)]
+    if len(types) != len(ends):
+        return total + sum(types)
+    for size, end in zip(types, ends, strict=True):
+        part = end.operation in _UPDATES
+        total += (
+            min(size, _bytes(own[end.operands[_UPDATES[end.operation]]].types)) if part else size
+        )
     return total
+
+
+def _behind(line: _Line, own: Mapping[str, _Line]) -> _Line:
+    """What a bitcast shows."""
+    while line.operation == "bitcast":
+        line = own[line.operands[0]]
+    return line
+
+
+def _bytes(types: str) -> int:
+    """Of all arrays in the types that are in the device's memory."""
+    return sum(_size(*each[:2]) for each in _ARRAY.findall(types) if _ON_CHIP not in each[2])
+
+
+def _size(name: str, shape: str) -> int:
+    bits = 8 if name == "pred" else int("".join(re.findall(r"\d+", name)[:1]))
+    return -(-bits * math.prod(map(int, filter(None, shape.split(",")))) // 8)
 
 
 def memory(program: Any) -> dict[str, int]:

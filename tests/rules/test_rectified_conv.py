@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jnn
 from jnn.rules import conv, max_pool, rectified_conv, relu
 from jnn.rules.core import chunks
 from jnn.verify import check
@@ -49,6 +50,24 @@ def test_it_equals_its_parts(case, few, random):
     assert 0 < (ours[0] > 0).mean() < 1
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"pool": 2}, None])
+def test_a_tpu_keeps_signs_and_no_value(settings, random):
+    """The rule, with pooling and without, and the rectifier alone."""
+    x, w = (jnp.asarray(random.normal(size=s)) for s in ((2, 6, 6, 3), (3, 3, 3, 4)))
+    x = x.at[0, 0, 0, 0].set(jnp.nan)
+    f = relu if settings is None else lambda x: rectified_conv(x, w, **settings)
+    y, pull = jax.vjp(f, x)
+    delta = jnp.asarray(random.normal(size=y.shape))
+    with jnn.platform("tpu"):
+        there, pull_there = jax.vjp(f, x)
+    np.testing.assert_allclose(there, y, rtol=1e-5)
+    assert np.isnan(there).any()
+    np.testing.assert_allclose(pull_there(delta)[0], pull(delta)[0], rtol=1e-5, atol=1e-6)
+    kept = {(a.shape, a.dtype == bool) for a in jax.tree.leaves(pull_there)}
+    assert (y.shape, True) in kept
+    assert (y.shape, False) not in kept or (settings is not None and "pool" in settings)
 
 
 def test_nothing_between_its_parts_is_stored():

@@ -39,6 +39,20 @@ def test_the_safe_exponentials_of_the_documents():
         np.testing.assert_allclose(logsumexp(z), outputs["logsumexp"], rtol=1e-15)
 
 
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_a_confident_row_keeps_the_digits_of_its_gradient(platform, random):
+    """By two passes and by one: to margins at which 1 - p has no digit left in float32."""
+    x = random.normal(size=(8, 6)).astype(np.float32)
+    x[:, 2] += np.arange(0, 32, 4, dtype=np.float32)
+    v = random.normal(size=x.shape).astype(np.float32)
+    with jnn.platform(platform):
+        got = vjp(softmax, jnp.asarray(x), jnp.asarray(v))
+    with jax.enable_x64(True):
+        want = vjp(softmax, jnp.asarray(x, float), jnp.asarray(v, float))
+    assert abs(float(want[-1, 2])) < 1e-10
+    np.testing.assert_allclose(got, want, rtol=2e-5)
+
+
 @pytest.mark.parametrize("axis", [-1, 0, 1, (0, 2), (-1, 0, 1), None])
 @pytest.mark.parametrize("name", RULES)
 def test_values_equal_those_of_scipy_along_any_axes(name, axis, random):

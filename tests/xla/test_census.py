@@ -64,3 +64,56 @@ def test_every_width(name):
     bits = {"f8e4m3fn": 8, "bf16": 16, "u32": 32, "c64": 64}[name]
     text = f"ENTRY %m (a: s32[]) -> {name}[4] {{\n  ROOT %b = {name}[4]{{0}} f()\n}}"
     assert census(text).traffic == 4 * bits // 8
+
+
+PARTS = """\
+HloModule f, is_scheduled=true
+
+%fused (p: f32[64,8], q: f32[8], i: s32[]) -> f32[64,8] {
+  %p = f32[64,8]{1,0} parameter(0)
+  %q = f32[8]{0} parameter(1)
+  %r = f32[1,8]{1,0} bitcast(%q)
+  %i = s32[] parameter(2)
+  ROOT %u = f32[64,8]{1,0} dynamic-update-slice(%p, %r, %i, %i)
+}
+
+%picked (p.1: bf16[64,8], i.1: s32[]) -> f32[8] {
+  %p.1 = bf16[64,8]{1,0} parameter(0)
+  %i.1 = s32[] parameter(1)
+  %c.1 = f32[64,8]{1,0} convert(%p.1)
+  %s.1 = f32[1,8]{1,0} dynamic-slice(%c.1, %i.1, %i.1), dynamic_slice_sizes={1,8}
+  ROOT %b.1 = f32[8]{0} bitcast(%s.1)
+}
+
+%below (n: s32[]) -> pred[] {
+  %n = s32[] parameter(0)
+  %most = s32[]{:T(128)} constant(7)
+  ROOT %lt = pred[] compare(%n, %most), direction=LT
+}
+
+%next (n.1: s32[]) -> s32[] {
+  %n.1 = s32[] parameter(0)
+  ROOT %more = s32[] add(%n.1, %n.1)
+}
+
+ENTRY %main (a: f32[64,8], h: bf16[64,8], i.2: s32[]) -> f32[64,8] {
+  %a = f32[64,8]{1,0} parameter(0)
+  %h = bf16[64,8]{1,0} parameter(1)
+  %i.2 = s32[] parameter(2)
+  %w = s32[] while(%i.2), condition=%below, body=%next
+  %row = f32[8]{0} fusion(%h, %w), kind=kLoop, calls=%picked
+  %near = (f32[8]{0:T(256)S(1)}, f32[8]{0}, u32[]) copy-start(%row)
+  %here = f32[8]{0:T(256)S(1)} copy-done(%near)
+  ROOT %out = f32[64,8]{1,0} fusion(%a, %here, %i.2), kind=kLoop, calls=%fused
+}
+"""
+
+
+def test_of_what_is_sliced_or_updated_in_place_the_part_counts():
+    counts = census(PARTS)
+    looped = 7 * (4 + 4 + 1 + 3 * 4)  # Up to where the condition compares, where nobody says it.
+    assert counts.kernels == 7 * 2 + 3
+    picked = 16 + 4 + 32  # A row in half precision, where it lies, a row in single.
+    copied = 32 + 4  # To fast memory: what is read, and the copy's own mark.
+    updated = 4 + 32  # The row is in fast memory; of the result no more than the row is written.
+    assert counts.traffic == looped + picked + copied + updated

@@ -49,7 +49,9 @@ def cotangents_whole(
     q: jax.Array, k: jax.Array, v: jax.Array, y: jax.Array,
     m: jax.Array, total: jax.Array, delta: jax.Array, *rest: Any,
 ) -> tuple[jax.Array, ...]:  # fmt: skip
-    """All scores at once."""
+    """All scores at once, and again."""
+    if not is_for("cpu"):  # Not before delta is there: else each layer's scores wait for it.
+        q, k, delta = lax.optimization_barrier((q, k, delta))
     mask, sight = told(rest, k)
     m, share, d = (by_head(a, k) for a in shares_of_rows(y, m, total, delta))
     e = jnp.exp(_scores(q, k, mask, sight) - m)  # M-30

@@ -10,7 +10,6 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnn import errors
@@ -27,7 +26,8 @@ from jnn.rules.convolution.geometry import Geometry
 from jnn.rules.convolution.products import filter_delta, input_delta, value
 from jnn.rules.core.chunks import over_chunks, samples_at_once, sum_over_chunks
 from jnn.rules.core.rule import Example, rule
-from jnn.rules.pointwise.piecewise import relu
+from jnn.rules.pointwise.elementwise import live, signs
+from jnn.rules.pointwise.piecewise import rectified, relu
 from jnn.rules.pooling.max import largest, max_pool, max_pool_tangent, returned
 from jnn.rules.pooling.windows import Windows, windows
 from jnn.types import Padding, Setting
@@ -61,7 +61,8 @@ def rectified_conv(
     of equal pixels the first wins.
 
     Saves: x, w, y, 1 hidden tensor. Only y is new, and that the next layer keeps anyway; where
-    there is pooling, the hidden tensor is the winners' places, a byte each.
+    there is pooling, the hidden tensor is the winners' places, a byte each. On a TPU of y the signs
+    alone, a bit each.
 
     Args:
       x: images, (N, *size, C).
@@ -93,15 +94,15 @@ def rectified_conv_forward(x, w, b, *, pool, **settings):
     def of_samples(x):
         z = with_bias(value(x, w, setting=g), b)
         if not _pools(seen):
-            return relu.parts.definition(z), None
+            return rectified(z), None
         y, winner = largest(z, setting=seen)
-        return relu.parts.definition(y), winner  # Rising, it may as well come last.
+        return rectified(y), winner  # Rising, it may as well come last.
 
     def whole(x):
         return over_chunks(of_samples, (x,), at_a_time(x, w, g))
 
     y, winner = for_each(whole, x)
-    return y, (g, seen, x, w, y, winner)
+    return y, (g, seen, x, w, signs(y), winner)
 
 
 @rectified_conv.backward
@@ -136,11 +137,6 @@ def rectified_conv_tangent(primals, tangents, *, pool, **settings):
         return y, dy
     return max_pool_tangent((y,), (dy,), window=seen.window, stride=seen.stride,
                             padding=seen.padding, rest="drop", ties="first")  # fmt: skip
-
-
-def live(y: jax.Array, delta: jax.Array) -> jax.Array:
-    """What comes back through the rectifier (X-139)."""
-    return jnp.where(y > 0, delta, jnp.zeros_like(delta))
 
 
 def _windows(g: Geometry, pool: Setting) -> Windows:

@@ -6,12 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jnn import errors
 from jnn.arithmetic import as_wide, wide
 from jnn.rules.core.chunks import chunked, fitting
 from jnn.rules.core.rule import Example, Rule, rule
 from jnn.rules.pointwise import gated as gates
+from jnn.xla.platform import is_for
 
 ROWS = 512  # At least so many at a time: each chunk reads all weights, and adds to all their sums.
 
@@ -77,11 +79,14 @@ def gated_mlp_backward(saved, delta, *, activation):
 
     def part(x, gate, up, delta):
         dh = _product(delta, w_down.T)  # M-87
+        again = x
+        if not is_for("cpu"):  # In memory as narrow as the rest, and no copy of two side by side.
+            dh, again = dh.astype(x.dtype), lax.optimization_barrier(x)
         dgate, dup = gates.gate_cotangents(gate, up, dh, activation)  # M-84, M-85
         dgate, dup = dgate.astype(x.dtype), dup.astype(x.dtype)
         dx = _product(dgate, w_gate.T) + _product(dup, w_up.T)  # M-88
         h = gates.gated_forward(gate, up, activation=activation)[0]
-        pairs = (x, dgate), (x, dup), (h, delta)
+        pairs = (x, dgate), (again, dup), (h, delta)
         dw = [_product(a.T, d) for a, d in pairs]  # M-89, and the sums of biases
         return dx.astype(x.dtype), (*dw, *(d.sum(0, dtype=dx.dtype) for _, d in pairs))
 

@@ -137,9 +137,10 @@ def by_features(x: jax.Array, centres: jax.Array) -> jax.Array:
 @pulled.implementation("at_once")
 def pulled_at_once(a: jax.Array, x: jax.Array, centres: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`sum_k a_ik (x_i - c_k)` for each sample, and minus the sum over samples for each centre."""
-    # Told twice, so that each sum takes its own differences and none are kept.
     dx = (a[:, :, None] * _away(x, centres)).sum(1)
-    return dx, (a.T[:, :, None] * _away(centres, x)).sum(1)
+    # A barrier, so that each sum takes its own differences and none are kept.
+    x, centres = lax.optimization_barrier((x, centres))
+    return dx, -(a[:, :, None] * _away(x, centres)).sum(0)
 
 
 @pulled.implementation("by_features")

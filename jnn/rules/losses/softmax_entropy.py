@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jnn import errors
-from jnn.arithmetic import as_wide
+from jnn.arithmetic import as_wide, wide
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.losses import labels
 from jnn.rules.losses.softmax import from_largest, others, row_maximum
@@ -53,11 +54,10 @@ def softmax_cross_entropy(
     >>> jax.grad(lambda x: jnn.softmax_cross_entropy(x, jnp.array([0, 1])).sum())(logits).tolist()
     [[-0.0, 0.0, 0.0], [0.5, -0.5, 0.0]]
     """
-    x = as_wide(logits)
-    if _one_class(x, t, smoothing):
-        y, *_ = entropies(x, t, weights, smoothing, ignore)
+    if _one_class(logits, t, smoothing):
+        y, *_ = entropies(logits, t, weights, smoothing, ignore)
     else:
-        x = _read(x, t, ignore)
+        x = _read(logits, t, ignore)
         d, o = from_largest(x, -1)
         _, u, _ = _targets(x, t, weights, smoothing, ignore)
         y = -(u * _present(d - jnp.log1p(o), u)).sum(-1)
@@ -66,30 +66,30 @@ def softmax_cross_entropy(
 
 @softmax_cross_entropy.forward
 def softmax_cross_entropy_forward(logits, t, weights, *, smoothing, ignore):
-    y, m, o = entropies(as_wide(logits), t, weights, smoothing, ignore)
+    y, m, o = entropies(logits, t, weights, smoothing, ignore)
     return y.astype(logits.dtype), (logits, t, weights, m, o)
 
 
 @softmax_cross_entropy.backward
 def softmax_cross_entropy_backward(saved, delta, *, smoothing, ignore):
     logits, t, weights, m, o = saved
-    x, v = as_wide(logits), as_wide(delta)[..., None]
-    dx = v * slopes(x, t, weights, m, o, smoothing, ignore)
+    if logits.dtype != wide(logits.dtype):  # Else XLA keeps the forward's copy in float32 instead.
+        logits = lax.optimization_barrier(logits)
+    at, v = (logits, t, weights, m, o, smoothing, ignore), as_wide(delta)[..., None]
+    dx = v * slopes(*at)
     dt = dw = None
     if errors.is_floating(t):
-        log_p = log_shares(x, t, weights, m, o, smoothing, ignore)
-        dt = -(1 - smoothing) * v * _weighted(log_p, weights)
+        dt = -(1 - smoothing) * v * _weighted(log_shares(*at), weights)
     if weights is not None:
-        dw = (v * weight_slopes(x, t, weights, m, o, smoothing, ignore)).sum(range(x.ndim - 1))
+        dw = (v * weight_slopes(*at)).sum(range(logits.ndim - 1))
     return dx, dt, dw
 
 
 @softmax_cross_entropy.tangent
 def softmax_cross_entropy_tangent(primals, tangents, *, smoothing, ignore):
     (logits, t, weights), (dx, dt, dw) = primals, tangents
-    x = as_wide(logits)
-    y, m, o = entropies(x, t, weights, smoothing, ignore)
-    at = x, t, weights, m, o, smoothing, ignore
+    y, m, o = entropies(logits, t, weights, smoothing, ignore)
+    at = logits, t, weights, m, o, smoothing, ignore
     dy = slopes(*at) * as_wide(dx)
     if errors.is_floating(t):
         dy = dy - (1 - smoothing) * _weighted(as_wide(dt), weights) * log_shares(*at)
@@ -98,19 +98,19 @@ def softmax_cross_entropy_tangent(primals, tangents, *, smoothing, ignore):
     return y.astype(logits.dtype), dy.sum(-1)
 
 
-# The parts, of logits in the wide dtype, for the rule that makes its logits itself as well.
+# The parts, for the rule that makes its logits itself as well.
 
 
-def entropies(x, t, weights, smoothing, ignore) -> tuple[jax.Array, jax.Array, jax.Array]:
+def entropies(logits, t, weights, smoothing, ignore) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One value a sample, what was subtracted from its logits, and the sum of the others (M-61).
 
     The others are all but the class of the sample; where its target is spread over classes, all
     but the largest.
     """
-    x = _read(x, t, ignore)
+    x = _read(logits, t, ignore)
     m = row_maximum(x, -1)
     if _one_class(x, t, smoothing):
-        x_t = labels.pick_class(x, t)[..., None]
+        x_t = _of_class(logits, t, ignore)
         leads = x_t == m
         m = jnp.where(leads, x_t, m)
         o = (jnp.exp(x - m) * labels.is_other(x, t)).sum(-1, keepdims=True)
@@ -124,12 +124,12 @@ def entropies(x, t, weights, smoothing, ignore) -> tuple[jax.Array, jax.Array, j
     return y[..., 0], m, o
 
 
-def slopes(x, t, weights, m, o, smoothing, ignore) -> jax.Array:
+def slopes(logits, t, weights, m, o, smoothing, ignore) -> jax.Array:
     """`p sum(u) - u`, where p is near 1 from what the others leave (M-67, M-69)."""
-    x = _read(x, t, ignore)
+    x = _read(logits, t, ignore)
     e = jnp.exp(x - m)
     if _one_class(x, t, smoothing):
-        e_t = jnp.exp(labels.pick_class(x, t)[..., None] - m)
+        e_t = jnp.exp(_of_class(logits, t, ignore) - m)
         share = _total(x, t, weights, ignore) / (o + e_t)
         return jnp.where(labels.is_class(x, t), -o * share, e * share)
     _, u, total = _targets(x, t, weights, smoothing, ignore)
@@ -137,22 +137,22 @@ def slopes(x, t, weights, m, o, smoothing, ignore) -> jax.Array:
     return jnp.where(x == m, at_top, e * (total / (1 + o)) - u)
 
 
-def log_shares(x, t, weights, m, o, smoothing, ignore) -> jax.Array:
+def log_shares(logits, t, weights, m, o, smoothing, ignore) -> jax.Array:
     """The logarithm of p, where it counts."""
-    x = _read(x, t, ignore)
+    x = _read(logits, t, ignore)
     if _one_class(x, t, smoothing):
-        x_t = labels.pick_class(x, t)[..., None] - m
+        x_t = _of_class(logits, t, ignore) - m
         log_s = jnp.where(x_t == 0, jnp.log1p(o), jnp.log(o + jnp.exp(x_t)))
         return x - m - log_s
     _, u, _ = _targets(x, t, weights, smoothing, ignore)
     return _present(x - m - jnp.log1p(o), u)
 
 
-def weight_slopes(x, t, weights, m, o, smoothing, ignore) -> jax.Array:
+def weight_slopes(logits, t, weights, m, o, smoothing, ignore) -> jax.Array:
     """`-q log p`."""
-    q, _, _ = _targets(x, t, weights, smoothing, ignore)
-    log_p = log_shares(x, t, weights, m, o, smoothing, ignore)
-    if _one_class(x, t, smoothing):
+    q, _, _ = _targets(as_wide(logits), t, weights, smoothing, ignore)
+    log_p = log_shares(logits, t, weights, m, o, smoothing, ignore)
+    if _one_class(logits, t, smoothing):
         log_p = _present(log_p, q)
     return -q * log_p
 
@@ -166,6 +166,15 @@ def _read(logits, t, ignore):
     """The logits as they count: in the wide dtype, and 0 in the rows that are ignored."""
     x = as_wide(logits)
     return x if ignore is None else jnp.where((t == ignore)[..., None], jnp.zeros_like(x), x)
+
+
+def _of_class(logits, t, ignore):
+    """The logit that each sample's class has, as it counts; the axis stays.
+
+    It is picked before it is widened: of logits that are widened first a TPU stores a copy.
+    """
+    x_t = as_wide(labels.pick_class(logits, t))[..., None]
+    return x_t if ignore is None else jnp.where((t == ignore)[..., None], jnp.zeros_like(x_t), x_t)
 
 
 def _targets(x, t, weights, smoothing, ignore):

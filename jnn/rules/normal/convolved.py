@@ -19,7 +19,7 @@ from jnn.rules.convolution.conv import (
     with_bias,
 )
 from jnn.rules.convolution.products import filter_delta, input_delta, value
-from jnn.rules.convolution.rectified import at_a_time, live
+from jnn.rules.convolution.rectified import at_a_time
 from jnn.rules.core.chunks import over_chunks, sum_over_chunks
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.normal.batch import (
@@ -31,6 +31,7 @@ from jnn.rules.normal.batch import (
     mean_and_variance,
 )
 from jnn.rules.normal.statistics import apart, inverse, scaled, sum_of_channels, sums_of_samples
+from jnn.rules.pointwise.elementwise import live
 from jnn.rules.pointwise.piecewise import relu
 from jnn.types import Padding, Setting
 from jnn.xla.order import late

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jnn import errors
 from jnn.arithmetic import as_wide
@@ -77,7 +78,8 @@ def group_norm_backward(saved, delta, *, groups, epsilon):
     rest, r = (jnp.repeat(a, x.shape[-1] // groups, -1) for a in of_groups)
     n = apart(x, _centre(x, groups), rest) * jnp.broadcast_to(r, x.shape)
     delta = as_wide(delta)
-    total, total_n = sums_of_samples(delta), sums_of_samples(n * delta)
+    # A GPU's compiler else sums over samples anew, and stores n delta for that.
+    total, total_n = lax.optimization_barrier((sums_of_samples(delta), sums_of_samples(n * delta)))
     of_v, of_nv = (_mean(scaled(a, scale), x, groups) for a in (total, total_n))  # M-15
     dx = through(n, r, scaled(delta, scale), of_nv, of_v)  # M-7
     return dx, *(a.reshape(-1, x.shape[-1]).sum(0) for a in (total_n, total))  # M-6

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from jnn import errors
 from jnn.rules.core.rule import Example, Rule
+from jnn.xla.platform import is_for
 
 Derivative = Callable[..., jax.Array]
 
@@ -25,7 +27,8 @@ def elementwise(
 
     Args:
       of: the rule, so far only its definition.
-      saves: "x", "y" or "" for what the derivative takes: the input, the output or nothing.
+      saves: "x", "y" or "" for what the derivative takes: the input, the output or nothing; or
+        "signs" for what `signs` makes of the output.
       value: how the value is computed, where the definition is not the best way to do it.
 
     >>> @jnn.rule
@@ -37,7 +40,7 @@ def elementwise(
     >>> jax.grad(square)(3.0).item()
     6.0
     """
-    errors.choice("elementwise", "saves", saves, ("x", "y", ""))
+    errors.choice("elementwise", "saves", saves, ("x", "y", "signs", ""))
 
     def complete(derivative: Derivative) -> Derivative:
         # Other rules use these parts raw (a residual step), without naming the settings.
@@ -45,7 +48,8 @@ def elementwise(
 
         def forward(x: jax.Array, **settings: Any) -> tuple[jax.Array, jax.Array | None]:
             y = (value or of.parts.definition)(x, **settings)
-            return y, {"x": x, "y": y, "": None}[saves]
+            kept = {"x": x, "y": y, "": None}
+            return y, signs(y) if saves == "signs" else kept[saves]
 
         def backward(saved: Any, delta: jax.Array, **settings: Any) -> tuple[jax.Array]:
             if saves == "x":  # Else XLA keeps what the forward made of it, in float32, instead.
@@ -66,6 +70,20 @@ def elementwise(
         return derivative
 
     return complete
+
+
+def signs(y: jax.Array) -> jax.Array:
+    """What tells where y is positive: y itself, which the next layer keeps anyway.
+
+    On a TPU y > 0, of which its compiler makes bits, and reads those instead.
+    """
+    return y > 0 if is_for("tpu") else y
+
+
+def live(y: jax.Array, delta: jax.Array) -> jax.Array:
+    """What comes back through the rectifier, whose `y`, or its signs, is told (X-139)."""
+    positive = y if y.dtype == bool else y > 0
+    return jnp.where(positive, delta, jnp.zeros_like(delta))
 
 
 def ordinary(random: np.random.Generator) -> Example:

@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jnn import errors
 from jnn.rules.core.rule import Example, rule
-from jnn.rules.pointwise.elementwise import elementwise, kink
+from jnn.rules.pointwise.elementwise import elementwise, kink, live
+from jnn.xla.platform import is_for
 
 
 @rule
@@ -31,7 +33,7 @@ def relu(x: jax.Array) -> jax.Array:
 
     At the kink, x = 0, the derivative is 0 by choice; X-139 leaves it open.
 
-    Saves: y, whose sign is all that the derivative needs.
+    Saves: y, whose sign is all that the derivative needs. On a TPU its sign alone, a bit.
 
     >>> jax.grad(jnn.rules.relu)(0.0).item()
     0.0
@@ -39,9 +41,14 @@ def relu(x: jax.Array) -> jax.Array:
     return jnp.where(x <= 0, jnp.zeros_like(x), x)  # So that NaN stays NaN.
 
 
-@elementwise(relu, saves="y")
+def rectified(x: jax.Array) -> jax.Array:
+    """`max(x, 0)`, on a TPU in the operation of that name, which fuses with what is before it."""
+    return lax.max(x, jnp.zeros_like(x)) if is_for("tpu") else relu.parts.definition(x)
+
+
+@elementwise(relu, saves="signs", value=rectified)
 def relu_derivative(y, v):
-    return jnp.where(y > 0, v, jnp.zeros_like(v))  # X-139
+    return live(y, v)  # X-139
 
 
 relu.kink(kink(0.0))

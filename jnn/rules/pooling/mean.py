@@ -58,8 +58,7 @@ def mean_pool(
 @mean_pool.forward
 def mean_pool_forward(x, *, window, stride, padding, rest, count_padding):
     seen = on("mean_pool", x, window, stride, padding, rest)
-    sums = Windows.sums if is_for("cpu") else _reduced
-    return _over_counts(sums(seen, as_wide(x)), seen, count_padding).astype(x.dtype), seen
+    return _over_counts(summed(as_wide(x), seen), seen, count_padding).astype(x.dtype), seen
 
 
 @mean_pool.backward
@@ -80,6 +79,11 @@ def mean_pool_check(x, *, window, stride, padding, rest, count_padding):
     seen = on("mean_pool", x, window, stride, padding, rest)
     # What depends on the image is settled here; from here on `rest` has done its part.
     return {"window": seen.window, "stride": seen.stride, "padding": seen.padding, "rest": "drop"}
+
+
+def summed(x: jax.Array, seen: Windows) -> jax.Array:
+    """The sum of each window."""
+    return seen.sums(x) if is_for("cpu") else _reduced(seen, x)
 
 
 def spread(delta: jax.Array, seen: Windows) -> jax.Array:
