@@ -48,7 +48,7 @@ AFTER_THE_LOOP = "cotangents of all steps lie in memory for one product after th
 WIDE_DISTANCES = "distances are computed in float32, which plain JAX does not do"
 APART = "differences are taken anew from a copy of samples and centres, so that none are kept"
 WIDE_SUM = "the sum of two products is in float32 until it is whole"
-TURNED = "the filter of the image's gradient is turned before the product"
+PLACED = "by XLA's plan an array more finds no room in fast memory"
 SMALL = "all of it fits into fast memory, so that nothing is saved there: a few MiB"
 
 KNOWN: tuple[Known, ...] = (
@@ -73,12 +73,12 @@ KNOWN: tuple[Known, ...] = (
     Known("h200", "bfloat16", "embedding", "peak", 1.2, SORTED),
     Known("h200", "bfloat16", "embedding", "traffic", 2.68, SORTED),
     Known("h200", "bfloat16", "linear_cross_entropy", "traffic", 1.58, CHUNKS),
-    Known("v5e", "float32", "conv 7x7 /2", "traffic", 1.05, TURNED),
+    Known("v5e", "float32", "conv 7x7 /2", "traffic", 1.05, PLACED),
     Known("v5e", "float32", "radial", "peak", 1.03, APART),
     Known("v5e", "float32", "radial", "traffic", 1.03, APART),
     Known("v5e", "bfloat16", "radial", "peak", 1.45, WIDE_DISTANCES),
     Known("v5e", "bfloat16", "radial", "traffic", 1.03, APART),
-    Known("v5e", "float32", "gru", "traffic", 1.32, AFTER_THE_LOOP),
+    Known("v5e", "float32", "gru", "traffic", 1.32, PLACED),
     Known("v5e", "float32", "embedding", "peak", 1.17, SORTED),
     Known("v5e", "float32", "embedding", "traffic", 2.29, SORTED),
     Known("v5e", "float32", "linear_cross_entropy", "traffic", 1.47, CHUNKS),

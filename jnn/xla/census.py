@@ -99,13 +99,13 @@ def _bodies(text: str) -> tuple[dict[str, list[_Line]], str]:
     entry = body = ""
     for line in text.splitlines():
         if line.endswith("{") and "->" in line:
-            name = re.match(r"(?:ENTRY )?%?([\w.-]+)", line)
-            body = name[1] if name else ""
+            head = re.match(r"(?:ENTRY )?%?([\w.-]+)", line)
+            body = head[1] if head else ""
             bodies[body], entry = [], body if line.startswith("ENTRY") else entry
         elif body and (found := _LINE.match(line)):
-            *own, rest = found.groups()
+            name, types, operation, rest = found.groups()
             operands = re.findall(r"%([\w.-]+)", rest.split("), ")[0])
-            bodies[body].append(_Line(*own, operands, rest))
+            bodies[body].append(_Line(name, types, operation, operands, rest))
     return bodies, entry
 
 
