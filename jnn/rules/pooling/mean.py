@@ -58,7 +58,9 @@ def mean_pool(
 @mean_pool.forward
 def mean_pool_forward(x, *, window, stride, padding, rest, count_padding):
     seen = on("mean_pool", x, window, stride, padding, rest)
-    return _over_counts(summed(as_wide(x), seen), seen, count_padding).astype(x.dtype), seen
+    return _over_counts(sums_of_windows(as_wide(x), seen), seen, count_padding).astype(
+        x.dtype
+    ), seen
 
 
 @mean_pool.backward
@@ -81,7 +83,7 @@ def mean_pool_check(x, *, window, stride, padding, rest, count_padding):
     return {"window": seen.window, "stride": seen.stride, "padding": seen.padding, "rest": "drop"}
 
 
-def summed(x: jax.Array, seen: Windows) -> jax.Array:
+def sums_of_windows(x: jax.Array, seen: Windows) -> jax.Array:
     """The sum of each window."""
     return seen.sums(x) if is_for("cpu") else _reduced(seen, x)
 

@@ -9,7 +9,7 @@ from jnn import errors
 from jnn.arithmetic import as_wide, contract, outer_sum
 from jnn.rules.convolution.connections import Connections, canonical
 from jnn.rules.core.rule import Example, rule
-from jnn.rules.pooling.mean import spread, summed
+from jnn.rules.pooling.mean import spread, sums_of_windows
 from jnn.rules.pooling.windows import Windows, image_example, on
 from jnn.types import Setting
 
@@ -62,7 +62,7 @@ def weighted_subsample(
 @weighted_subsample.forward
 def weighted_subsample_forward(x, alpha, b, *, factor, connections, rest):
     seen = _blocks(x, factor, rest)
-    sums = summed(as_wide(x), seen).astype(x.dtype)
+    sums = sums_of_windows(as_wide(x), seen).astype(x.dtype)
     return _mixed_maps(sums, alpha, b, connections), (seen, sums, alpha)
 
 
@@ -87,7 +87,7 @@ def weighted_subsample_backward(saved, delta, *, factor, connections, rest):
 def weighted_subsample_tangent(primals, tangents, *, factor, connections, rest):
     (x, alpha, b), (dx, dalpha, db) = primals, tangents
     seen = _blocks(x, factor, rest)
-    sums, dsums = (summed(as_wide(each), seen).astype(each.dtype) for each in (x, dx))
+    sums, dsums = (sums_of_windows(as_wide(each), seen).astype(each.dtype) for each in (x, dx))
     z = _mixed_maps(sums, alpha, b, connections)
     dz = _mixed_maps(dsums, alpha, None, connections) + _mixed_maps(sums, dalpha, db, connections)
     return z, dz
