@@ -33,6 +33,7 @@ from jnn.models.study.regression import pinned as pinned
 from jnn.models.study.regression import unpin as unpin
 from jnn.models.transformers.generate import generate as generate
 from jnn.models.transformers.names import torch_names as torch_names
+from jnn.models.transformers.parallel import tensor_parallel as tensor_parallel
 from jnn.models.transformers.transformer import encoder as encoder
 from jnn.models.transformers.transformer import transformer as transformer
 from jnn.models.transformers.transformer import transformer_block as transformer_block

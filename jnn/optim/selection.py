@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 
@@ -43,11 +43,27 @@ def selection(where: Where, tree: Any) -> Any:
     found = jax.tree_util.tree_map_with_path(decide, tree)
     leaves = jax.tree.leaves(found)
     if isinstance(where, str) and leaves and not any(leaves):
-        paths = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-        listed = ", ".join(paths[:LISTED]) + (", ..." if len(paths) > LISTED else "")
-        remedy = f"There are: {listed}. In a pattern * stands for anything, slashes too."
-        errors.fail("only", "where", "a pattern that fits a parameter's path", repr(where), remedy)
+        unmatched("only", "where", where, tree)
     return found
+
+
+def unmatched(function: str, argument: str, pattern: str, tree: Any) -> NoReturn:
+    """The error for a pattern that fits no leaf's path, with the paths that there are."""
+    paths = paths_of(tree)
+    listed = ", ".join(paths[:LISTED]) + (", ..." if len(paths) > LISTED else "")
+    remedy = f"There are: {listed}. In a pattern * stands for anything, slashes too."
+    expected = "a pattern that fits a parameter's path"
+    errors.fail(function, argument, expected, repr(pattern), remedy)
+
+
+def paths_of(tree: Any) -> list[str]:
+    """The path of each leaf, as patterns are held against it.
+
+    >>> from jnn.optim.selection import paths_of
+    >>> paths_of([{"w": 0, "b": 1}])
+    ['0/b', '0/w']
+    """
+    return [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 def _name(path: Any) -> str:

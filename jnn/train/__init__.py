@@ -24,6 +24,8 @@ from jnn.train.host.history import History as History
 from jnn.train.host.progress import Lines as Lines
 from jnn.train.host.progress import Progress as Progress
 from jnn.train.host.stream import Stream as Stream
+from jnn.train.layout import Layout as Layout
+from jnn.train.layout import fully_sharded as fully_sharded
 from jnn.train.many import Fits as Fits
 from jnn.train.many import fit_many as fit_many
 from jnn.train.plan import accuracy as accuracy

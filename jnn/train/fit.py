@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -27,8 +28,9 @@ from jnn.train.host.history import History
 from jnn.train.host.loop import Loop
 from jnn.train.host.progress import progress_of
 from jnn.train.host.stream import Reader, Stream, stream_of
-from jnn.train.layout import mesh_of, place
-from jnn.train.plan import Plan, metrics_of
+from jnn.train.layout import Layout, check_divides, layout_of
+from jnn.train.placing import place
+from jnn.train.plan import Carry, Plan, metrics_of
 from jnn.train.program.epoch import initial, once
 from jnn.train.program.evaluate import EVALUATED
 from jnn.train.program.means import ignored
@@ -109,7 +111,7 @@ def fit(
     average: Average | float | None = None,
     accumulate: int = 1,
     penalty: Callable[[Any], Any] | None = None,
-    sharding: jax.sharding.Mesh | None = None,
+    sharding: Layout | jax.sharding.Mesh | None = None,
     callbacks: Callback | Every | Sequence[Callback | Every] = (),
     progress: Any = "auto",
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
@@ -162,7 +164,8 @@ def fit(
       accumulate: in how many parts, one after the other, each batch is computed. The gradient is
         that of the whole batch, in the memory of a part; the layers see the parts.
       penalty: `penalty(params)`, one number that is added to the loss; the history has it apart.
-      sharding: a mesh of devices: each computes a part of each batch.
+      sharding: a mesh of devices: each computes a part of each batch. Or a `jnn.train.Layout`,
+        which divides parameters and the optimizer's state as well.
       callbacks: functions of a `Report`, called after each epoch, or as `jnn.train.every` says; one
         that returns True ends the run.
       progress: "auto", "bar", "lines" or None.
@@ -183,7 +186,7 @@ def fit(
     check_solver(optimizer, loss, augment=augment, precision=precision, average=average,
                  penalty=penalty, accumulate=accumulate - 1 or None,
                  every=interval(called))  # fmt: skip
-    mesh, flow = mesh_of(sharding), stream_of("fit", "data", data)
+    layout, flow = layout_of(sharding), stream_of("fit", "data", data)
     held = stream_of("fit", "validation", validation)
     if (held or interval(called)) and not flow:  # Both are read, where one does not fit.
         flow = Stream(samples_of("fit", "data", data))
@@ -192,24 +195,24 @@ def fit(
     label = ignored(as_value(loss))
     reader = None
     if flow:
-        reader = Reader(flow, batch_size or USUAL, mesh, shuffle, label, interval(called))
+        reader = Reader(flow, batch_size or USUAL, layout, shuffle, label, interval(called))
     samples = reader.example if reader else samples_of("fit", "data", data)
-    held_out: Any = Reader(held, EVALUATED, mesh, False) if held else None
+    held_out: Any = Reader(held, EVALUATED, layout, False) if held else None
     if held_out and held_out.once is not None:
         remedy = "Give a list, or a function of the epoch."
         errors.fail("fit", "validation", "one that can be read again", "an iterator", remedy)
     if validation is not None and not held:
-        held_out = place(mesh, samples_of("fit", "validation", validation))
+        held_out = place(layout, samples_of("fit", "validation", validation))
     size = length(samples) if reader else batch_of(batch_size, optimizer, length(samples))
     each = reader.steps if reader else -(-length(samples) // size)
     run = steps if epochs is None else None if each is None else epochs * each
     plan = Plan(net, loss, lasting("fit", optimizer, run), size, metrics_of(metrics), augment,
-                shuffle, rules_of(stop), not_finite, precision_of("fit", precision), mesh,
+                shuffle, rules_of(stop), not_finite, precision_of("fit", precision), layout,
                 average_of("fit", average), accumulate, penalty)  # fmt: skip
+    check_divides(layout, -(-size // accumulate), plan.solves)
     names = plan.columns(held_out is not None)
-    given = (params, state, opt_state)
-    samples, key, given = place(mesh, (samples, key_of(key), given))
-    carry = once(plan, initial)(key, samples, given)
+    samples, drawn = place(layout, (samples, key_of(key)))
+    carry = _begun(plan, drawn, samples, (params, state, opt_state))
     loop = Loop(plan, carry, names, progress_of(progress), called, checkpoints_of(checkpoint))
     if reader is None:
         loop.go(Resident(plan, samples, held_out, epochs, steps))
@@ -220,6 +223,16 @@ def fit(
         finally:
             streamed.close()
     return _result(loop)
+
+
+def _begun(plan: Plan, key: jax.Array, samples: Any, given: Any) -> Carry:
+    """The carry before the first step; of what a layout divides, no device has ever more."""
+    layout = plan.layout
+    if layout is None or not layout.divides:
+        return once(plan, initial)(key, samples, place(layout, given))
+    shapes = jax.eval_shape(partial(initial, plan), key, samples, given)
+    given = place(layout, given, layout.specs(shapes.params, given))
+    return once(plan, initial, layout.specs(shapes.params, shapes))(key, samples, given)
 
 
 def _result(loop: Loop) -> Fit:

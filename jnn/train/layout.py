@@ -1,81 +1,284 @@
-"""Several devices: the data and the parameters on each, every batch spread over all of them.
+"""How a run lies on several devices: batches, parameters and optimizer state over a mesh.
 
-The program is the same as on one device; XLA adds the sums over devices that it needs. With
+The program is the same as on one device; XLA adds the sums and the gathers that it needs. With
 `jax.distributed` the mesh may span processes, each of which calls `fit` with the same arguments.
 """
 
-from typing import Any
+import fnmatch
+import math
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jnn import errors
+from jnn.optim.selection import paths_of, unmatched
+from jnn.setting import show
+from jnn.value import constructor
+
+Axes = PartitionSpec | tuple[Any, ...]
+Rules = Mapping[str, Axes] | tuple[tuple[str, Axes], ...] | Callable[[str, Any], Axes | None]
 
 
-def mesh_of(sharding: Any) -> Mesh | None:
-    """The mesh that `fit` was given, with axes whose sharding XLA completes."""
-    if sharding is None:
-        return None
-    if not isinstance(sharding, Mesh):
-        expected = 'a mesh of devices, e.g. jax.make_mesh((8,), ("data",))'
-        errors.fail("fit", "sharding", expected, repr(sharding), kind=TypeError)
-    automatic = (AxisType.Auto,) * len(sharding.axis_names)
-    return Mesh(sharding.devices, sharding.axis_names, axis_types=automatic)
+@dataclass(frozen=True, repr=False)
+class Layout:
+    """Which axes of a mesh of devices divide the batch, and which divide which parameters.
 
+    `fit(sharding=layout)` trains so: parameters, gradients and the optimizer's state stay divided
+    through all of the run. Data parallel is a layout without `params`, fully sharded is
+    `jnn.train.fully_sharded(mesh)`, tensor parallel takes `jnn.models.tensor_parallel(net)`.
 
-def place(mesh: Mesh | None, tree: Any) -> Any:
-    """Arrays on the device, or a copy on each device of the mesh."""
-    if mesh is None:  # What NumPy holds is sent: `asarray` compiles a program for each shape.
-        return jax.tree.map(
-            lambda x: jax.device_put(x) if isinstance(x, np.ndarray) else jnp.asarray(x), tree
-        )
-    everywhere = NamedSharding(mesh, PartitionSpec())
+    >>> mesh = jax.make_mesh((1, 1), ("data", "model"))
+    >>> layout = jnn.train.Layout(mesh, params={"*/w": (None, "model")})
+    >>> params, _ = jnn.serial(jnn.dense(8), jnn.dense(2)).init(jax.random.key(0), jnp.ones((4, 3)))
+    >>> specs = layout.specs(params)
+    >>> tuple(specs[0].w.spec), tuple(specs[0].b.spec)
+    ((None, 'model'), ())
+    >>> adam = jnn.adam()
+    >>> state = jax.eval_shape(adam.init, params)
+    >>> update = jax.jit(adam.update, in_shardings=(specs, layout.specs(params, state), specs))
 
-    def copy(x: Any) -> jax.Array:
-        if errors.is_key(x):
-            implementation = jax.random.key_impl(x)
-            return jax.random.wrap_key_data(copy(jax.random.key_data(x)), impl=implementation)
-        array = np.asarray(jnp.asarray(x))
-        return jax.make_array_from_callback(array.shape, everywhere, lambda index: array[index])
-
-    return jax.tree.map(copy, tree)
-
-
-def local(key: jax.Array) -> jax.Array:
-    """A copy of a random key on the default device of this process."""
-    if not errors.is_key(key):
-        return jnp.asarray(np.array(key))
-    data = jnp.asarray(np.array(jax.random.key_data(key)))
-    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
-
-
-def shard(mesh: Mesh | None, batch: Any, size: int) -> Any:
-    """A batch spread over the mesh; one that it does not divide is computed by every device."""
-    if mesh is None or size % mesh.size:
-        return batch
-    sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    return jax.tree.map(lambda a: lax.with_sharding_constraint(a, sharding), batch)
-
-
-def scatter(mesh: Mesh | None, batches: Any, own: bool) -> Any:
-    """Stacked batches on the device, or spread over the mesh where it divides a batch.
-
-    With `own` these are the parts of this process, and every process' parts together are a batch.
+    Attributes:
+      mesh: the devices, `jax.make_mesh((4, 2), ("data", "model"))`.
+      batch: the axis of the mesh, or several, over which the samples of a batch are divided.
+      params: from patterns of paths, as `jnn.optim.freeze` takes them, to the mesh's axes that
+        divide each axis of the array, a `PartitionSpec` or a tuple such as `(None, "model")`. The
+        first pattern that fits decides; what none fits is copied to each device. Or a function of
+        (path, leaf) that returns such a tuple, or None.
     """
-    if mesh is None:
-        return jax.device_put(batches)
-    spread_out = NamedSharding(mesh, PartitionSpec(None, mesh.axis_names))
 
-    def put(a: np.ndarray) -> jax.Array:
-        if own:
-            return jax.make_array_from_process_local_data(spread_out, a)
-        divides = a.shape[1] % mesh.size == 0
-        sharding = spread_out if divides else NamedSharding(mesh, PartitionSpec())
-        return jax.make_array_from_callback(a.shape, sharding, lambda index: a[index])
+    mesh: Mesh
+    batch: str | tuple[str, ...] = "data"
+    params: Rules = ()
 
-    return jax.tree.map(
-        lambda a: put(np.asarray(a, jax.dtypes.canonicalize_dtype(a.dtype))), batches
-    )
+    def __post_init__(self) -> None:
+        if not isinstance(self.mesh, Mesh):
+            expected = 'a mesh of devices, e.g. jax.make_mesh((8,), ("data",))'
+            errors.fail("Layout", "mesh", expected, repr(self.mesh), kind=TypeError)
+        # Of axes whose sharding XLA completes.
+        automatic = (AxisType.Auto,) * len(self.mesh.axis_names)
+        mesh = Mesh(self.mesh.devices, self.mesh.axis_names, axis_types=automatic)
+        object.__setattr__(self, "mesh", mesh)
+        batch = (self.batch,) if isinstance(self.batch, str) else tuple(self.batch)
+        object.__setattr__(self, "batch", batch)
+        self._check_axes("batch", batch)
+        if not callable(self.params):
+            object.__setattr__(self, "params", _rules(self.params))
+            for pattern, axes in self.params:
+                self._check_axes(f"params[{pattern!r}]", axes)
+
+    def __repr__(self) -> str:
+        batch = self.batch[0] if len(self.batch) == 1 else self.batch
+        shown = [repr(self.mesh), *([] if batch == "data" else [f"batch={batch!r}"])]
+        if self.divides:
+            rules = self.params if callable(self.params) else dict(self.params)
+            shown.append(f"params={show(rules)}")
+        return f"Layout({', '.join(shown)})"
+
+    def __reduce__(self) -> NoReturn:
+        remedy = "Send what it is made of, and make the mesh where it is used."
+        errors.fail("Layout", "mesh", "without devices to be pickled", "a mesh of this process'",
+                    remedy, pickle.PicklingError)  # fmt: skip
+
+    @property
+    def divides(self) -> bool:
+        """Whether any parameter may be divided."""
+        return callable(self.params) or bool(self.params)
+
+    @property
+    def parts(self) -> int:
+        """In how many parts a batch is divided."""
+        return math.prod(self.mesh.shape[name] for name in self.batch)
+
+    @property
+    def own(self) -> int:
+        """How many of these parts are on devices of this process."""
+        index = self.batches.addressable_devices_indices_map((self.parts,))
+        return len(set(map(str, index.values())))
+
+    @property
+    def copied(self) -> NamedSharding:
+        """That of an array of which each device has a copy."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def batches(self) -> NamedSharding:
+        """That of a batch, whose samples are divided."""
+        return NamedSharding(self.mesh, PartitionSpec(self.batch))
+
+    def specs(self, params: Any, tree: Any = None) -> Any:
+        """A `NamedSharding` for each parameter, or for each leaf of a tree that goes with them.
+
+        In such a tree, an optimizer's state or all that a run carries, a part that is built as the
+        parameters are lies as they do, leaf by leaf where the shapes agree; all else is copied.
+
+        Args:
+          params: arrays, or their shapes from `jax.eval_shape`.
+          tree: the optimizer's state, or its shapes; None for the parameters themselves.
+        """
+        found = self._of_params(params)
+        if tree is None:
+            return found
+        copied, none = self.copied, _is_none
+        structure = jax.tree.structure(params, is_leaf=none)
+
+        def alike(node: Any) -> bool:
+            return jax.tree.structure(node, is_leaf=none) == structure
+
+        def leaf(there: Any, param: Any, spec: Any) -> Any:
+            if there is None:
+                return None
+            fits = param is not None and np.shape(there) == np.shape(param)
+            return spec if fits else copied
+
+        def part(node: Any) -> Any:
+            if not alike(node):
+                return copied
+            return jax.tree.map(leaf, node, params, found, is_leaf=none)
+
+        return jax.tree.map(part, tree, is_leaf=alike)
+
+    def _of_params(self, params: Any) -> Any:
+        leaves, structure = jax.tree.flatten(params)
+        paths = paths_of(params)
+        if not callable(self.params):
+            for pattern, _ in self.params:
+                if paths and not any(fnmatch.fnmatchcase(path, pattern) for path in paths):
+                    unmatched("Layout", "params", pattern, params)
+
+        def spec(path: str, leaf: Any) -> NamedSharding:
+            if callable(self.params):
+                axes = tuple(self.params(path, leaf) or ())
+                self._check_axes(f"params('{path}')", axes)
+            else:
+                fitting = (axes for p, axes in self.params if fnmatch.fnmatchcase(path, p))
+                axes = next(fitting, ())
+            self._check_divides(path, leaf, axes)
+            return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+        return structure.unflatten(map(spec, paths, leaves))
+
+    def _check_axes(self, argument: str, axes: Any) -> None:
+        """Axes of this mesh, each of them once."""
+        names = [name for part in axes for name in _names(part)]
+        for name in names:
+            if name not in self.mesh.axis_names:
+                expected = f"of the mesh's axes, {', '.join(map(repr, self.mesh.axis_names))}"
+                remedy = "Name the axes of the mesh as jax.make_mesh was told, or make it anew."
+                errors.fail("Layout", argument, expected, repr(name), remedy)
+        if len(set(names)) < len(names):
+            errors.fail("Layout", argument, "each of the mesh's axes once", repr(axes))
+
+    def _check_divides(self, name: str, leaf: Any, axes: Any) -> None:
+        shape = np.shape(leaf)
+        if len(axes) > len(shape):
+            expected = f"at most {len(shape)} axes for '{name}', {errors.describe(leaf)}"
+            errors.fail("Layout", "params", expected, repr(axes))
+        for i, part in enumerate(axes):
+            parts = math.prod(self.mesh.shape[n] for n in _names(part))
+            if shape[i] % parts:
+                expected = f"axes that divide '{name}', {errors.describe(leaf)}"
+                got = f"{parts} devices along {part!r} for its axis {i}, of {shape[i]}"
+                remedy = "Choose a multiple of them, another axis, or None for a copy."
+                errors.fail("Layout", "params", expected, got, remedy)
+
+
+def fully_sharded(mesh: Mesh, least: int = 2**16) -> Layout:
+    """The layout in which no device holds all: parameters are divided over the whole mesh.
+
+    So are their gradients and the optimizer's state, and each batch. XLA gathers a layer's
+    parameters where they are used, of `jnn.repeat` one layer's at a time, and adds gradients into
+    the parts.
+
+    >>> mesh = jax.make_mesh((1,), ("data",))
+    >>> layout = jnn.train.fully_sharded(mesh, least=8)
+    >>> params, _ = jnn.dense(4).init(jax.random.key(0), jnp.ones((2, 16)))
+    >>> tuple(layout.specs(params).w.spec), tuple(layout.specs(params).b.spec)
+    (('data', None), ())
+
+    Args:
+      mesh: the devices.
+      least: entries of a parameter that is divided; smaller ones are copied, as are those without
+        an axis that the mesh divides.
+    """
+    if isinstance(mesh, Mesh):  # What is none is told by `Layout`.
+        errors.positive_integer("fully_sharded", "least", least)
+        return Layout(mesh, tuple(mesh.axis_names), largest_axis(tuple(mesh.shape.items()), least))
+    return Layout(mesh)
+
+
+@constructor
+def largest_axis(mesh: tuple[tuple[str, int], ...], least: int) -> Callable[[str, Any], Axes]:
+    """The rule of `fully_sharded`: a parameter's largest axis over all axes of a mesh.
+
+    >>> from jnn.train.layout import largest_axis
+    >>> largest_axis((("data", 8),), 64)("0/w", jnp.ones((8, 24)))
+    (None, 'data')
+    """
+    names = tuple(name for name, _ in mesh)
+    parts = math.prod(size for _, size in mesh)
+
+    def rule(path: str, leaf: Any) -> Axes:
+        shape: tuple[int, ...] = np.shape(leaf)
+        # The first axes of `RepeatedParams.each` are layers, which a loop takes one by one.
+        layers = path.split("/").count("each")
+        axes = [i for i in range(layers, len(shape)) if shape[i] % parts == 0]
+        if math.prod(shape) < least or not axes:
+            return ()
+        chosen = max(axes, key=lambda i: shape[i])
+        over = names if len(names) != 1 else names[0]
+        return tuple(over if i == chosen else None for i in range(len(shape)))
+
+    return rule
+
+
+def layout_of(sharding: Any) -> Layout | None:
+    """What `fit` was given: a layout, or a mesh, all of whose axes divide the batch."""
+    if sharding is None or isinstance(sharding, Layout):
+        return sharding
+    if not isinstance(sharding, Mesh):
+        expected = 'a Layout, or a mesh of devices, e.g. jax.make_mesh((8,), ("data",))'
+        errors.fail("fit", "sharding", expected, repr(sharding), kind=TypeError)
+    return Layout(sharding, tuple(sharding.axis_names))
+
+
+def check_divides(layout: Layout | None, size: int, solves: bool) -> None:
+    """Whether a run can do with divided parameters: batches of that size are divided too."""
+    if layout is None or not layout.divides:
+        return
+    if solves:
+        expected = "a mesh, or a Layout without `params`, for a solver"
+        remedy = "To it all parameters are one vector. Give an optimizer such as jnn.adam()."
+        errors.fail("fit", "sharding", expected, repr(layout), remedy)
+    if size % layout.parts:
+        over = " x ".join(repr(name) for name in layout.batch)
+        expected = f"a multiple of {layout.parts}, in as many parts the layout divides a batch"
+        remedy = f"Choose one, or fewer devices along {over}."
+        errors.fail("fit", "batch_size", expected, f"batches of {size} at a time", remedy)
+
+
+def _rules(params: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """Patterns and axes, as they are compared."""
+    pairs = tuple(params.items()) if isinstance(params, Mapping) else params
+    found = []
+    for pair in pairs if isinstance(pairs, tuple | list) else [pairs]:
+        right = isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)
+        if not right or not isinstance(pair[1], PartitionSpec | tuple | list | None):
+            expected = 'from patterns to axes, such as {"*/w": (None, "model")}'
+            errors.fail("Layout", "params", expected, repr(pair), kind=TypeError)
+        axes = (tuple(part) if isinstance(part, list) else part for part in pair[1] or ())
+        found.append((pair[0], tuple(axes)))
+    return tuple(found)
+
+
+def _names(part: Any) -> tuple[str, ...]:
+    """The mesh's axes that divide one axis of an array."""
+    return () if part is None else part if isinstance(part, tuple) else (part,)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None

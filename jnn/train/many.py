@@ -28,7 +28,7 @@ from jnn.train.arguments import (
 from jnn.train.host.fault import find
 from jnn.train.host.loop import interruptible, read_row
 from jnn.train.host.progress import Progress, amount, progress_of
-from jnn.train.layout import place
+from jnn.train.placing import place
 from jnn.train.plan import Carry, Plan, Row, RunStatus, metrics_of, with_setting
 from jnn.train.program.epoch import initial, once, run_epoch
 from jnn.train.program.means import ignored

@@ -21,6 +21,7 @@ from jnn.optim.template import with_rates, without_rates
 from jnn.optim.wrappers import averaged
 from jnn.solve.drive import Solver
 from jnn.status import Status
+from jnn.train.layout import Layout
 from jnn.train.program import entropy, means, precision
 from jnn.train.program.precision import Precision, Scaling
 from jnn.train.program.stopping import Patience, Still, StopRule, Watched
@@ -70,7 +71,7 @@ class Plan:
     stop: tuple[StopRule, ...] = ()
     not_finite: str | None = "stop"
     precision: Precision | None = None
-    mesh: jax.sharding.Mesh | None = None
+    layout: Layout | None = None
     average: Average | None = None
     accumulate: int = 1
     penalty: Callable[[Any], Any] | None = None
@@ -173,11 +174,11 @@ class Plan:
         if isinstance(y, Head) and entropy.fits(y, t):
             settings = entropy.settings_of(self.loss) or {}
             count = means.tokens(t, weights) if given is None else None
-            loss = entropy.loss(y, t, settings, self.mesh, count)
+            loss = entropy.loss(y, t, settings, self.layout, count)
             if count is not None:  # The mean is made already, and with it its gradient.
                 values["loss"] = loss
             each = {"loss": loss}
-            each |= {name: entropy.metric(f, y, t, self.mesh) for name, f in self.metrics}
+            each |= {name: entropy.metric(f, y, t, self.layout) for name, f in self.metrics}
         else:
             y = y.output() if isinstance(y, Head) else y
             y = y if self.precision is None else y.astype(jnp.float32)

@@ -17,20 +17,23 @@ QUICK = {
 }
 
 
-def quick_jit(function: Callable[..., Any], *, exact: bool = False) -> Callable[..., Any]:
+def quick_jit(
+    function: Callable[..., Any], *, exact: bool = False, out_shardings: Any = None
+) -> Callable[..., Any]:
     """`jit` with the options that compile fastest, for what runs once.
 
     Args:
       function: what is compiled.
       exact: whether its numbers are those of `jit`, bit for bit: LLVM's lowest level rounds a
         product before it adds, the others do not.
+      out_shardings: as of `jit`.
     """
     options = {}
     if is_for("cpu"):
         options = {name: QUICK[name] for name in _known()}
         if exact and LEVEL in options:
             options[LEVEL] = 1
-    return jax.jit(function, compiler_options=options)
+    return jax.jit(function, out_shardings=out_shardings, compiler_options=options)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from jnn.train.host.fault import Fault
 from jnn.train.host.loop import Loop, named_values
 from jnn.train.host.progress import amount
 from jnn.train.host.stream import Chunk, End, Reader
-from jnn.train.layout import local
+from jnn.train.placing import local
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import chunk
 from jnn.train.program.chunk import Underway

@@ -18,7 +18,7 @@ from jnn.train.host.calls import Every, Report, Steps
 from jnn.train.host.fault import Fault
 from jnn.train.host.history import History, collect
 from jnn.train.host.progress import Progress
-from jnn.train.layout import place
+from jnn.train.placing import place
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 
 
@@ -62,7 +62,7 @@ class Loop:
         self.before: dict[str, np.ndarray] = {}
         self.checkpoints = checkpoints
         found = (
-            None if checkpoints is None else checkpoints.restore(carry, partial(place, plan.mesh))
+            None if checkpoints is None else checkpoints.restore(carry, partial(place, plan.layout))
         )
         if found:
             if not same_key(found[0].key, carry.key):

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh
 
 from jnn import errors
 from jnn.train.arguments import samples_of
 from jnn.train.host.ahead import Batches
 from jnn.train.host.progress import amount
-from jnn.train.layout import scatter
+from jnn.train.layout import Layout
+from jnn.train.placing import scatter
 from jnn.train.program.order import keys, length, order
 
 CHUNK = 2**26  # Bytes of a chunk, unless that is more batches than
@@ -103,12 +103,12 @@ class Reader:
     """The batches of a stream, epoch after epoch."""
 
     def __init__(
-        self, stream: Stream, size: int, mesh: Mesh | None = None, shuffle: bool = True,
+        self, stream: Stream, size: int, layout: Layout | None = None, shuffle: bool = True,
         ignore: int | None = None, interval: int | None = None,
     ):  # fmt: skip
         if interval is not None:
             stream = replace(stream, chunk=interval)
-        self.stream, self.mesh, self.shuffle, self.ignore = stream, mesh, shuffle, ignore
+        self.stream, self.layout, self.shuffle, self.ignore = stream, layout, shuffle, ignore
         self.aligned = interval is not None  # Chunks end at its multiples.
         source, self.arrays, self.once = stream.source, None, None
         if is_arrays(source):
@@ -131,9 +131,12 @@ class Reader:
 
     def _agree(self) -> None:
         """The steps of an epoch and the size of a batch, the same in every process."""
-        if self.mesh is None or (self.steps is None and not self.arrays):
+        if self.layout is None or (self.steps is None and not self.arrays):
             expected = "False without a mesh, or `length` given, the same in every process"
             errors.fail("Stream", "shard", expected, True)
+        if self.layout.own * jax.process_count() != self.layout.parts:
+            expected = "False where several processes compute the same part of a batch"
+            errors.fail("Stream", "shard", expected, True, "Give all data to each process.")
         mine = self.steps or 0
         if self.arrays:
             mine = min(self.steps or 2**62, -(-length(self.arrays) // self.size))
@@ -217,8 +220,8 @@ class Reader:
         if not self.stream.shard:
             yield from batches
             return
-        assert self.mesh is not None
-        here = len(self.mesh.local_devices)
+        assert self.layout is not None
+        here = self.layout.own
         size = -(-self.size // here) * here
         steps = self.steps if left is None else min(left, self.steps or left)
         for batch in itertools.islice(itertools.chain(batches, itertools.repeat(None)), steps):
@@ -239,7 +242,7 @@ class Reader:
         stacked = jax.tree.map(lambda *parts: np.stack(parts), *group)
         processes = jax.process_count() if self.stream.shard else 1
         samples = sum(amount(batch, self.ignore)[0] for batch in group)
-        return Chunk(scatter(self.mesh, stacked, self.stream.shard), processes * samples)
+        return Chunk(scatter(self.layout, stacked, self.stream.shard), processes * samples)
 
 
 _order = jax.jit(order, static_argnums=1)

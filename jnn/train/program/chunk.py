@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnn.train.layout import shard
+from jnn.train.placing import laid_out, shard
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import step as steps
 from jnn.train.program.epoch import conclude
@@ -55,7 +55,7 @@ def run_chunk(plan: Plan, part: Underway, batches: Any) -> tuple[Underway, Row, 
 
         def body(moving: Moving, item: Any) -> tuple[Moving, Any]:
             i, batch = item
-            batch = shard(plan.mesh, batch, size)
+            batch = shard(plan.layout, batch, size)
             return step(plan, moving, batch, jax.random.fold_in(key, part.index + i))
 
         count = length(batches)
@@ -78,6 +78,7 @@ def run_chunk(plan: Plan, part: Underway, batches: Any) -> tuple[Underway, Row, 
         return part, nothing(plan.names)
 
     part, latest = lax.cond(carry.status == RunStatus.RUNNING, run, rest, part)
+    part = part._replace(carry=laid_out(plan.layout, part.carry.params, part.carry))
     return part, Row(part.sums.means, part.carry.status), latest
 
 

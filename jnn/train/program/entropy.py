@@ -10,13 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from jnn import rules
 from jnn.arithmetic import as_wide
 from jnn.layers.combinators.head import Head
 from jnn.rules.core.chunks import over_chunks
 from jnn.rules.losses.linear_entropy import rows_at_once
+from jnn.train.layout import Layout
 from jnn.value import recipe_of
 
 
@@ -45,14 +46,14 @@ def fits(head: Head, t: Any) -> bool:
     return t.size > rows_at_once(t.size, head.w)
 
 
-def loss(head: Head, t: Any, settings: Any, mesh: Mesh | None, count: Any = None) -> jax.Array:
+def loss(head: Head, t: Any, settings: Any, layout: Layout | None, count: Any = None) -> jax.Array:
     """The sum over all entries of t by `count`, with its gradient at once; or one value an entry.
 
     Args:
       head: what logits are made of.
       t: class indices.
       settings: what `settings_of` found.
-      mesh: over which samples are spread, if any.
+      layout: over which samples are divided, if any.
       count: how many entries make the mean; None for one value an entry.
     """
     summed = count is not None
@@ -61,11 +62,11 @@ def loss(head: Head, t: Any, settings: Any, mesh: Mesh | None, count: Any = None
         given = {"reduction": "sum" if summed else "none", **settings}
         return rules.linear_cross_entropy(head.x, head.w, t, head.b, **given)
 
-    found = _by_device(value, head, t, mesh, summed)
+    found = _by_device(value, head, t, layout, summed)
     return found / count if summed else found
 
 
-def metric(function: Callable[[Any, Any], Any], head: Head, t: Any, mesh: Mesh | None) -> Any:
+def metric(function: Callable[[Any, Any], Any], head: Head, t: Any, layout: Layout | None) -> Any:
     """What a metric gives for each sample, from the logits of a few at a time."""
     most = max(1, rows_at_once(t.size, head.w) * len(t) // t.size)
 
@@ -78,23 +79,27 @@ def metric(function: Callable[[Any, Any], Any], head: Head, t: Any, mesh: Mesh |
     head = lax.stop_gradient(head)
     if not jnp.ndim(jax.eval_shape(value, head, t)):  # One number, of all logits.
         return value(head, t)
-    return _by_device(each, head, t, mesh, False)
+    return _by_device(each, head, t, layout, False)
 
 
 def _by_device(
-    function: Callable[[Head, jax.Array], Any], head: Head, t: Any, mesh: Mesh | None, summed: bool
+    function: Callable[[Head, jax.Array], Any],
+    head: Head,
+    t: Any,
+    layout: Layout | None,
+    summed: bool,
 ) -> Any:
     """The function, of a device's own samples where they are spread over several."""
-    if mesh is None or len(t) % mesh.size:
+    if layout is None or not layout.batch or len(t) % layout.parts:
         return function(head, t)
-    rows: Any = PartitionSpec(mesh.axis_names)
+    rows: Any = layout.batches.spec
     whole: Any = PartitionSpec()
 
     def local(head: Head, t: jax.Array) -> Any:
         found = function(head, t)
-        return lax.psum(found, mesh.axis_names) if summed else found
+        return lax.psum(found, layout.batch) if summed else found
 
     return jax.shard_map(
-        local, mesh=mesh, in_specs=(Head(rows, whole, whole), rows),
-        out_specs=whole if summed else rows,
+        local, mesh=layout.mesh, in_specs=(Head(rows, whole, whole), rows),
+        out_specs=whole if summed else rows, axis_names={*layout.batch},
     )(head, t)  # fmt: skip

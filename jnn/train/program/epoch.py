@@ -16,7 +16,7 @@ from jax import lax
 
 from jnn import errors
 from jnn.optim.transforms import global_norm
-from jnn.train.layout import shard
+from jnn.train.placing import laid_out, shard
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 from jnn.train.program import full, precision, stopping
 from jnn.train.program import step as steps
@@ -71,13 +71,13 @@ def run_epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Car
 epoch = jax.jit(run_epoch, donate_argnames="carry")
 
 
-def once(plan: Plan, function: Callable[..., Carry]) -> Callable[..., Carry]:
+def once(plan: Plan, function: Callable[..., Carry], shardings: Any = None) -> Callable[..., Carry]:
     """`function(plan, ...)`, which makes a carry, compiled: fast, since it runs once.
 
-    Of a solver it computes the objective, which may be long.
+    Of a solver it computes the objective, which may be long. `shardings` say how the carry lies.
     """
     compiler = jax.jit if plan.solves else functools.partial(quick_jit, exact=True)
-    return functools.partial(compiler(function), plan)
+    return functools.partial(compiler(function, out_shardings=shardings), plan)
 
 
 def _run_epoch(plan: Plan, carry: Carry, data: Any, validation: Any) -> tuple[Carry, Row]:
@@ -126,7 +126,7 @@ def train(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, Values]:
 
         def body(moving: Moving, item: Any) -> tuple[Moving, Any]:
             i, batch = item
-            batch = shard(plan.mesh, fetch(batch), size)
+            batch = shard(plan.layout, fetch(batch), size)
             return step(plan, moving, batch, jax.random.fold_in(step_key, i))
 
         items = jnp.arange(count), stacked(batches, count, size)
@@ -135,7 +135,7 @@ def train(plan: Plan, carry: Carry, data: Any) -> tuple[Moving, Values]:
     if rest:
         batch = fetch(jax.tree.map(lambda a: a[count * size :], batches))
         key = jax.random.fold_in(step_key, count)
-        moving, (values, counts) = step(plan, moving, shard(plan.mesh, batch, rest), key)
+        moving, (values, counts) = step(plan, moving, shard(plan.layout, batch, rest), key)
         parts.append(added(values, counts, were_made(plan, moving, values)))
     return moving, functools.reduce(operator.add, parts).means
 
@@ -171,4 +171,4 @@ def conclude(
         ok = jnp.isfinite(values["loss"]) & finite(moved.params)
         new = lax.cond(ok, lambda: new, lambda: carry)
         new = new._replace(status=jnp.where(ok, new.status, RunStatus.NOT_FINITE))
-    return new, Row(values, new.status)
+    return laid_out(plan.layout, new.params, new), Row(values, new.status)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax import lax
 
-from jnn.train.layout import shard
+from jnn.train.placing import shard
 from jnn.train.plan import Plan
 from jnn.train.program.means import Values, added
 from jnn.train.program.order import length, stacked
@@ -16,7 +16,7 @@ EVALUATED = 1024  # Samples a batch, where nothing is differentiated.
 
 def assess(plan: Plan, params: Any, state: Any, batch: Any) -> tuple[Values, jax.Array]:
     """The means over a batch, and what it weighs."""
-    x, t, *weights = shard(plan.mesh, batch, length(batch))
+    x, t, *weights = shard(plan.layout, batch, length(batch))
     y, _ = plan.predict(params, state, x)
     return plan.measure(y, t, *weights)
 

@@ -15,7 +15,7 @@ from jnn import tree
 from jnn.solve.drive import State, verdict
 from jnn.solve.problem import Smooth, Squares
 from jnn.solve.result import SolverStatus, Tolerance
-from jnn.train.layout import shard
+from jnn.train.placing import shard
 from jnn.train.plan import Plan, RunStatus
 from jnn.train.program.means import Values, added, parts_of_mean, weights_of
 from jnn.train.program.step import penalised
@@ -62,7 +62,7 @@ def _objective(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
     full, rest = divmod(n, size)
 
     def piece(params: Any, state: Any, batch: Any, i: Any) -> tuple[Any, tuple[Values, Any]]:
-        x, t, *weights = shard(plan.mesh, batch, len(jax.tree.leaves(batch)[0]))
+        x, t, *weights = shard(plan.layout, batch, len(jax.tree.leaves(batch)[0]))
         inner = jax.random.fold_in(key, i)
         y, state = plan.predict(params, state, x, key=inner, train=True)
         return state, plan.measure(y, t, *weights)
@@ -103,7 +103,7 @@ def _residuals(plan: Plan, unravel: Any, state: Any, key: jax.Array, data: Any) 
     n = len(jax.tree.leaves(data)[0])
 
     def residual(x: jax.Array) -> tuple[jax.Array, Any]:
-        inputs, t, *weights = shard(plan.mesh, data, n)
+        inputs, t, *weights = shard(plan.layout, data, n)
         inner = jax.random.fold_in(key, 0)
         y, new = plan.net.apply(unravel(x), state, inputs, key=inner, train=True)
         means, _ = plan.measure(y, t, *weights)  # Which checks the shapes.

@@ -12,7 +12,7 @@ from jnn import errors
 from jnn.optim.optimizer import apply_updates
 from jnn.optim.transforms import global_norm
 from jnn.train.augment import augmented
-from jnn.train.layout import shard
+from jnn.train.placing import laid_out, shard
 from jnn.train.plan import Carry, Plan
 from jnn.train.program import precision
 from jnn.train.program.means import Values, added, nothing
@@ -66,7 +66,9 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
 
     def gradient(params: Any) -> Any:
         find = _gradient if plan.accumulate == 1 else _gradient_in_parts
-        return find(plan, params, moving.state, moving.scaling, batch, jax.random.fold_in(key, 1))
+        inner = jax.random.fold_in(key, 1)
+        grads, rest = find(plan, params, moving.state, moving.scaling, batch, inner)
+        return laid_out(plan.layout, params, grads), rest
 
     grads, (state, (values, count)) = gradient(moving.params)
     # The only place where a step's optimizer is called.
@@ -82,7 +84,7 @@ def _step(plan: Plan, moving: Moving, batch: Any, key: jax.Array) -> tuple[Movin
         if isinstance(rule, Still):
             still = global_norm(updates) <= rule.delta
             new = new._replace(running=(new.running[0] & ~still,))
-    return new, (values, count)
+    return laid_out(plan.layout, params, new), (values, count)
 
 
 def _gradient(
@@ -116,9 +118,10 @@ def _gradient_in_parts(
     def body(so_far: Any, item: Any) -> tuple[Any, None]:
         (state, grads, sums), (i, part) = so_far, item
         inner = jax.random.fold_in(key, i)
-        part = shard(plan.mesh, part, length(part))
+        part = shard(plan.layout, part, length(part))
         some, (state, measured) = _gradient(plan, params, state, scaling, part, inner)
         grads = jax.tree.map(lambda a, g: a + g * measured[1].astype(g.dtype), grads, some)
+        grads = laid_out(plan.layout, params, grads)
         return (state, grads, sums + added(*measured)), None
 
     begin = state, jax.tree.map(jnp.zeros_like, params), nothing(plan.names)
