@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jnn import errors
-from jnn.store.safetensors import DamagedError, fill, read_arrays, save
+from jnn.store.format import DamagedError
+from jnn.store.safetensors import fill, named, read_arrays, stored_array
+from jnn.store.shards import write_shards
 
 NAME = "epoch-{:08}.safetensors"
 BEST = "best.safetensors"
+SHARDS = "{}-{:08}"  # What the files of other processes begin with.
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,10 @@ class Checkpoints:
     the `state` of the best epoch that was saved:
     `jnn.load(folder / "best.safetensors", {"params": params, "state": state})`. The members of
     `fit_many` are saved together, without a best one.
+
+    Of arrays that a layout divides among processes, each process writes what it has, to a file
+    beside, `epoch-00000004-2of2.safetensors`; `jnn.load` puts them together. Any number of devices
+    and another layout may go on from them.
 
     >>> import pathlib, tempfile
     >>> folder = tempfile.mkdtemp()
@@ -66,23 +73,30 @@ class Checkpoints:
 
         `best` are parameters and state, if they are the best up to now.
         """
-        if not jax.process_index():  # One writer.
-            folder = Path(self.folder)
-            tree = {"carry": carry, "history": dict(history)}
-            save(folder / NAME.format(int(np.max(carry.epoch))), tree)
-            if best is not None:
-                save(folder / BEST, best)
+        folder, epoch = Path(self.folder), int(np.max(carry.epoch))
+        trees = [(NAME.format(epoch), "epoch", {"carry": carry, "history": dict(history)})]
+        trees += [] if best is None else [(BEST, "best", best)]
+        for name, kind, tree in trees:
+            leaves, keys = named(tree)
+            beside = SHARDS.format(kind, epoch)
+            write_shards(
+                folder / name, leaves, stored_array, keys, beside, jax.process_index(), _meet
+            )
+        if not jax.process_index():
             for path in list(self.epochs().values())[self.keep :]:
                 path.unlink(missing_ok=True)
-        if jax.process_count() > 1:  # Nobody reads before it is there.
-            multihost_utils.sync_global_devices("jnn checkpoint")
+            kept = {SHARDS.format("epoch", number) for number in self.epochs()}
+            kept |= {SHARDS.format("best", epoch)}
+            for path in folder.glob("*-*of*.safetensors"):
+                beside = path.name.rpartition("-")[0]
+                if beside not in kept and (best is not None or beside.startswith("epoch")):
+                    path.unlink(missing_ok=True)
+        _meet()  # Nobody reads before it is there.
 
-    def restore(
-        self, like: Any, place: Callable[[Any], Any]
-    ) -> tuple[Any, dict[str, np.ndarray]] | None:
+    def restore(self, like: Any) -> tuple[Any, dict[str, np.ndarray]] | None:
         """The last whole checkpoint and the history up to it; None where there is none.
 
-        `place` puts what was read where the run computes.
+        Its arrays lie as those of `like` do, whatever devices have written them.
         """
         if not jax.process_index():
             for path in Path(self.folder).glob(".*.safetensors.*.tmp"):
@@ -91,23 +105,42 @@ class Checkpoints:
         damaged = []
         for path in self.epochs().values():
             try:
-                arrays, metadata = read_arrays(path)
+                found = _read(path, like)
             except DamagedError as error:
+                found = None
                 damaged.append(str(error))
+            if not _everywhere(found is not None):
                 continue
             for message in damaged:
                 warnings.warn(f"{message} The run goes on from '{path.name}'.", stacklevel=4)
-            history = {
-                name.removeprefix("history/"): array
-                for name, array in arrays.items()
-                if name.startswith("history/")
-            }
-            kept = {name: a for name, a in arrays.items() if not name.startswith("history/")}
-            carry = fill(path, {"carry": like}, kept, metadata)["carry"]
-            return place(carry), history
+            return found
         if damaged:
             raise DamagedError(damaged[0])
         return None
+
+
+def _read(path: Path, like: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    arrays, metadata = read_arrays(path)
+    history = {
+        name.removeprefix("history/"): array
+        for name, array in arrays.items()
+        if name.startswith("history/")
+    }
+    kept = {name: a for name, a in arrays.items() if not name.startswith("history/")}
+    return fill(path, {"carry": like}, kept, metadata)["carry"], history
+
+
+def _meet() -> None:
+    """Waits for the other processes."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("jnn checkpoint")
+
+
+def _everywhere(here: bool) -> bool:
+    """Whether something is so in every process."""
+    if jax.process_count() == 1:
+        return here
+    return bool(np.all(multihost_utils.process_allgather(np.array(here))))
 
 
 def checkpoints_of(checkpoint: Any) -> Checkpoints | None:

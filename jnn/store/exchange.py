@@ -13,7 +13,8 @@ from jnn.layers.combinators.repeat import RepeatedParams
 from jnn.layers.embedding import EmbeddingParams
 from jnn.layers.recurrent import GRUParams, LSTMParams
 from jnn.store.attention import as_ours, as_theirs
-from jnn.store.safetensors import NAMES, read_arrays, write
+from jnn.store.format import NAMES, write
+from jnn.store.safetensors import load
 
 # How PyTorch calls what our records hold, `*` of the names below; several names are of a sum.
 ENTRIES: dict[str, tuple[str, ...]] = {
@@ -123,8 +124,7 @@ def load_torch(
     Returns:
       The parameters; with a state the pair of both.
     """
-    arrays, _ = read_arrays(path)
-    arrays = {name: a for name, a in arrays.items() if name.split(".")[-1] != COUNT}
+    arrays = {name: a for name, a in load(path).items() if name.split(".")[-1] != COUNT}
     both = like, _marked(like, state)
     apart = jax.eval_shape(as_theirs, both)
     entries = _entries("load_torch", apart, names)

@@ -170,7 +170,7 @@ def fit_many(
     samples, held_out = place(None, (samples, held_out))
     carry, rows = once(plan, _initial)(keys, settings, samples), []
     saved = checkpoints_of(checkpoint)
-    if saved and (found := saved.restore(carry, functools.partial(place, None))):
+    if saved and (found := saved.restore(carry)):
         if not same_key(found[0].key, carry.key):
             expected = "that of the run in the folder"
             errors.fail("fit_many", "key", expected, key, "Give it, or another folder.")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jnn
+from jnn.store import format as file_format
 from jnn.store import safetensors as files
 
 
@@ -106,7 +107,7 @@ def test_what_cannot_be_saved():
 def test_an_error_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a"
     jnn.save(path, {"a": jnp.ones(2)})
-    monkeypatch.setattr(files, "_bytes", lambda array: 1 / 0)
+    monkeypatch.setattr(file_format, "bytes_of", lambda array: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         jnn.save(path, {"a": jnp.zeros(2)})
     monkeypatch.undo()

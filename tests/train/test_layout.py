@@ -83,6 +83,24 @@ def test_a_network_trains_as_on_one_device(kind, mesh):
 
 
 @pytest.mark.slow
+def test_a_residual_network_has_the_statistics_of_the_whole_batch(mesh):
+    net = jnn.models.resnet(3, widths=(4,), steps=1, norm="batch")
+    random = np.random.default_rng(0)
+    x, t = random.normal(size=(40, 6, 6, 2)).astype(np.float32), random.integers(0, 3, 40)
+    settings = {"batch_size": 16, "epochs": 2, "progress": None}
+    by_maps = Layout(mesh, params={"0/w": (None, None, None, "model"), "*/w": ()})
+    fits = [
+        jnn.fit(net, jnn.softmax_cross_entropy, jnn.momentum(0.03), (x, t), sharding=where,
+                **settings)
+        for where in (None, mesh, SHARDED(mesh), by_maps)
+    ]  # fmt: skip
+    for fit, most in zip(fits[1:], (False, True, True), strict=True):
+        close((fit.params, fit.state), (fits[0].params, fits[0].state), rtol=1e-3, atol=1e-4)
+        assert bool(divided(fit.params)) == most
+        assert not divided(fit.state)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sharded", "model"])
 def test_a_transformer_with_dropout_trains_as_on_one_device(kind, mesh):
     net = jnn.models.transformer(16, 8, 2, 2, dropout=0.2, bias=True)

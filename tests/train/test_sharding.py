@@ -61,21 +61,51 @@ def test_a_sharded_run_resumes(mesh, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
-def test_two_processes_train_the_same_model_as_one(tmp_path):
+def two(module, folder, *arguments):
+    """What two processes of two devices each return and say."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.train.processes", str(port), str(i), str(tmp_path)],
+            [sys.executable, "-m", f"tests.train.{module}", str(port), str(i), str(folder),
+             *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
         )
         for i in (0, 1)
     ]  # fmt: skip
     said = [child.communicate(timeout=120)[0] for child in children]
-    assert [child.returncode for child in children] == [0, 0], "\n".join(said)
+    return [child.returncode for child in children], said
+
+
+@pytest.mark.slow
+def test_two_processes_with_divided_parameters_of_which_one_is_killed(tmp_path):
+    """The other says so; both go on from what each has written, as one process does after them."""
+    codes, said = two("shards", tmp_path, 6, 4)
+    assert codes == [7, 9], "\n".join(said)
+    assert "another one has ended" in said[0]
+    assert "the last checkpoint in" in said[0]
+    codes, said = two("shards", tmp_path, 6)
+    assert codes == [0, 0], "\n".join(said)
+    settings = {"validation": HELD, "average": 0.9}
+    one = run(epochs=6, **settings)
+    parts = {}
+    for i in (0, 1):
+        with np.load(tmp_path / f"{i}.npz") as found:
+            np.testing.assert_allclose(found["loss"], one.history["loss"], rtol=1e-4)
+            parts |= {name: found[name] for name in found if name != "loss"}
+    assert len(parts) == 4  # Each process has two.
+    together = np.concatenate([parts[name] for name in sorted(parts)], 1)
+    np.testing.assert_allclose(together, one.params[0].w, rtol=1e-4, atol=1e-5)
+    after = run(epochs=6, checkpoint=tmp_path / "checkpoints", **settings)
+    close(after.params, one.params, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_model_as_one(tmp_path):
+    codes, said = two("processes", tmp_path)
+    assert codes == [0, 0], "\n".join(said)
     one = run(validation=HELD, metrics="accuracy", epochs=4)
     expected = [np.asarray(leaf) for leaf in jax.tree.leaves(one.params)]
     for i in (0, 1):

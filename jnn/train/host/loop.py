@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -18,7 +17,6 @@ from jnn.train.host.calls import Every, Report, Steps
 from jnn.train.host.fault import Fault
 from jnn.train.host.history import History, collect
 from jnn.train.host.progress import Progress
-from jnn.train.placing import place
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 
 
@@ -61,9 +59,7 @@ class Loop:
         self.seconds: list[float] = []
         self.before: dict[str, np.ndarray] = {}
         self.checkpoints = checkpoints
-        found = (
-            None if checkpoints is None else checkpoints.restore(carry, partial(place, plan.layout))
-        )
+        found = None if checkpoints is None else checkpoints.restore(carry)
         if found:
             if not same_key(found[0].key, carry.key):
                 expected = "that of the run in the folder"
@@ -80,7 +76,7 @@ class Loop:
         self.progress.begin(last, first, epochs.samples)
         self.began = time.perf_counter()
         numbers = itertools.count(first) if last is None else range(first, last)
-        with interruptible() as interrupted:
+        with interruptible() as interrupted, together(self.checkpoints):
             for number in numbers if self.status == RunStatus.RUNNING else ():
                 row = epochs.run(self, number, interrupted)
                 if row is None:
@@ -171,6 +167,23 @@ def read_row(row: Row) -> Row:
 def named_values(names: Sequence[str], row: Row) -> dict[str, float]:
     """A row's values in the order of the history's columns, as numbers."""
     return {name: float(row.values[name]) for name in names}
+
+
+@contextlib.contextmanager
+def together(checkpoints: Checkpoints | None) -> Iterator[None]:
+    """Where several processes compute and one is gone, a sentence says so in the others."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        then = "Start all of them again."
+        if checkpoints is not None:
+            then += f" They go on from the last checkpoint in '{checkpoints.folder}'."
+        raise RuntimeError(
+            "fit: what the processes compute together failed. As a rule another one has ended, and "
+            f"its output says why. {then} ({str(error).splitlines()[0][:200]})"
+        ) from error
 
 
 @contextlib.contextmanager
