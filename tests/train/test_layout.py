@@ -84,7 +84,7 @@ def test_a_network_trains_as_on_one_device(kind, mesh):
 
 @pytest.mark.slow
 def test_a_residual_network_has_the_statistics_of_the_whole_batch(mesh):
-    net = jnn.models.resnet(3, widths=(4,), steps=1, norm="batch")
+    net = jnn.models.resnet(3, widths=(8,), steps=1, norm="batch")
     random = np.random.default_rng(0)
     x, t = random.normal(size=(40, 6, 6, 2)).astype(np.float32), random.integers(0, 3, 40)
     settings = {"batch_size": 16, "epochs": 2, "progress": None}
