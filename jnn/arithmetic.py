@@ -19,9 +19,12 @@ def as_wide(x: jax.Array) -> jax.Array:
 
 def contract(a: jax.Array, b: jax.Array, axes: int | Sequence[Sequence[int]] = 1) -> jax.Array:
     """`jnp.tensordot(a, b, axes)`, accumulated in `wide` and returned in the operands' dtype."""
-    dtype = jnp.result_type(a, b)
-    product = jnp.tensordot(a, b, axes, preferred_element_type=wide(dtype))
-    return product.astype(dtype)
+    return wide_contract(a, b, axes).astype(jnp.result_type(a, b))
+
+
+def wide_contract(a: jax.Array, b: jax.Array, axes: int | Sequence[Sequence[int]] = 1) -> jax.Array:
+    """The same, returned as it was accumulated."""
+    return jnp.tensordot(a, b, axes, preferred_element_type=wide(jnp.result_type(a, b)))
 
 
 def outer_sum(a: jax.Array, b: jax.Array) -> jax.Array:

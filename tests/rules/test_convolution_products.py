@@ -102,6 +102,46 @@ def test_every_implementation_computes_the_same(name, setting):
         np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-11, err_msg=name)
 
 
+@pytest.mark.compiler
+@pytest.mark.parametrize("name", NAMES)
+def test_every_implementation_rounds_bfloat16_once(name):
+    """Sums are in float32, in chunks too: each entry is the exact one, rounded to eight bits."""
+    product = products[name]
+    for setting in ("3x3 same", "5x5 stride", "depthwise"):
+        arrays, g = SETTINGS[setting].call(name, jnp.bfloat16)
+        call = product.call(*arrays, setting=g)
+
+        def computed(*arrays, g=g, call=call):
+            return {n: product.compute(n, *arrays, setting=g) for n in product.candidates(call)}
+
+        exact = product.compute("lax", *(a.astype(jnp.float64) for a in arrays), setting=g)
+        for way, found in jax.jit(computed)(*arrays).items():
+            assert found.dtype == jnp.bfloat16, way
+            error = np.abs(found.astype(jnp.float64) - exact)
+            bound = 2.0**-8 * np.abs(exact) + 1e-5 * np.abs(exact).max()
+            assert (error <= bound).all(), (setting, way)
+
+
+def test_a_step_in_bfloat16_has_no_convolution_of_it_and_no_loop_that_writes_it(monkeypatch):
+    """On a CPU either would be computed in float32 and back: the latter whole, in each turn."""
+    monkeypatch.setattr(chunks, "CACHE", 2**10)
+    conv = jnn.conv(4, 3, padding="same")
+    net = jnn.serial(conv, jnn.relu(), jnn.max_pool(2), conv, jnn.flatten(), jnn.dense(3))
+    x, t = jnp.ones((8, 8, 8, 3), jnp.bfloat16), jnp.zeros(8, jnp.int32)
+    params, _ = net.init(jax.random.key(0), x)
+
+    def loss(params, x):
+        return jnn.softmax_cross_entropy(net(params, x), t).mean()
+
+    with jnn.platform("cpu"):
+        lines = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).as_text().splitlines()
+    convolutions = [line for line in lines if "stablehlo.convolution" in line]
+    writes = [line for line in lines if "stablehlo.dynamic_update_slice" in line]
+    assert convolutions
+    assert writes
+    assert not [line for line in convolutions + writes if "bf16" in line]
+
+
 @pytest.mark.parametrize(("m", "r"), [(2, 3), (4, 3), (2, 5)])
 def test_short_convolutions_are_convolutions(m, r):
     image, weights, output = short(m, r)

@@ -23,21 +23,20 @@ class Case(NamedTuple):
       g: the geometry.
       inputs: input maps of a group.
       outputs: output maps.
-      exact: whether its arrays are no half precisions.
+      half: whether its arrays are bfloat16, whose products a CPU has at twice the rate.
       multiplications: how many the definition takes, at most.
     """
 
     g: Geometry
     inputs: int
     outputs: int
-    exact: bool
+    half: bool
     multiplications: int
 
     @property
     def plain(self) -> bool:
         """Whether there is much to do, by a filter without holes or groups."""
-        large = self.multiplications >= SMALL
-        return self.exact and large and self.g.dense and self.g.groups == 1
+        return self.multiplications >= SMALL and self.g.dense and self.g.groups == 1
 
     @property
     def plane(self) -> bool:
@@ -106,6 +105,16 @@ ROWS = (
         Row(product, "fourier", lambda c: c.plane and math.prod(c.g.window) >= 81, (1.4, 7.0))
         for product in (VALUE, INPUT, FILTER)
     ),
+    # Images in bfloat16, by products of it, where these are long; else its ways are float32's.
+    Row(VALUE, "rows", lambda c: c.half and c.unit and c.inputs >= 32, (1.3, 3.6), "half.md"),
+    Row(VALUE, "im2col", lambda c: c.half and c.plane and c.inputs >= 64, (1.9, 2.8), "half.md"),
+    Row(INPUT, "rows",
+        lambda c: c.half and c.unit and c.padded and c.outputs >= 32 and c.inputs > 4, (1.5, 2.3),
+        "half.md"),
+    Row(FILTER, "rows",
+        lambda c: c.half and c.plane
+        and not (c.g.window == (3, 3) and c.narrow >= 32 and c.maps >= 64
+                 and min(c.g.places) >= 8 and c.pixels >= 16 * c.maps), (0.9, 5.0), "half.md"),
     # Images, by a filter that moves by one pixel.
     Row(VALUE, "overrun",
         lambda c: c.unit and c.padded and max(c.g.window) <= 3
@@ -170,8 +179,7 @@ def _case(call: Call) -> Case:
         inputs, outputs = call.shape(1)[-2:]
     places = call.shape(1 if call.product == FILTER else 0)[:-1]
     multiplications = math.prod(places) * math.prod(g.window) * inputs * outputs
-    exact = call.arrays[0][1] in ("float32", "float64")
-    return Case(g, inputs, outputs, exact, multiplications)
+    return Case(g, inputs, outputs, call.arrays[0][1] == "bfloat16", multiplications)
 
 
 def _beside(c: Case) -> bool:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jnn.rules.core.halves import is_widened, loop_dtype, moved
 from jnn.xla.control import differing, marked
 from jnn.xla.order import late_zero
 from jnn.xla.platform import is_for
@@ -81,25 +82,36 @@ def chunked(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: 
     parts, rest = _split(arrays, chunk)
     (like, sums), spread = _results(function, parts)
     count = len(parts[0])
-    rooms = jax.tree.map(lambda a: spread(room((count, *a.shape), a.dtype, parts[-1])), like)
+    rooms = jax.tree.map(lambda a: spread(room((count, *a.shape), loop_dtype(a.dtype), parts[-1])),
+                         like)  # fmt: skip
     zeros = jax.tree.map(
         lambda a: spread(jnp.broadcast_to(late_zero(parts[-1], a.dtype), a.shape)), sums
     )
+    by_bits = tuple(is_widened(a.dtype) for a in parts)
 
     def turn(carry: Any, part: Any) -> tuple[Any, None]:
-        (rooms, total), (i, arrays) = carry, part
+        (rooms, total), (i, scanned) = carry, part
+        arrays = (
+            moved(_chunk, whole, i) if by_bit else chunk
+            for by_bit, whole, chunk in zip(by_bits, parts, scanned, strict=True)
+        )
         y, more = function(*arrays)
         each = lax.dynamic_update_index_in_dim
-        rooms = jax.tree.map(lambda a, y: each(a, y, i, 0), rooms, y)
+        rooms = jax.tree.map(lambda a, y: each(a, y.astype(a.dtype), i, 0), rooms, y)
         return (rooms, jax.tree.map(jnp.add, total, more)), None
 
-    (y, total), _ = lax.scan(turn, (rooms, zeros), (jnp.arange(count), parts))
-    y = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), y)
+    scanned = tuple(() if by_bit else a for by_bit, a in zip(by_bits, parts, strict=True))
+    (y, total), _ = lax.scan(turn, (rooms, zeros), (jnp.arange(count), scanned))
+    y = jax.tree.map(lambda a, t: a.reshape(-1, *a.shape[2:]).astype(t.dtype), y, like)
     if not len(rest[0]):
         return y, total
     last, more = function(*rest)
     y = jax.tree.map(lambda *both: jnp.concatenate(both), y, last)
     return y, jax.tree.map(jnp.add, total, more)
+
+
+def _chunk(parts: jax.Array, i: Any) -> jax.Array:
+    return lax.dynamic_index_in_dim(parts, i, 0, keepdims=False)
 
 
 def room(shape: tuple[int, ...], dtype: Any, like: jax.Array) -> jax.Array:

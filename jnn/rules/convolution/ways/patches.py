@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable
 import jax
 import jax.numpy as jnp
 
-from jnn.arithmetic import as_wide, contract, outer_sum
+from jnn.arithmetic import as_wide, contract, outer_sum, wide_contract
 from jnn.rules.convolution.geometry import Geometry, padded
 from jnn.rules.convolution.products import filter_delta, input_delta, rotated, value
 from jnn.rules.core.chunks import over_samples, sum_over_samples
+from jnn.rules.core.halves import is_widened, moved, widened_once
 from jnn.rules.core.product import Call
 
 Value = Callable[[jax.Array, jax.Array, Geometry], jax.Array]
@@ -39,9 +40,16 @@ def against(seen: jax.Array, delta: jax.Array) -> jax.Array:
 
     It is faster, too, where the first factor is the narrower one.
     """
-    seen, delta = (as_wide(a.reshape(-1, a.shape[-1])) for a in (seen, delta))
+    seen, delta = (a.reshape(-1, a.shape[-1]) for a in (seen, delta))
     wide = seen.shape[-1] > delta.shape[-1]
-    return outer_sum(delta, seen).T if wide else outer_sum(seen, delta)
+    return _sum(delta, seen).T if wide else _sum(seen, delta)
+
+
+def _sum(a: jax.Array, b: jax.Array) -> jax.Array:
+    if not is_widened(a.dtype):
+        return outer_sum(as_wide(a), as_wide(b))
+    # XLA multiplies bfloat16 only by rows: left to itself it widens a factor that is not turned.
+    return wide_contract(moved(jnp.transpose, a), b)
 
 
 def patches(x: jax.Array, g: Geometry, axes: Iterable[int] | None = None) -> jax.Array:
@@ -65,7 +73,7 @@ def value_im2col(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     matrix = w.reshape(-1, w.shape[-1])
 
     def of_samples(x: jax.Array) -> jax.Array:
-        return contract(patches(g.padded(x), g), matrix)
+        return contract(moved(lambda x: patches(g.padded(x), g), x), matrix)
 
     return over_samples(of_samples, (x,), math.prod(g.places) * len(matrix))
 
@@ -76,8 +84,8 @@ def value_rows(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     matrices = w.reshape(-1, g.window[-1] * w.shape[-2], w.shape[-1])
 
     def of_samples(x: jax.Array) -> jax.Array:
-        seen = leading(rows(g.padded(x), g), g)
-        terms = (contract(as_wide(v), as_wide(m)) for v, m in zip(seen, matrices, strict=True))
+        seen = leading(moved(lambda x: rows(g.padded(x), g), x), g)
+        terms = (wide_contract(v, m) for v, m in zip(seen, matrices, strict=True))
         return jnp.asarray(sum(terms), x.dtype)
 
     return over_samples(of_samples, (x,), _row_size(g) * matrices.shape[1])
@@ -91,7 +99,8 @@ def value_shifted_rows(x: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     entries = matrix.shape[1]
 
     def of_samples(x: jax.Array) -> jax.Array:
-        z = contract(as_wide(rows(g.padded(x), g)), as_wide(matrix).reshape(len(matrix), -1))
+        seen = moved(lambda x: rows(g.padded(x), g), x)
+        z = wide_contract(seen, matrix.reshape(len(matrix), -1))
         terms = (leading(part, g)[i] for i, part in enumerate(jnp.split(z, entries, -1)))
         return jnp.asarray(sum(terms), x.dtype)
 
@@ -130,7 +139,7 @@ def input_spread(delta: jax.Array, w: jax.Array, g: Geometry) -> jax.Array:
     matrix = w.transpose(*reversed(range(axes)), axes, axes + 1).reshape(-1, w.shape[-1]).T
 
     def of_samples(delta: jax.Array) -> jax.Array:
-        z = contract(as_wide(delta), as_wide(matrix))
+        z = wide_contract(delta, matrix)
         for a in reversed(range(axes)):
             spread = tuple(g.stride[a] if i == a else 1 for i in range(axes))
             length = (g.places[a] - 1) * g.stride[a] + 1
@@ -151,7 +160,7 @@ def filter_im2col(x: jax.Array, delta: jax.Array, g: Geometry) -> jax.Array:
     """The patches of a few samples, transposed, times delta; added up over the samples."""
 
     def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
-        return against(patches(padded(x, g.room), g), delta)
+        return against(moved(lambda x: patches(padded(x, g.room), g), x), delta)
 
     each = math.prod(g.places) * math.prod(g.window) * x.shape[-1]
     dw = sum_over_samples(of_samples, (x, delta), each)
@@ -163,7 +172,7 @@ def filter_rows(x: jax.Array, delta: jax.Array, g: Geometry) -> jax.Array:
     """Patches along the last axis, and a product for each other entry of the filter."""
 
     def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
-        seen = leading(rows(padded(x, g.room), g), g)
+        seen = leading(moved(lambda x: rows(padded(x, g.room), g), x), g)
         return jnp.stack([against(v, delta) for v in seen])
 
     each = _row_size(g.replaced(padding=g.room)) * g.window[-1] * x.shape[-1]
@@ -177,6 +186,7 @@ def filter_wide_delta(x: jax.Array, delta: jax.Array, g: Geometry) -> jax.Array:
     maps, length = delta.shape[-1], g.reach[-1] - 1
 
     def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
+        x, delta = widened_once(x), widened_once(delta)
         still = ((0, 0),) * (g.axes - 1)
         shifts = [u * g.dilation[-1] for u in range(g.window[-1])]
         wide = jnp.concatenate([padded(delta, (*still, (s, length - s))) for s in shifts], -1)

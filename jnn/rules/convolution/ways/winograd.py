@@ -20,9 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jnn.arithmetic import as_wide, wide
 from jnn.rules.convolution.geometry import Geometry, Pairs, Sizes, padded
 from jnn.rules.convolution.products import filter_delta, input_delta, rotated, value
 from jnn.rules.core.chunks import over_samples, sum_over_samples
+from jnn.rules.core.halves import widened_once
 from jnn.rules.core.product import Call, Function
 
 
@@ -144,12 +146,13 @@ def value_winograd(x: jax.Array, w: jax.Array, g: Geometry, *, m: int) -> jax.Ar
     image, weights, output = short(m, len(w))
     height, width = g.places
     count, around = _covering(g.padding, g.places, m)
-    kernels = both_axes(weights, w).reshape(-1, *w.shape[2:])
+    kernels = both_axes(weights, as_wide(w)).reshape(-1, *w.shape[2:])
 
     def of_samples(x: jax.Array) -> jax.Array:
-        seen = of_tiles(image, padded(x, around), count, m)
+        seen = of_tiles(image, padded(widened_once(x), around), count, m)
         products = jnp.einsum("ptc,pco->pto", seen, kernels)
-        return to_places(output, products, len(x), count)[:, :height, :width]
+        z = to_places(output, products, len(x), count)[:, :height, :width]
+        return z.astype(x.dtype)
 
     return over_samples(of_samples, (x,), _numbers(count, image, x, w))
 
@@ -166,12 +169,13 @@ def filter_winograd(x: jax.Array, delta: jax.Array, g: Geometry, *, m: int) -> j
     _, behind = _covering(((0, 0),) * 2, g.places, m)
 
     def of_samples(x: jax.Array, delta: jax.Array) -> jax.Array:
-        seen = of_tiles(image, padded(x, around), count, m)
-        spread = of_tiles(output.T, padded(delta, behind), count, m)
+        seen = of_tiles(image, padded(widened_once(x), around), count, m)
+        spread = of_tiles(output.T, padded(widened_once(delta), behind), count, m)
         return jnp.einsum("ptc,pto->pco", seen, spread)
 
     u = sum_over_samples(of_samples, (x, delta), _numbers(count, image, x, delta))
-    return both_axes(weights.T, u.reshape(len(image), len(image), *u.shape[1:]))
+    dw = both_axes(weights.T, u.reshape(len(image), len(image), *u.shape[1:]))
+    return dw.astype(x.dtype)
 
 
 def _numbers(count: Sizes, image: np.ndarray, x: jax.Array, y: jax.Array) -> int:
@@ -179,15 +183,15 @@ def _numbers(count: Sizes, image: np.ndarray, x: jax.Array, y: jax.Array) -> int
 
     A chunk has 16 or 36 products, and to begin one costs more than to read from farther away.
     """
-    return math.prod(count) * image.size * (x.shape[-1] + y.shape[-1]) // 2
+    numbers = math.prod(count) * image.size * (x.shape[-1] + y.shape[-1]) // 2
+    return numbers * wide(x.dtype).itemsize // x.dtype.itemsize
 
 
 def _suits(call: Call, m: int) -> bool:
-    """Whether the filter is square and dense, and moves by one pixel; not in half precision."""
+    """Whether the filter is square and dense, and moves by one pixel."""
     g: Geometry = call.setting
     square = g.window in {(n + 1 - m,) * 2 for n in POINTS} and g.window[0] > 1
-    exact = call.arrays[0][1] in ("float32", "float64")
-    return square and g.groups == 1 and g.dense and g.unit and exact
+    return square and g.groups == 1 and g.dense and g.unit
 
 
 def _with(function: Function, m: int) -> Function:
