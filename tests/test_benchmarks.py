@@ -21,6 +21,7 @@ from benchmarks import (
     maps,
     mlp,
     networks,
+    pods,
     rules,
     solvers,
     suite,
@@ -66,6 +67,7 @@ def test_a_rule_that_does_not_exist(capsys):
         (maps.main, ("full 4 -> 8", "single 4 -> 4", "and backward")),
         (training.main, ("digits: 64-64-10", "lenet", "tiny", "jnn.fit", "scikit-learn")),
         (update.main, ("adamw", "1,000 arrays", "optax")),
+        (pods.main, ("by hand", "autodiff", "plain jax", "sent, of 3 x parameters")),
     ],
 )
 def test_the_other_pages(benchmark_main, words, tmp_path):
@@ -353,6 +355,34 @@ def test_cases_for_devices_are_traced_by_every_side(subject):
         for case in module.cases(jnp.bfloat16, quick=True):
             for side in case.sides.values():
                 assert jax.eval_shape(side.function, *side.args)
+
+
+def test_the_plain_step_of_a_language_model_is_ours():
+    """The same loss of the same parameters, and Adam's first step along the same signs."""
+    _, layout = pods.layout_on("cpu", (1, 1))
+    model = pods.QUICK._replace(size=32, hidden=64, vocabulary=64, context=16, batch=2)
+    mine, (params, moments, x, _) = pods.ours(model, layout)
+    plain, _ = pods.plain(model, layout)
+    drawn = np.random.default_rng(0)
+    params = jax.tree.map(lambda a: jnp.asarray(drawn.normal(size=a.shape) / 8, a.dtype), params)
+    moments = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), moments)
+    ids = jnp.asarray(drawn.integers(0, 64, x.shape), jnp.int32)
+
+    def theirs(params):
+        ((norm1, a),), ((norm2, g),) = params[1].each
+        each = {"norm1": norm1.scale, "q": a.w_q, "k": a.w_k, "v": a.w_v, "out": a.w_out,
+                "norm2": norm2.scale, "gate": g.w_gate, "up": g.w_up, "down": g.w_down}  # fmt: skip
+        ends = {"table": params[0].w, "norm": params[2].scale, "head": params[3].w}
+        return ends | {"each": each}
+
+    ours, _, loss = jax.jit(mine)(params, moments, ids, ids)
+    zeros = jax.tree.map(jnp.zeros_like, theirs(params))
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        state = {"m": zeros, "v": zeros, "count": 0}
+        found, _, other = jax.jit(plain)(theirs(params), state, ids, ids)
+    assert float(other) == pytest.approx(float(loss), rel=0.01)
+    for a, b in zip(jax.tree.leaves(theirs(ours)), jax.tree.leaves(found), strict=True):
+        assert float(jnp.mean(jnp.abs(a - b) > 1e-5)) < 0.05
 
 
 def test_a_table_of_cases_for_a_device():

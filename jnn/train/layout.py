@@ -17,6 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jnn import errors
 from jnn.optim.selection import paths_of, unmatched
+from jnn.rules.core.sharded import Division
 from jnn.setting import show
 from jnn.value import constructor
 
@@ -109,6 +110,18 @@ class Layout:
     def batches(self) -> NamedSharding:
         """That of a batch, whose samples are divided."""
         return NamedSharding(self.mesh, PartitionSpec(self.batch))
+
+    @property
+    def division(self) -> Division:
+        """What rules and `repeat` are told of it: parameters that the batch's axes divide are
+        gathered where they are used; what other axes divide is multiplied in parts.
+        """
+        if callable(self.params):  # Which may name any axis.
+            used = set(self.mesh.axis_names)
+        else:
+            used = {name for _, axes in self.params for part in axes for name in _names(part)}
+        over = tuple(name for name in self.batch if name in used) if used <= {*self.batch} else ()
+        return Division(self.mesh, self.batch, over)
 
     def specs(self, params: Any, tree: Any = None) -> Any:
         """A `NamedSharding` for each parameter, or for each leaf of a tree that goes with them.

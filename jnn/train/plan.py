@@ -14,11 +14,13 @@ import jax.numpy as jnp
 
 from jnn import errors
 from jnn.layers.combinators.head import Head, headless
+from jnn.layers.combinators.repeat import gathered_but_repeated
 from jnn.layers.core.layer import Layer
 from jnn.optim.averages import Average
 from jnn.optim.optimizer import Optimizer, adapt
 from jnn.optim.template import with_rates, without_rates
 from jnn.optim.wrappers import averaged
+from jnn.rules.core.sharded import divided
 from jnn.solve.drive import Solver
 from jnn.status import Status
 from jnn.train.layout import Layout
@@ -158,10 +160,12 @@ class Plan:
         """
         params, x = precision.narrow(self.precision, (params, x))
         without = headless(self.net) if entropy.settings_of(self.loss) is not None else None
-        if without is not None:
-            y, new = without(params, state, x, key, train)
-        else:
-            y, new = self.net.apply(params, state, x, key=key, train=train)
+        with divided(self.layout and self.layout.division):
+            params = gathered_but_repeated(params)
+            if without is not None:
+                y, new = without(params, state, x, key, train)
+            else:
+                y, new = self.net.apply(params, state, x, key=key, train=train)
         return y, new if self.precision is None else precision.like(new, state)
 
     def measure(self, y: Any, t: Any, weights: Any = None) -> tuple[means.Values, jax.Array]:
@@ -169,16 +173,20 @@ class Plan:
 
         Beside them is what the batch weighs.
         """
+        with divided(self.layout and self.layout.division):
+            return self._measure(y, t, weights)
+
+    def _measure(self, y: Any, t: Any, weights: Any) -> tuple[means.Values, jax.Array]:
         given, weights = weights, means.weights_of(self.loss, t, weights)
         values = {}
         if isinstance(y, Head) and entropy.fits(y, t):
             settings = entropy.settings_of(self.loss) or {}
             count = means.tokens(t, weights) if given is None else None
-            loss = entropy.loss(y, t, settings, self.layout, count)
+            loss = entropy.loss(y, t, settings, count)
             if count is not None:  # The mean is made already, and with it its gradient.
                 values["loss"] = loss
             each = {"loss": loss}
-            each |= {name: entropy.metric(f, y, t, self.layout) for name, f in self.metrics}
+            each |= {name: entropy.metric(f, y, t) for name, f in self.metrics}
         else:
             y = y.output() if isinstance(y, Head) else y
             y = y if self.precision is None else y.astype(jnp.float32)

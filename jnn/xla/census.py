@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-_ARRAY = re.compile(r"\b(pred|bf16|[sufc]\d+(?:e\dm\d\w*)?)\[([\d,]*)\](\{[^}]*\})?")
+ARRAY = re.compile(r"\b(pred|bf16|[sufc]\d+(?:e\dm\d\w*)?)\[([\d,]*)\](\{[^}]*\})?")
 _LINE = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (.+?) ([a-z][\w-]*)\((.*)$")
 _CALLED = re.compile(
     r"(?:body|condition|to_apply|branch_computations|calls|true_computation|false_computation)"
@@ -16,7 +16,7 @@ _TURNS = re.compile(r'known_trip_count":\{"n":"(\d+)"')
 _ON_CHIP = "S(1)"  # In an array's layout: a TPU's fast memory, beside that which traffic goes to.
 _CALLERS = {"while", "conditional", "call", "async-start"}
 # What launches nothing and moves nothing.
-_FREE = _CALLERS | {
+FREE = _CALLERS | {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "iota",
     "partition-id", "replica-id", "copy-done", "slice-done", "fusion-done", "async-done",
     "opt-barrier",
@@ -30,7 +30,9 @@ COLLECTIVES = (
 )  # fmt: skip
 
 
-class _Line(NamedTuple):
+class Line(NamedTuple):
+    """An operation of a program."""
+
     name: str
     types: str
     operation: str
@@ -65,7 +67,7 @@ def census(text: str) -> Census:
     >>> counts.operations["dot"], counts.operations["scatter"]
     (1, 0)
     """
-    bodies, entry = _bodies(text)
+    bodies, entry = bodies_of(text)
     total: Counter[str] = Counter()
     calls: Counter[str] = Counter()
     collectives: Counter[str] = Counter()
@@ -74,10 +76,10 @@ def census(text: str) -> Census:
         lines = {line.name: line for line in bodies[name]}
         for line in lines.values():
             if line.operation in _CALLERS:
-                turns = _turns(line, bodies) if line.operation == "while" else 1
-                for called in _called(line):
+                turns = turns_of(line, bodies) if line.operation == "while" else 1
+                for called in called_by(line):
                     walk(called, times * turns)
-            if line.operation in _FREE:
+            if line.operation in FREE:
                 continue
             total["kernels"] += times
             total["traffic"] += times * _moved(line, lines, bodies)
@@ -93,9 +95,9 @@ def census(text: str) -> Census:
     return Census(total["kernels"], total["traffic"], calls, operations, collectives)
 
 
-def _bodies(text: str) -> tuple[dict[str, list[_Line]], str]:
+def bodies_of(text: str) -> tuple[dict[str, list[Line]], str]:
     """The lines of each computation, taken apart, and the name of the one that runs."""
-    bodies: dict[str, list[_Line]] = {}
+    bodies: dict[str, list[Line]] = {}
     entry = body = ""
     for line in text.splitlines():
         if line.endswith("{") and "->" in line:
@@ -105,15 +107,16 @@ def _bodies(text: str) -> tuple[dict[str, list[_Line]], str]:
         elif body and (found := _LINE.match(line)):
             name, types, operation, rest = found.groups()
             operands = re.findall(r"%([\w.-]+)", rest.split("), ")[0])
-            bodies[body].append(_Line(name, types, operation, operands, rest))
+            bodies[body].append(Line(name, types, operation, operands, rest))
     return bodies, entry
 
 
-def _called(line: _Line) -> list[str]:
+def called_by(line: Line) -> list[str]:
+    """The computations that an operation runs."""
     return re.findall(r"%([\w.-]+)", " ".join(_CALLED.findall(line.rest)))
 
 
-def _turns(loop: _Line, bodies: Mapping[str, list[_Line]]) -> int:
+def turns_of(loop: Line, bodies: Mapping[str, list[Line]]) -> int:
     """How often a loop turns: as XLA says, or else up to where its counter is compared."""
     if said := _TURNS.search(loop.rest):
         return int(said[1])
@@ -126,40 +129,40 @@ def _turns(loop: _Line, bodies: Mapping[str, list[_Line]]) -> int:
     return int(number[1]) if number else 1
 
 
-def _moved(line: _Line, lines: Mapping[str, _Line], bodies: Mapping[str, list[_Line]]) -> int:
+def _moved(line: Line, lines: Mapping[str, Line], bodies: Mapping[str, list[Line]]) -> int:
     """The bytes that a kernel reads and writes."""
     sizes = [_bytes(lines[each].types) if each in lines else 0 for each in line.operands]
     if line.operation in ("copy-start", "fusion-start"):  # Both ends are in its type.
         return _bytes(line.types)
     if line.operation == "slice-start":
-        end = _ARRAY.findall(line.types)[1]
-        return _size(*end[:2]) + (0 if _ON_CHIP in end[2] else _size(*end[:2]))
+        end = ARRAY.findall(line.types)[1]
+        return size_of(*end[:2]) + (0 if _ON_CHIP in end[2] else size_of(*end[:2]))
     if line.operation in _SLICES:
         written = _bytes(line.types)
         return written + min(sizes[0], written) + sum(sizes[1:])
     if line.operation in _UPDATES:
         return _written(line, sizes)
-    called = _called(line) if line.operation == "fusion" else []
+    called = called_by(line) if line.operation == "fusion" else []
     if not called:
         return _bytes(line.types) + sum(sizes)
     return _fused(line, sizes, bodies[called[0]])
 
 
-def _written(line: _Line, sizes: list[int]) -> int:
+def _written(line: Line, sizes: list[int]) -> int:
     """By an update in place: of what it is written into, as much as is written."""
     part = sizes[_UPDATES[line.operation]]
     into = min(sizes[0], part) if line.operation == "scatter" else 0  # A sum is read before.
     return into + sum(sizes[1:]) + min(_bytes(line.types), part)
 
 
-def _fused(line: _Line, sizes: list[int], inside: list[_Line]) -> int:
+def _fused(line: Line, sizes: list[int], inside: list[Line]) -> int:
     """What a fusion reads of each operand, and what it writes."""
     own = {each.name: each for each in inside}
     ends = (
         [inside[-1]] if inside[-1].operation != "tuple" else [own[o] for o in inside[-1].operands]
     )
     ends = [_behind(end, own) for end in ends]
-    users: dict[str, list[_Line]] = {}
+    users: dict[str, list[Line]] = {}
     for each in inside:
         for operand in dict.fromkeys(each.operands):
             users.setdefault(operand, []).append(each)
@@ -184,7 +187,7 @@ def _fused(line: _Line, sizes: list[int], inside: list[_Line]) -> int:
         if each.operation == "parameter":
             number = int(each.rest.split(")")[0])
             total += read(each.name, sizes[number]) if number < len(sizes) else 0
-    types = [0 if _ON_CHIP in each[2] else _size(*each[:2]) for each in _ARRAY.findall(line.types)]
+    types = [0 if _ON_CHIP in each[2] else size_of(*each[:2]) for each in ARRAY.findall(line.types)]
     if len(types) != len(ends):
         return total + sum(types)
     for size, end in zip(types, ends, strict=True):
@@ -195,7 +198,7 @@ def _fused(line: _Line, sizes: list[int], inside: list[_Line]) -> int:
     return total
 
 
-def _behind(line: _Line, own: Mapping[str, _Line]) -> _Line:
+def _behind(line: Line, own: Mapping[str, Line]) -> Line:
     """What a bitcast shows."""
     while line.operation == "bitcast":
         line = own[line.operands[0]]
@@ -204,10 +207,11 @@ def _behind(line: _Line, own: Mapping[str, _Line]) -> _Line:
 
 def _bytes(types: str) -> int:
     """Of all arrays in the types that are in the device's memory."""
-    return sum(_size(*each[:2]) for each in _ARRAY.findall(types) if _ON_CHIP not in each[2])
+    return sum(size_of(*each[:2]) for each in ARRAY.findall(types) if _ON_CHIP not in each[2])
 
 
-def _size(name: str, shape: str) -> int:
+def size_of(name: str, shape: str) -> int:
+    """Of an array, by its dtype and its shape as they are written."""
     bits = 8 if name == "pred" else int("".join(re.findall(r"\d+", name)[:1]))
     return -(-bits * math.prod(map(int, filter(None, shape.split(",")))) // 8)
 

@@ -385,3 +385,19 @@ def test_bad_input(args, settings, words):
     with pytest.raises((ValueError, TypeError), match=r"attention: .*") as caught:
         attention(*args, **settings)
     assert words in str(caught.value)
+
+
+@pytest.mark.usefixtures("in_small_blocks")
+def test_what_depends_on_places_alone_is_not_kept_of_all_blocks():
+    """`jax.checkpoint` computes what no argument has part in once, for all turns of a loop."""
+    q = jax.ShapeDtypeStruct((1, 12, 1, 2), jnp.float32)
+
+    def layers(q):
+        def layer(x, _):
+            return jnn.rules.attention(x, x, x, causal=True), None
+
+        return jax.lax.scan(jax.checkpoint(layer, prevent_cse=False), q, length=2)[0].sum()
+
+    text = str(jax.make_jaxpr(jax.grad(layers))(q))
+    assert "bool[1,1,1,4,4]" in text
+    assert "bool[6,1,1,1,4,4]" not in text  # Of six pairs.

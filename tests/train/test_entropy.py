@@ -90,7 +90,7 @@ def test_each_device_of_a_mesh_has_its_own_rows():
     one, _ = stepped(TIED, jnn.softmax_cross_entropy)
     eight, found = stepped(TIED, jnn.softmax_cross_entropy, mesh=mesh)
     assert not logits(found)
-    assert (2, TIME, 4) in found  # Hidden units of two samples: of one device.
+    assert (2 * TIME, 4) in found  # Hidden units of two samples: of one device.
     for a, b in zip(jax.tree.leaves(eight), jax.tree.leaves(one), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(abs(b).max()))
 

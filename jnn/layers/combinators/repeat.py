@@ -12,6 +12,7 @@ from jnn.layers.core.layer import Apply, Init, Layer, abstract, described, layer
 from jnn.layers.core.ragged import ALL
 from jnn.layers.pointwise import lifted
 from jnn.rules.core.rule import Rule
+from jnn.rules.core.sharded import by_batch, gathered
 from jnn.types import Batch, Key, State
 
 
@@ -77,7 +78,7 @@ def repeat(inner: Layer | Rule, times: int, *, remat: bool = False) -> tuple[Ini
 
         def body(x: Any, one: Any) -> tuple[Any, Any]:
             i, p, s = one
-            y, s = net.apply(p, s, x, key=fold_key(key, i), train=train)
+            y, s = net.apply(gathered(p), s, by_batch(x), key=fold_key(key, i), train=train)
             _check_alike(x, y)
             return y, s
 
@@ -120,6 +121,13 @@ def rolled(params: Any, like: Any) -> Any:
         return RepeatedParams(jax.tree.map(lambda *a: jnp.stack(a), *made) if made else node.each)
 
     return jax.tree.map(closed, like, params, is_leaf=_is_repeated)
+
+
+def gathered_but_repeated(params: Any) -> Any:
+    """Parameters whole on each device; those of a `repeat` it gathers itself, a layer at a time."""
+    return jax.tree.map(
+        lambda node: node if _is_repeated(node) else gathered(node), params, is_leaf=_is_repeated
+    )
 
 
 def rows_of(stacked: Any, times: int) -> list[Any]:

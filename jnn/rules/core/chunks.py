@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnn.rules.core.halves import is_widened, loop_dtype, moved
+from jnn.rules.core.sharded import by_device, own
 from jnn.xla.control import differing, marked
 from jnn.xla.order import late_zero
 from jnn.xla.platform import is_for
@@ -39,8 +40,8 @@ def fitting(count: int, each: int, least: int = 1) -> int:
 
 
 def samples_at_once(x: jax.Array, each: int) -> int:
-    """How many samples of x at a time, of `each` numbers."""
-    return fitting(len(x), each * x.dtype.itemsize)
+    """How many samples of x at a time, of `each` numbers: of those of a device."""
+    return fitting(own(len(x)), each * x.dtype.itemsize)
 
 
 def evenly(batch: int, most: int) -> int:
@@ -76,7 +77,14 @@ def sum_over_chunks(function: Callable[..., Any], arrays: tuple[jax.Array, ...],
 
 
 def chunked(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
-    """`function(*arrays)`, a pair of what is of each sample and of sums over them, in one loop."""
+    """`function(*arrays)`, a pair of what is of each sample and of sums over them, in one loop.
+
+    Each of several devices has a loop over its own samples.
+    """
+    return by_device(lambda *arrays: _in_turns(function, arrays, chunk), arrays)
+
+
+def _in_turns(function: Callable[..., Any], arrays: tuple[jax.Array, ...], chunk: int) -> Any:
     if len(arrays[0]) <= chunk:
         return function(*arrays)
     parts, rest = _split(arrays, chunk)

@@ -15,7 +15,7 @@ import numpy as np
 from jnn import errors
 from jnn.errors import RuleError
 from jnn.rules.core.product import choices
-from jnn.rules.core.sharded import as_sharded, vary_like
+from jnn.rules.core.sharded import as_sharded, divided, division, vary_like
 from jnn.xla.platform import held_for, platforms
 
 Settings = dict[str, Any]
@@ -54,14 +54,14 @@ def by_backward(rule: Any, settings: Settings) -> Callable[..., Any]:
     def value_and_saved(*args: Any) -> Any:
         args = as_arrays(args)
         y, saved = _pair(rule, forward(*args, **settings))
-        return y, (saved, _Types(jax.tree.map(jax.typeof, args)), _Held(choices.value, platforms()))
+        return y, (saved, _Types(jax.tree.map(jax.typeof, args)), _Held.here())
 
     def cotangents(residuals: Any, delta: Any) -> Any:
         saved, types, held = residuals
 
         def pull(saved: Any, delta: Any) -> Any:
             # A cotangent is pulled back under the contexts of the call.
-            with choices(held.choices), held_for(held.platforms):
+            with choices(held.choices), held_for(held.platforms), divided(held.division):
                 return _fit(rule, backward(saved, delta, **settings), types.tree)
 
         return as_sharded(pull, types.tree)(saved, as_arrays(delta))
@@ -170,10 +170,15 @@ class _Types:
 
 @jax.tree_util.register_static
 class _Held(NamedTuple):
-    """What held where a rule was called: choices of implementations, platforms."""
+    """What held where a rule was called: choices of implementations, platforms, devices."""
 
     choices: Any
     platforms: tuple[str, ...]
+    division: Any
+
+    @classmethod
+    def here(cls) -> "_Held":
+        return cls(choices.value, platforms(), division())
 
 
 def _apply(tangent: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:

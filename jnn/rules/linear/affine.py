@@ -11,6 +11,7 @@ import numpy as np
 from jnn import errors
 from jnn.arithmetic import contract, outer_sum
 from jnn.rules.core.rule import Example, rule
+from jnn.rules.core.sharded import by_device, divides_parameters
 
 
 @rule
@@ -48,9 +49,15 @@ def affine_forward(x, w, b):
 def affine_backward(saved, delta):
     x, w = saved
     dx = contract(delta, w.T)  # H-14: dx_j = sum_i delta_i W_ij
-    dw = outer_sum(x, delta)  # H-18, T-37: dW = delta x^T, summed over the batch
-    db = delta.sum(range(delta.ndim - 1))  # H-19: db = delta, summed over the batch
-    return dx, dw, db
+
+    def sums(x, delta):
+        dw = outer_sum(x, delta)  # H-18, T-37: dW = delta x^T, summed over the batch
+        db = delta.sum(range(delta.ndim - 1))  # H-19: db = delta, summed over the batch
+        return (), (dw, db)
+
+    # Else XLA does as well.
+    apart = divides_parameters() and x.ndim > 1
+    return dx, *(by_device(sums, (x, delta)) if apart else sums(x, delta))[1]
 
 
 @affine.tangent

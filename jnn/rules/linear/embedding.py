@@ -6,6 +6,7 @@ import numpy as np
 
 from jnn import errors
 from jnn.rules.core.rule import Example, rule
+from jnn.rules.core.sharded import by_device
 from jnn.rules.linear.table import table_delta
 
 
@@ -54,7 +55,11 @@ def embedding_backward(saved, delta, *, padding):
     counts = _counts(ids, table, padding)
     wide = _wide(ids)
     places = jnp.where(counts, wide, jnp.full_like(wide, rows)).ravel()
-    return None, table_delta(places, delta.reshape(-1, size), setting=rows)  # M-80
+
+    def of(delta, places):
+        return (), table_delta(places, delta, setting=rows)  # M-80
+
+    return None, by_device(of, (delta.reshape(-1, size), places))[1]
 
 
 @embedding.tangent

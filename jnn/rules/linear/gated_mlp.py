@@ -12,6 +12,7 @@ from jnn import errors
 from jnn.arithmetic import as_wide, wide
 from jnn.rules.core.chunks import chunked, fitting
 from jnn.rules.core.rule import Example, Rule, rule
+from jnn.rules.core.sharded import own
 from jnn.rules.pointwise import gated as gates
 from jnn.xla.platform import is_for
 
@@ -155,7 +156,7 @@ def _rows(x: jax.Array) -> jax.Array:
 
 def _at_a_time(x: jax.Array, w: jax.Array) -> int:
     rows = math.prod(x.shape[:-1])
-    return fitting(rows, w.shape[1] * w.dtype.itemsize, least=ROWS)
+    return fitting(own(rows), w.shape[1] * w.dtype.itemsize, least=ROWS)
 
 
 def _example(activation: str, biases: str):

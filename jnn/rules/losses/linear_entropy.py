@@ -11,6 +11,7 @@ from jnn import errors
 from jnn.arithmetic import as_wide, nonzero, wide
 from jnn.rules.core.chunks import chunked, fitting
 from jnn.rules.core.rule import Example, rule
+from jnn.rules.core.sharded import by_device, own
 from jnn.rules.losses import labels
 from jnn.rules.losses import softmax_entropy as rows
 from jnn.xla.control import cond
@@ -175,6 +176,10 @@ def _pulled(x, w, b, at, v):
 def _over_rows(part, x, w, t, ignore, *more):
     """`part(x, t, *more)` over chunks of rows; those that are ignored last, and skipped."""
     x, t = x.reshape(-1, x.shape[-1]), t.reshape(-1)
+    return by_device(partial(_of_device, part, w, ignore), (x, t, *more))
+
+
+def _of_device(part, w, ignore, x, t, *more):
     size = rows_at_once(len(x), w)
     if ignore is None or len(x) <= size:
         return chunked(part, (x, t, *more), size)
@@ -191,8 +196,8 @@ def _over_rows(part, x, w, t, ignore, *more):
 
 
 def rows_at_once(count: int, w: jax.Array) -> int:
-    """Of how many of so many rows logits are there at a time."""
-    return fitting(count, w.shape[1] * w.dtype.itemsize, least=ROWS)
+    """Of how many of so many rows logits are there at a time, on each device."""
+    return fitting(own(count), w.shape[1] * w.dtype.itemsize, least=ROWS)
 
 
 def _taken(a, order):

@@ -10,14 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import PartitionSpec
 
 from jnn import rules
 from jnn.arithmetic import as_wide
 from jnn.layers.combinators.head import Head
 from jnn.rules.core.chunks import over_chunks
 from jnn.rules.losses.linear_entropy import rows_at_once
-from jnn.train.layout import Layout
 from jnn.value import recipe_of
 
 
@@ -46,60 +44,28 @@ def fits(head: Head, t: Any) -> bool:
     return t.size > rows_at_once(t.size, head.w)
 
 
-def loss(head: Head, t: Any, settings: Any, layout: Layout | None, count: Any = None) -> jax.Array:
+def loss(head: Head, t: Any, settings: Any, count: Any = None) -> jax.Array:
     """The sum over all entries of t by `count`, with its gradient at once; or one value an entry.
 
     Args:
       head: what logits are made of.
       t: class indices.
       settings: what `settings_of` found.
-      layout: over which samples are divided, if any.
       count: how many entries make the mean; None for one value an entry.
     """
-    summed = count is not None
-
-    def value(head: Head, t: jax.Array) -> jax.Array:
-        given = {"reduction": "sum" if summed else "none", **settings}
-        return rules.linear_cross_entropy(head.x, head.w, t, head.b, **given)
-
-    found = _by_device(value, head, t, layout, summed)
-    return found / count if summed else found
+    given = {"reduction": "none" if count is None else "sum", **settings}
+    found = rules.linear_cross_entropy(head.x, head.w, t, head.b, **given)
+    return found if count is None else found / count
 
 
-def metric(function: Callable[[Any, Any], Any], head: Head, t: Any, layout: Layout | None) -> Any:
+def metric(function: Callable[[Any, Any], Any], head: Head, t: Any) -> Any:
     """What a metric gives for each sample, from the logits of a few at a time."""
     most = max(1, rows_at_once(t.size, head.w) * len(t) // t.size)
 
     def value(head: Head, t: jax.Array) -> Any:
         return function(as_wide(head.output()), t)
 
-    def each(head: Head, t: jax.Array) -> Any:
-        return over_chunks(lambda x, t: value(head._replace(x=x), t), (head.x, t), most)
-
     head = lax.stop_gradient(head)
     if not jnp.ndim(jax.eval_shape(value, head, t)):  # One number, of all logits.
         return value(head, t)
-    return _by_device(each, head, t, layout, False)
-
-
-def _by_device(
-    function: Callable[[Head, jax.Array], Any],
-    head: Head,
-    t: Any,
-    layout: Layout | None,
-    summed: bool,
-) -> Any:
-    """The function, of a device's own samples where they are spread over several."""
-    if layout is None or not layout.batch or len(t) % layout.parts:
-        return function(head, t)
-    rows: Any = layout.batches.spec
-    whole: Any = PartitionSpec()
-
-    def local(head: Head, t: jax.Array) -> Any:
-        found = function(head, t)
-        return lax.psum(found, layout.batch) if summed else found
-
-    return jax.shard_map(
-        local, mesh=layout.mesh, in_specs=(Head(rows, whole, whole), rows),
-        out_specs=whole if summed else rows, axis_names={*layout.batch},
-    )(head, t)  # fmt: skip
+    return over_chunks(lambda x, t: value(head._replace(x=x), t), (head.x, t), most)

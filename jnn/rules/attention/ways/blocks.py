@@ -32,6 +32,7 @@ from jnn.rules.attention.products import (
 )
 from jnn.rules.attention.sight import Block, Cut, cut, hidden, meetings
 from jnn.rules.core.product import Call
+from jnn.rules.core.sharded import own
 from jnn.xla.control import varying
 from jnn.xla.platform import is_for
 
@@ -134,9 +135,11 @@ class _Visit:
     """The pairs of blocks of a call, and what a turn of the loop over them needs."""
 
     def __init__(self, q: jax.Array, k: jax.Array, rest: tuple[Any, ...]):
+        self.q = q
         self.mask, self.sight = told(rest, k)
         self.seed = seed_told(rest)
-        most = SIZE if is_for("cpu") else _most(q.shape[0] * q.shape[2])
+        heads = own(q.shape[0]) * q.shape[2]
+        most = SIZE if is_for("cpu") else _most(heads)
         self.row, self.column = cut(q.shape[1], most), cut(k.shape[1], most)
         self.pairs = meetings(self.row, self.column, self.sight)
 
@@ -149,6 +152,8 @@ class _Visit:
         each = jax.tree.map(lambda *numbers: np.array(numbers, np.int32), *self.pairs)
         first = jax.tree.map(lambda numbers: numbers[0], each)
         carry = varying(lambda carry: turn(carry, first), carry)
+        # What depends on places alone, `jax.checkpoint` would compute of all pairs, and keep.
+        each, _ = lax.optimization_barrier((each, self.q))
         return lax.scan(lambda carry, pair: (turn(carry, pair), None), carry, each)[0]
 
     def rows(self, a: jax.Array, block: Block) -> jax.Array:
@@ -196,6 +201,8 @@ class _Visit:
 
 def _most(heads: int) -> int:
     """Places of a block where each turn is a launch: as few turns as memory allows, in 128s."""
+    if is_for("tpu"):
+        return 512
     return max(512, int((SCORES / heads) ** 0.5) // 128 * 128)
 
 
