@@ -125,12 +125,17 @@ def weighed(side: str, model: Model, device: str, chips: tuple[int, ...]) -> Fou
     return Found(memory(program), costs(program.as_text()))
 
 
+SPACE = ("rows a step", "", "arguments", "temporaries", "peak", f"of {HBM // 10**9} GB")
+SENT = ("rows a step", "", "gathered", "reduced to parts", "summed whole", "passed on",
+        "sent, of 3 x parameters")  # fmt: skip
+BOUND = ("rows a step", "", "TFLOP", "memory", "arithmetic", "memory bound", "links")
+
+
 def tables(models: Sequence[Model], device: str, chips: tuple[int, ...]) -> str:
     """What each side takes of a chip's memory; what it sends; how long it takes at the least."""
-    space = [("rows a step", "", "arguments", "temporaries", "peak", f"of {HBM // 10**9} GB")]
-    sent = [("rows a step", "", "gathered", "reduced to parts", "summed whole", "passed on",
-             "sent, of 3 x parameters")]  # fmt: skip
-    bound = [("rows a step", "", "TFLOP", "memory", "arithmetic", "memory bound", "links")]
+    space: list[tuple[str, ...]] = [SPACE]
+    sent: list[tuple[str, ...]] = [SENT]
+    bound: list[tuple[str, ...]] = [BOUND]
     for model in models:
         # Autodiff's attention is as plain JAX has it: once is enough.
         for side in SIDES if model.batch <= 256 else SIDES[::2]:

@@ -120,8 +120,9 @@ class Layout:
             used = set(self.mesh.axis_names)
         else:
             used = {name for _, axes in self.params for part in axes for name in _names(part)}
-        over = tuple(name for name in self.batch if name in used) if used <= {*self.batch} else ()
-        return Division(self.mesh, self.batch, over)
+        batch = tuple(self.batch)
+        over = tuple(name for name in batch if name in used) if used <= {*batch} else ()
+        return Division(self.mesh, batch, over)
 
     def specs(self, params: Any, tree: Any = None) -> Any:
         """A `NamedSharding` for each parameter, or for each leaf of a tree that goes with them.

@@ -88,7 +88,7 @@ def test_weights_of_samples_weigh_the_fused_loss_alike():
 def test_each_device_of_a_mesh_has_its_own_rows():
     mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
     one, _ = stepped(TIED, jnn.softmax_cross_entropy)
-    eight, found = stepped(TIED, jnn.softmax_cross_entropy, mesh=mesh)
+    eight, found = stepped(TIED, jnn.softmax_cross_entropy, layout=jnn.train.Layout(mesh))
     assert not logits(found)
     assert (2 * TIME, 4) in found  # Hidden units of two samples: of one device.
     for a, b in zip(jax.tree.leaves(eight), jax.tree.leaves(one), strict=True):
