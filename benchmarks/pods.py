@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 import jnn
+from benchmarks.costs import Costs, costs, over_links
 from benchmarks.peers_transformer import step_of, structure
 from benchmarks.report import command, destination, markdown, options, publish_section
 from jnn.rules.core.mode import derivatives
@@ -27,7 +28,6 @@ from jnn.train.plan import Plan
 from jnn.train.program import step as steps
 from jnn.xla.absent import compiled_for, look_for_none, target
 from jnn.xla.census import memory
-from jnn.xla.costs import Costs, costs, over_links
 
 POD, CHIPS = "v5e:16x16", (16, 16)
 # Of a chip, as Google has it: memory, its bytes a second, operations in bfloat16, bytes over links.

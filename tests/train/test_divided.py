@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import jnn
+from benchmarks.costs import costs
 from jnn.rules.core.sharded import Division, by_device, divided, gathered
 from jnn.train.plan import Plan
 from jnn.train.program import step as steps
-from jnn.xla.costs import costs
 
 LAYERS, SIZE, HIDDEN, VOCABULARY, TIME, BATCH = 3, 256, 512, 512, 6, 8
 NET = jnn.models.transformer(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from jnn.xla.costs import costs, over_links
+from benchmarks.costs import costs, over_links
 
 # As a TPU's compiler writes it: loops that only their condition counts, products as convolutions,
 # sums of which a part is kept as fusions, gathers in parts that share a chain.
