@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ class Checkpoints:
     """Where and how often a run is saved; `fit(..., checkpoint=folder)` takes the defaults.
 
     A run with the same arguments goes on from the last whole checkpoint in the folder, and gives
-    the parameters of an uninterrupted one, bit for bit. `best.safetensors` holds the `params` and
-    the `state` of the best epoch that was saved:
+    the parameters of an uninterrupted one, bit for bit. Another optimizer is refused; another rate,
+    batch size or number of samples is taken, with a warning. `best.safetensors` holds the `params`
+    and the `state` of the best epoch that was saved:
     `jnn.load(folder / "best.safetensors", {"params": params, "state": state})`. The members of
     `fit_many` are saved together, without a best one.
 
@@ -68,10 +69,13 @@ class Checkpoints:
                 found[int(number[1])] = path
         return dict(sorted(found.items(), reverse=True))
 
-    def store(self, carry: Any, history: Mapping[str, np.ndarray], best: Any) -> None:
+    def store(
+        self, carry: Any, history: Mapping[str, np.ndarray], best: Any, about: Mapping[str, str]
+    ) -> None:
         """Saves the carry after an epoch, and removes what is older than the last few.
 
-        `best` are parameters and state, if they are the best up to now.
+        `best` are parameters and state, if they are the best up to now; `about` says of the run
+        what `restore` gives to `compare`.
         """
         folder, epoch = Path(self.folder), int(np.max(carry.epoch))
         trees = [(NAME.format(epoch), "epoch", {"carry": carry, "history": dict(history)})]
@@ -80,7 +84,13 @@ class Checkpoints:
             leaves, keys = named(tree)
             beside = SHARDS.format(kind, epoch)
             write_shards(
-                folder / name, leaves, stored_array, keys, beside, jax.process_index(), _meet
+                folder / name,
+                leaves,
+                stored_array,
+                {**keys, **about},
+                beside,
+                jax.process_index(),
+                _meet,
             )
         if not jax.process_index():
             for path in list(self.epochs().values())[self.keep :]:
@@ -93,10 +103,13 @@ class Checkpoints:
                     path.unlink(missing_ok=True)
         _meet()  # Nobody reads before it is there.
 
-    def restore(self, like: Any) -> tuple[Any, dict[str, np.ndarray]] | None:
+    def restore(
+        self, like: Any, compare: Callable[[Mapping[str, str]], None]
+    ) -> tuple[Any, dict[str, np.ndarray]] | None:
         """The last whole checkpoint and the history up to it; None where there is none.
 
-        Its arrays lie as those of `like` do, whatever devices have written them.
+        Its arrays lie as those of `like` do, whatever devices have written them; `compare` refuses
+        what another run has left.
         """
         if not jax.process_index():
             for path in Path(self.folder).glob(".*.safetensors.*.tmp"):
@@ -105,7 +118,7 @@ class Checkpoints:
         damaged = []
         for path in self.epochs().values():
             try:
-                found = _read(path, like)
+                found = _read(path, like, compare)
             except DamagedError as error:
                 found = None
                 damaged.append(str(error))
@@ -119,8 +132,11 @@ class Checkpoints:
         return None
 
 
-def _read(path: Path, like: Any) -> tuple[Any, dict[str, np.ndarray]]:
+def _read(
+    path: Path, like: Any, compare: Callable[[Mapping[str, str]], None]
+) -> tuple[Any, dict[str, np.ndarray]]:
     arrays, metadata = read_arrays(path)
+    compare(metadata)
     history = {
         name.removeprefix("history/"): array
         for name, array in arrays.items()

@@ -19,7 +19,7 @@ from jnn.store.safetensors import load
 # How PyTorch calls what our records hold, `*` of the names below; several names are of a sum.
 ENTRIES: dict[str, tuple[str, ...]] = {
     "w": ("weight",), "b": ("bias",), "scale": ("weight",), "shift": ("bias",),
-    "mean": ("running_mean",), "variance": ("running_var",),
+    "mean": ("running_mean",), "variance": ("running_var",), "slope": ("weight",),
     "w_gate": ("gate_proj.weight",), "w_up": ("up_proj.weight",), "w_down": ("down_proj.weight",),
     "w_in": ("in_proj_weight",), "b_in": ("in_proj_bias",),
     "w_q": ("q_proj_weight",), "w_k": ("k_proj_weight",), "w_v": ("v_proj_weight",),
@@ -63,10 +63,10 @@ def save_torch(
     PyTorch's axes: (in, out) becomes (out, in), and filters HWIO become OIHW. A recurrent layer is
     an `nn.LSTM` or `nn.GRU` of one layer; an LSTM's recurrent bias is 0. Attention is an
     `nn.MultiheadAttention`, or LLaMA's, with `q_proj` and its kin, where keys have fewer heads.
-    Layers of a `repeat` are written one by one, as of an `nn.Sequential`; a gated layer has the
-    names of LLaMA's, `gate_proj`, `up_proj` and `down_proj`; what `share` ties is written once. A
-    dense layer behind `flatten` keeps the order of its inputs, which is channels last here: in
-    PyTorch, flatten after `permute(0, 2, 3, 1)`.
+    A `prelu` is an `nn.PReLU`. Layers of a `repeat` are written one by one, as of an
+    `nn.Sequential`; a gated layer has the names of LLaMA's, `gate_proj`, `up_proj` and `down_proj`;
+    what `share` ties is written once. A dense layer behind `flatten` keeps the order of its inputs,
+    which is channels last here: in PyTorch, flatten after `permute(0, 2, 3, 1)`.
 
     Args:
       path: the file.
@@ -147,6 +147,8 @@ def _read(entry: Entry, arrays: Mapping[str, np.ndarray]) -> jax.Array:
             held = ", ".join(sorted(arrays))
             errors.fail("load_torch", "path", f"a file with '{name}'", f"one with {held}")
         array = _our_axes(arrays[name]) if entry.turned else arrays[name]
+        if array.shape == (1,) and not jnp.shape(entry.leaf):  # One slope for all channels.
+            array = array.reshape(())
         if (array.shape, array.dtype) != (jnp.shape(entry.leaf), jnp.dtype(entry.leaf.dtype)):
             got = f"{errors.describe(array)} for '{name}'"
             expected = f"one with {errors.describe(entry.leaf)} for '{entry.path}'"
@@ -218,8 +220,8 @@ def _unmarked(state: Any) -> Any:
 
 
 def _their_axes(w: np.ndarray) -> np.ndarray:
-    """(..., in, out) as (out, in, ...)."""
-    return w if w.ndim < 2 else np.moveaxis(w, (-1, -2), (0, 1))
+    """(..., in, out) as (out, in, ...), and a number as the one of its array."""
+    return np.atleast_1d(w) if w.ndim < 2 else np.moveaxis(w, (-1, -2), (0, 1))
 
 
 def _our_axes(w: np.ndarray) -> np.ndarray:

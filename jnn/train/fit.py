@@ -213,7 +213,9 @@ def fit(
     names = plan.columns(held_out is not None)
     samples, drawn = place(layout, (samples, key_of(key)))
     carry = _begun(plan, drawn, samples, (params, state, opt_state))
-    loop = Loop(plan, carry, names, progress_of(progress), called, checkpoints_of(checkpoint))
+    count = length(samples) if reader is None else reader.samples
+    saved = checkpoints_of(checkpoint)
+    loop = Loop(plan, carry, names, progress_of(progress), called, saved, count)
     if reader is None:
         loop.go(Resident(plan, samples, held_out, epochs, steps))
     else:

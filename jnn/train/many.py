@@ -28,6 +28,7 @@ from jnn.train.arguments import (
 from jnn.train.host.fault import find
 from jnn.train.host.loop import interruptible, read_row
 from jnn.train.host.progress import Progress, amount, progress_of
+from jnn.train.host.resume import check_same, written_beside
 from jnn.train.placing import place
 from jnn.train.plan import Carry, Plan, Row, RunStatus, metrics_of, with_setting
 from jnn.train.program.epoch import initial, once, run_epoch
@@ -170,7 +171,9 @@ def fit_many(
     samples, held_out = place(None, (samples, held_out))
     carry, rows = once(plan, _initial)(keys, settings, samples), []
     saved = checkpoints_of(checkpoint)
-    if saved and (found := saved.restore(carry)):
+    told = written_beside(plan, n)
+    compare = functools.partial(check_same, now=told, folder=saved and saved.folder)
+    if saved and (found := saved.restore(carry, compare)):
         if not same_key(found[0].key, carry.key):
             expected = "that of the run in the folder"
             errors.fail("fit_many", "key", expected, key, "Give it, or another folder.")
@@ -179,7 +182,8 @@ def fit_many(
     shown = progress_of(progress)
     each, shown.unit = amount(samples, ignored(plan.loss))
     shown.begin(epochs, len(rows), each * count)
-    carry = _loop(run, carry, rows, names, epochs, shown, saved)
+    store = saved and functools.partial(_store, saved, names=names, about=told)
+    carry = _loop(run, carry, rows, names, epochs, shown, store, saved.every if saved else 1)
     history = _history(names, rows)
     over = RunStatus.DONE if len(rows) == epochs else RunStatus.INTERRUPTED
     status = [
@@ -208,7 +212,8 @@ def _spanning(optimizer: Callable[[Any], Any], steps: int, setting: Any) -> Any:
 
 def _loop(
     run: Callable[..., tuple[Carry, Row]], carry: Carry, rows: list[Row],
-    names: Sequence[str], epochs: int, shown: Progress, saved: Checkpoints | None,
+    names: Sequence[str], epochs: int, shown: Progress, store: Callable[..., int] | None,
+    every: int,
 ) -> Carry:  # fmt: skip
     """Adds a row an epoch, while a member runs; one is dispatched ahead of what is read."""
     stored = len(rows)
@@ -223,19 +228,22 @@ def _loop(
                     break
                 if shown.due():
                     shown.show(len(rows) - 1, _means(names, last))
-            if saved and len(rows) % saved.every == 0:
-                stored = _store(saved, carry, names, rows)
+            if store and len(rows) % every == 0:
+                stored = store(carry, rows=rows)
             if interrupted():
                 break
-    if saved and len(rows) > stored:
-        _store(saved, carry, names, rows)
+    if store and len(rows) > stored:
+        store(carry, rows=rows)
     shown.end(len(rows), _means(names, rows[-1]))
     return carry
 
 
-def _store(saved: Checkpoints, carry: Carry, names: Sequence[str], rows: Sequence[Row]) -> int:
+def _store(
+    saved: Checkpoints, carry: Carry, names: Sequence[str], rows: Sequence[Row],
+    about: Mapping[str, str],
+) -> int:  # fmt: skip
     statuses = np.stack([row.status for row in rows], 1)
-    saved.store(carry, _history(names, rows) | {"status": statuses}, None)
+    saved.store(carry, _history(names, rows) | {"status": statuses}, None, about)
     return len(rows)
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jnn import errors
+from jnn.arithmetic import nonzero
 from jnn.layers.combinators.head import Head, headless
 from jnn.layers.combinators.repeat import gathered_but_repeated
 from jnn.layers.core.layer import Layer
@@ -178,21 +179,19 @@ class Plan:
 
     def _measure(self, y: Any, t: Any, weights: Any) -> tuple[means.Values, jax.Array]:
         given, weights = weights, means.weights_of(self.loss, t, weights)
-        values = {}
+        values, each = {}, {}
         if isinstance(y, Head) and entropy.fits(y, t):
             settings = entropy.settings_of(self.loss) or {}
-            count = means.tokens(t, weights) if given is None else None
-            loss = entropy.loss(y, t, settings, count)
-            if count is not None:  # The mean is made already, and with it its gradient.
-                values["loss"] = loss
-            each = {"loss": loss}
+            row = None if given is None else means.by_token(weights, jnp.shape(t))
+            count = means.tokens(t, weights) if row is None else nonzero(row.sum())
+            # The mean is made already, and with it its gradient.
+            values["loss"] = entropy.loss(y, t, settings, count, row)
             each |= {name: entropy.metric(f, y, t) for name, f in self.metrics}
         else:
             y = y.output() if isinstance(y, Head) else y
             y = y if self.precision is None else y.astype(jnp.float32)
             each = {name: f(y, t) for name, f in (("loss", self.loss), *self.metrics)}
-        for name in [name for name in each if name not in values]:
-            values[name] = means.weighted_mean(name, each[name], t, weights)
+        values |= {name: means.weighted_mean(name, f, t, weights) for name, f in each.items()}
         return values, means.count_of(t, weights)
 
 

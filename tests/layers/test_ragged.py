@@ -98,6 +98,13 @@ def test_fit_reads_them_in_one_line_by_an_id_or_by_lengths():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_an_id_out_of_range_is_told_where_it_is_read():
+    net = models.recurrent(2, 4, vocabulary=4, pad=-1)
+    fit = jnn.fit(net, jnn.softmax_cross_entropy, jnn.gd(0.1), (PADDED, np.zeros(4, int)),
+                  epochs=1, progress=None)  # fmt: skip
+    assert "output of layer 0.embedding; the ids of its batch are 0 to 6" in fit.message
+
+
 def test_a_length_that_cannot_be_is_told_or_is_nan():
     net = jnn.ragged(jnn.serial(jnn.dense(2), jnn.last()))
     x = jnp.ones((2, 3, 1))

@@ -71,32 +71,39 @@ def test_value_and_gradients_written_out(reduction, smoothing, ignore, mode, ran
 @pytest.mark.parametrize("ignore", [None, -1])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_chunks_of_rows_add_up(reduction, ignore, random, monkeypatch):
-    """Chunks of 4 of 19 rows, the last of 3, give what whole logits give; some chunks are empty."""
+    """Chunks of 4 of 19 rows, the last of 3, give what whole logits give; some chunks are empty.
+
+    Rows have weights too; what weighs 0 is not read.
+    """
     monkeypatch.setattr(linear_entropy, "ROWS", 4)
     monkeypatch.setattr(chunks, "CACHE", 1)
     x, w, t, b, c = draw(random, 19)
     if ignore is not None:
         t[::3] = ignore
         x[0] = np.nan
+    r = random.uniform(0.5, 2, 19) * (np.arange(19) % 5 > 0)
+    x[5], told = np.nan, t.copy()
+    t[10] = 99
     with jax.enable_x64(True):
 
-        def fused(x, w, b, c):
-            y = jnn.linear_cross_entropy(x, w, t, b, c, reduction=reduction, ignore=ignore)
+        def fused(x, w, b, c, r):
+            y = jnn.linear_cross_entropy(x, w, t, b, c, r, reduction=reduction, ignore=ignore)
             return (y * jnp.cos(jnp.arange(y.size).reshape(y.shape))).sum()
 
-        def whole(x, w, b, c):
-            x = jnp.where((t == ignore)[:, None], 0, x)
+        def whole(x, w, b, c, r):
+            x = jnp.where(((told == ignore) | (r == 0))[:, None], 0, x)
             z = x @ w + jnp.broadcast_to(b, (19, 5))
-            y = jnn.softmax_cross_entropy(z, t, c, ignore=ignore)
+            y = jnn.softmax_cross_entropy(z, told, c, ignore=ignore)
+            y = jnp.where(r == 0, 0, r * y)
             if reduction == "mean":
-                counts = jnp.where(t == ignore, 0, c[t]).sum()
+                counts = jnp.where((told == ignore) | (r == 0), 0, c[told] * r).sum()
             y = {"none": y, "sum": y.sum()}.get(reduction, y.sum() / (
                 counts if reduction == "mean" else 1))  # fmt: skip
             return (y * jnp.cos(jnp.arange(y.size).reshape(y.shape))).sum()
 
-        arguments = (0, 1, 2, 3)
-        got = jax.jit(jax.value_and_grad(fused, arguments))(x, w, b, c)
-        want = jax.value_and_grad(whole, arguments)(x, w, b, c)
+        arguments = (0, 1, 2, 3, 4)
+        got = jax.jit(jax.value_and_grad(fused, arguments))(x, w, b, c, r)
+        want = jax.value_and_grad(whole, arguments)(x, w, b, c, r)
         for a, e in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
             np.testing.assert_allclose(a, e, rtol=1e-11, atol=1e-13)
 
@@ -106,8 +113,10 @@ def test_logits_are_never_whole_and_the_value_takes_one_product(reduction, rando
     x, w = jnp.ones((4096, 8)), jnp.ones((8, 2048))
     t = jnp.zeros(4096, int)
 
+    r = jnp.asarray(random.uniform(size=4096), jnp.float32)
+
     def loss(x, w):
-        return jnn.linear_cross_entropy(x, w, t, reduction=reduction).sum()
+        return jnn.linear_cross_entropy(x, w, t, None, None, r, reduction=reduction).sum()
 
     text = jax.jit(loss).lower(x, w).compile().as_text() or ""
     assert len(re.findall(r"= \S+ dot\(", text)) == 1
@@ -179,11 +188,18 @@ def without_delta(saved, delta, *, reduction, **settings):
 
 
 def without_bias(saved, delta, **settings):
-    dx, dw, _, db, dc = backward(saved, delta, **settings)
-    return dx, dw, None, None if db is None else 0 * db, dc
+    dx, dw, _, db, dc, dr = backward(saved, delta, **settings)
+    return dx, dw, None, None if db is None else 0 * db, dc, dr
 
 
-@pytest.mark.parametrize("wrong", [without_delta, without_bias], ids=lambda f: f.__name__)
+def without_the_mean(saved, delta, **settings):
+    *others, dr = backward(saved, delta, **settings)
+    return *others, None if dr is None or settings["reduction"] != "mean" else dr + delta
+
+
+@pytest.mark.parametrize(
+    "wrong", [without_delta, without_bias, without_the_mean], ids=lambda f: f.__name__
+)
 def test_a_wrong_backward_is_rejected(wrong):
     assert not check(jnn.linear_cross_entropy.replace(backward=wrong), suites=["agreement"]).ok
 
@@ -203,7 +219,7 @@ def planted(monkeypatch, error):
     elif error == "ignored rows counted in the mean":
         monkeypatch.setattr(
             linear_entropy, "_divisor",
-            lambda x, t, c, reduction, _: divisor(x, t, c, reduction, None),
+            lambda x, t, c, r, reduction, _: divisor(x, t, c, r, reduction, None),
         )  # fmt: skip
     elif error == "a chunk's dw in place of the sum":
         monkeypatch.setattr(linear_entropy, "chunked", last_only)
@@ -264,6 +280,8 @@ def test_errors_name_the_argument_and_the_remedy():
         loss(x, w, jnp.ones(4))
     with pytest.raises(ValueError, match=r"`b` must be of shape \(2,\)"):
         loss(x, w, t, jnp.ones(3))
+    with pytest.raises(ValueError, match=r"`sample_weights` must be of shape \(4,\)"):
+        loss(x, w, t, sample_weights=jnp.ones(2))
     with pytest.raises(ValueError, match="`reduction` must be one of 'mean', 'sum', 'none'"):
         loss(x, w, t, reduction="max")
     with pytest.raises(ValueError, match="`ignore` must be an integer that"):

@@ -81,6 +81,37 @@ def test_a_checkpoint_of_another_run_does_not_pass(tmp_path):
         run(epochs=2, checkpoint=tmp_path, net=jnn.serial(jnn.dense(9), jnn.tanh(), jnn.dense(2)))
 
 
+def test_another_optimizer_is_refused_and_other_settings_are_said(tmp_path):
+    run(epochs=1, checkpoint=tmp_path)
+    given = {"epochs": 2, "checkpoint": tmp_path}
+    with pytest.raises(ValueError, match=r"`optimizer` must be adam, whose run .* got nadam"):
+        run(optimizer=jnn.nadam(0.02), **given)
+    clipped = jnn.chain(jnn.optim.clip(1.0), jnn.adam(0.02))
+    with pytest.raises(ValueError, match=r"got chain\(clip, adam\)\. Give that one"):
+        run(optimizer=clipped, **given)
+    foreign = jnn.optim.Optimizer(ADAM.init, lambda *a, **extra: ADAM.update(*a, **extra))
+    with pytest.raises(ValueError, match="got an optimizer that jnn did not make"):
+        run(optimizer=foreign, **given)
+    with pytest.warns(
+        UserWarning, match=r"`optimizer` adam\(0\.02\), and goes on with adam\(0\.5\)"
+    ):
+        run(optimizer=jnn.adam(0.5), **given)
+    with (
+        pytest.warns(UserWarning, match="had `batch_size` 16, and goes on with 20: it will not"),
+        pytest.warns(UserWarning, match="had `data` 70 samples, and goes on with 60 samples"),
+        pytest.warns(UserWarning, match="`optimizer` adam"),
+    ):
+        run(data=(X[:60], Y[:60]), batch_size=20, epochs=3, checkpoint=tmp_path)
+
+
+def test_members_go_on_with_a_warning_too(tmp_path):
+    common = {"members": 2, "progress": None, "checkpoint": tmp_path}
+    data = (X, Y)
+    jnn.fit_many(NET, LOSS, ADAM, data, epochs=1, batch_size=16, **common)
+    with pytest.warns(UserWarning, match="`batch_size` 16, and goes on with 35"):
+        jnn.fit_many(NET, LOSS, ADAM, data, epochs=2, batch_size=35, **common)
+
+
 def test_a_run_that_failed_keeps_its_last_good_checkpoint(tmp_path):
     x = np.array(X)
     run(epochs=2, checkpoint=tmp_path)

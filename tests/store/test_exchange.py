@@ -50,6 +50,24 @@ def parameters(random):
     return (Filters(draw(3, 2, 2, 4), draw(4)), (), (), DenseParams(draw(48, 3), draw(3)))
 
 
+def test_slopes_of_prelu_one_or_one_a_channel(random, tmp_path):
+    net = jnn.serial(jnn.dense(3), jnn.prelu(shared=False), jnn.dense(2), jnn.prelu())
+    x = random.standard_normal((5, 4)).astype("f4")
+    params, _ = net.init(jax.random.key(0), x)
+    params = jax.tree.map(lambda a: a + jnp.asarray(random.normal(size=a.shape), a.dtype), params)
+    path = tmp_path / "slopes.safetensors"
+    save_torch(path, params)
+    other = torch.nn.Sequential(
+        torch.nn.Linear(4, 3), torch.nn.PReLU(3), torch.nn.Linear(3, 2), torch.nn.PReLU()
+    )
+    other.load_state_dict(safetensors.load_file(path))
+    with torch.no_grad():
+        np.testing.assert_allclose(net(params, x), other(torch.tensor(x)), rtol=1e-4, atol=1e-5)
+    read = load_torch(path, params)
+    for a, b in zip(jax.tree.leaves(read), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_pytorch_reads_our_file(random, tmp_path):
     params = parameters(random)
     save_torch(tmp_path / "a.safetensors", params)

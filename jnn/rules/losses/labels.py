@@ -5,11 +5,14 @@ class cannot be seen when a function is traced; its sample's loss and gradient a
 does not pass for a good one.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jnn import errors
+from jnn.arithmetic import as_wide
 
 
 def are_indices(x: jax.Array, t: jax.Array) -> bool:
@@ -50,6 +53,29 @@ def validity(x: jax.Array, t: jax.Array, ignore: int | None = None) -> jax.Array
 def _wide(t: jax.Array) -> jax.Array:
     """Labels in a dtype that holds the number of classes too."""
     return t.astype(jnp.int32) if t.dtype.itemsize < 4 else t
+
+
+def amounts(t: jax.Array, dtype: Any, weights: jax.Array | None, ignore: int | None) -> jax.Array:
+    """How much samples count in a mean: the weight of their class, or 1; 0 if they are ignored."""
+    row = jnp.ones(t.shape, dtype)
+    if ignore is not None:
+        row = jnp.where(t == ignore, jnp.zeros_like(row), row)
+    return row if weights is None else row * jnp.take(as_wide(weights), t, mode="clip")
+
+
+def weighed(y: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """What is of each sample, by its weight; 0 where that is 0, whatever it is."""
+    if weights is None:
+        return y
+    return jnp.where(weights.astype(bool), weights.astype(y.dtype) * y, jnp.zeros_like(y))
+
+
+def uncounted(t: jax.Array, weights: jax.Array | None, ignore: int | None) -> jax.Array | None:
+    """Which samples do not count, ignored or of weight 0; None where all do."""
+    off = None if ignore is None else t == ignore
+    if weights is None:
+        return off
+    return weights == 0 if off is None else off | (weights == 0)
 
 
 def check_labels(function: str, argument: str, x: jax.Array, t: jax.Array) -> None:

@@ -26,6 +26,7 @@ def linear_cross_entropy(
     t: jax.Array,
     b: jax.Array | None = None,
     weights: jax.Array | None = None,
+    sample_weights: jax.Array | None = None,
     *,
     reduction: str = "mean",
     smoothing: float = 0.0,
@@ -41,11 +42,12 @@ def linear_cross_entropy(
     Logits, and g, are there for some rows at a time alone. A reduced loss has one cotangent for all
     rows, so that its gradients are made along with it, in three products a chunk; where nothing is
     differentiated the value alone is, in one. With `reduction="none"` the backward computes the
-    logits again: four products in all. Rows that are ignored are sorted behind the others, and
-    chunks of them are skipped. Of half precisions the loss is float32, as it is summed.
+    logits again: four products in all. Rows that are ignored, or weigh 0, are sorted behind the
+    others, and chunks of them are skipped. Of half precisions the loss is float32, as it is summed.
 
-    Saves: x, w, t, b, weights, 5 wide tensors, 2 numbers a row. Reduced: the gradients of the
-    sum, and for the weights of the classes two numbers each. Else: the two numbers a row.
+    Saves: x, w, t, b, weights, sample_weights, 5 wide tensors, 4 numbers a row. Reduced: the
+    gradients of the sum, and of a mean how much each class and sample is of it. Else: two
+    numbers a row.
 
     Args:
       x: what the logits are made of, (..., features).
@@ -53,9 +55,11 @@ def linear_cross_entropy(
       t: class indices, (...). One that names no class gives NaN.
       b: biases, (classes,), or None.
       weights: one number a class, (classes,).
+      sample_weights: one number a sample, (...), by which its loss is multiplied. A sample of
+        weight 0 is not read, whatever it is, and adds nothing to the derivative in its weight.
       reduction: "mean", over the samples that are not ignored: the sum over them, divided by their
-        number or by the sum of their classes' weights, as PyTorch has it; 0 if there are none.
-        "sum"; or "none": one value a sample.
+        number or by the sum of their weights, those of classes as PyTorch has it, and their own; 0
+        if there are none. "sum"; or "none": one value a sample.
       smoothing: how much of each target is spread evenly over the classes.
       ignore: a class index whose samples have loss 0 and gradient 0.
 
@@ -63,30 +67,36 @@ def linear_cross_entropy(
     >>> round(jnn.linear_cross_entropy(x, w, t, ignore=-1).item(), 4)
     0.6931
     """
-    y, *_ = rows.entropies(_logits(x, w, b), t, weights, smoothing, ignore)
+    x, t_read = _counting(x, t, sample_weights, ignore)
+    y, *_ = rows.entropies(_logits(x, w, b), t_read, weights, smoothing, ignore)
+    y = labels.weighed(y, sample_weights)
     if reduction == "none":
         return y
-    return y.sum() / _divisor(x, t, weights, reduction, ignore)
+    return y.sum() / _divisor(x, t, weights, sample_weights, reduction, ignore)
 
 
 linear_cross_entropy.wide_outputs = (0,)
 
 
 @linear_cross_entropy.forward
-def linear_cross_entropy_forward(x, w, t, b, weights, *, reduction, smoothing, ignore):
+def linear_cross_entropy_forward(x, w, t, b, weights, sample_weights, *, reduction, **settings):
+    smoothing, ignore = settings["smoothing"], settings["ignore"]
     if reduction != "none":
-        y, sums = _sum_and_gradients(x, w, t, b, weights, smoothing, ignore)
-        divisor = _divisor(x, t, weights, reduction, ignore)
+        y, sums = _sum_and_gradients(x, w, t, b, weights, sample_weights, smoothing, ignore)
+        divisor = _divisor(x, t, weights, sample_weights, reduction, ignore)
         y = y / divisor  # M-71
-        counted = None if reduction == "sum" else _counted(w, t, weights, ignore)
+        counted = None
+        if reduction != "sum":
+            counted = _counted(w, t, weights, sample_weights, ignore)
         return y, (sums, y, divisor, counted)
 
-    def part(x, t):
-        z = _logits(_counting(x, t, ignore), w, b)
-        return rows.entropies(z, t, weights, smoothing, ignore), ()
+    def part(x, t, r):
+        x, t = _counting(x, t, r, ignore)
+        y, m, o = rows.entropies(_logits(x, w, b), t, weights, smoothing, ignore)
+        return (labels.weighed(y, r), m, o), ()
 
-    (y, m, o), _ = _over_rows(part, x, w, t, ignore)
-    saved = x, w, t, b, weights, m, o
+    (y, m, o), _ = _over_rows(part, x, w, t, sample_weights, ignore)
+    saved = x, w, t, b, weights, sample_weights, m, o
     return y.reshape(t.shape), saved
 
 
@@ -94,68 +104,85 @@ def linear_cross_entropy_forward(x, w, t, b, weights, *, reduction, smoothing, i
 def linear_cross_entropy_backward(saved, delta, *, reduction, smoothing, ignore):
     v = as_wide(delta)
     if reduction != "none":
-        (dx, dw, db, dweights), y, divisor, counted = saved
-        v = v / divisor  # M-72
-        if counted is not None:
-            dweights = dweights - y * counted
-        dx, dw, db, dweights = (a if a is None else v * as_wide(a) for a in (dx, dw, db, dweights))
-        return dx, dw, None, db, dweights
-    x, w, t, b, weights, m, o = saved
+        v, found = v / saved[2], _with_divisor(*saved)  # M-72
+        dx, dw, db, dweights, dr = (a if a is None else v * as_wide(a) for a in found)
+        return dx, dw, None, db, dweights, dr
+    x, w, t, b, weights, r, m, o = saved
 
-    def part(x, t, v, m, o):
-        x = _counting(x, t, ignore)
+    def part(x, t, r, v, m, o):
+        x, t = _counting(x, t, r, ignore)
         at = _logits(x, w, b), t, weights, m, o, smoothing, ignore
-        return _pulled(x, w, b, at, v[:, None])
+        (dx,), sums = _pulled(x, w, b, at, labels.weighed(v, r)[:, None])
+        dr = () if r is None else v * _losses(at, r)
+        return (dx, dr), sums
 
-    (dx,), sums = _over_rows(part, x, w, t, ignore, v.reshape(-1), m, o)
+    (dx, dr), sums = _over_rows(part, x, w, t, r, ignore, v.reshape(-1), m, o)
     dw, db, dweights = sums
-    return dx.reshape(x.shape), dw, None, db, dweights
+    return dx.reshape(x.shape), dw, None, db, dweights, None if r is None else dr.reshape(r.shape)
 
 
 @linear_cross_entropy.tangent
 def linear_cross_entropy_tangent(primals, tangents, *, reduction, smoothing, ignore):
-    (x, w, t, b, weights), (dx, dw, _, db, dweights) = primals, tangents
+    (x, w, t, b, weights, r), (dx, dw, _, db, dweights, dr) = primals, tangents
     if reduction != "none":
         # The gradients are at hand, and the tangent is their product with the direction.
         y, saved = linear_cross_entropy_forward(
-            x, w, t, b, weights, reduction=reduction, smoothing=smoothing, ignore=ignore
+            *primals, reduction=reduction, smoothing=smoothing, ignore=ignore
         )
-        sums, mean, divisor, counted = saved[:4]
-        of_x, of_w, of_b, of_weights = sums
-        if counted is not None:
-            of_weights = of_weights - mean * counted
-        pairs = (of_x, dx), (of_w, dw), (of_b, db), (of_weights, dweights)
-        terms = [(as_wide(a) * as_wide(d)).sum() for a, d in pairs if a is not None]
-        return y, sum(terms[1:], terms[0]) / divisor
+        pairs = zip(_with_divisor(*saved), (dx, dw, db, dweights, dr), strict=True)
+        terms = [(as_wide(a) * d.astype(as_wide(a).dtype)).sum() for a, d in pairs if a is not None]
+        return y, sum(terms[1:], terms[0]) / saved[2]
 
-    def part(x, t, dx):
-        counts = _counting(x, t, ignore), _counting(dx, t, ignore)
-        z = _logits(counts[0], w, b)
-        dz = _product(counts[1], w) + _product(counts[0], dw)
+    def part(x, t, r, dx, *dr):
+        (dx, _), (x, t) = (_counting(a, t, r, ignore) for a in (dx, x))
+        z = _logits(x, w, b)
+        dz = _product(dx, w) + _product(x, dw)
         dz = dz if b is None else dz + jnp.broadcast_to(as_wide(db), dz.shape)
         y, m, o = rows.entropies(z, t, weights, smoothing, ignore)
         at = z, t, weights, m, o, smoothing, ignore
         dy = rows.slopes(*at) * dz
         if weights is not None:
             dy = dy + rows.weight_slopes(*at) * jnp.broadcast_to(as_wide(dweights), dy.shape)
-        return (y, dy.sum(-1)), ()
+        dy = labels.weighed(dy.sum(-1), r)
+        for one in dr:
+            dy = dy + one.astype(dy.dtype) * _losses(at, r)
+        return (labels.weighed(y, r), dy), ()
 
-    (y, dy), _ = _over_rows(part, x, w, t, ignore, dx.reshape(-1, x.shape[-1]))
+    more = () if r is None else (dr.reshape(-1),)
+    (y, dy), _ = _over_rows(part, x, w, t, r, ignore, dx.reshape(-1, x.shape[-1]), *more)
     return y.reshape(t.shape), dy.reshape(t.shape)
 
 
-def _sum_and_gradients(x, w, t, b, weights, smoothing, ignore):
+def _sum_and_gradients(x, w, t, b, weights, r, smoothing, ignore):
     """The sum of all samples' losses, and its gradients, in one loop over chunks of rows."""
 
-    def part(x, t):
-        x = _counting(x, t, ignore)
+    def part(x, t, r):
+        x, t = _counting(x, t, r, ignore)
         z = _logits(x, w, b)
         y, m, o = rows.entropies(z, t, weights, smoothing, ignore)
-        dx, sums = _pulled(x, w, b, (z, t, weights, m, o, smoothing, ignore), None)
-        return dx, (y.sum(), *sums)
+        at = z, t, weights, m, o, smoothing, ignore
+        v = None if r is None else r.astype(y.dtype)[:, None]
+        (dx,), sums = _pulled(x, w, b, at, v)
+        dr = () if r is None else labels.weighed(y, r != 0)
+        return (dx, dr), (labels.weighed(y, r).sum(), *sums)
 
-    (dx,), (y, dw, db, dweights) = _over_rows(part, x, w, t, ignore)
-    return y, (dx.reshape(x.shape), dw, db, dweights)
+    (dx, dr), (y, dw, db, dweights) = _over_rows(part, x, w, t, r, ignore)
+    return y, (dx.reshape(x.shape), dw, db, dweights, None if r is None else dr.reshape(t.shape))
+
+
+def _with_divisor(sums, y, divisor, counted):
+    """The gradients of the sum over the divisor, times the divisor: that of a mean has its own."""
+    *others, dweights, dr = sums
+    of_weights, of_r = counted or (None, None)
+    dweights = dweights if of_weights is None else dweights - y * of_weights
+    return *others, dweights, dr if of_r is None else dr - y * of_r
+
+
+def _losses(at, r):
+    """What each row has lost before it is weighed; 0 where it is not read."""
+    z, t, weights, _, _, smoothing, ignore = at
+    y, *_ = rows.entropies(z, t, weights, smoothing, ignore)
+    return labels.weighed(y, r != 0)
 
 
 def _pulled(x, w, b, at, v):
@@ -173,25 +200,32 @@ def _pulled(x, w, b, at, v):
     return (dx.astype(x.dtype),), (dw, db, dweights)
 
 
-def _over_rows(part, x, w, t, ignore, *more):
-    """`part(x, t, *more)` over chunks of rows; those that are ignored last, and skipped."""
+def _over_rows(part, x, w, t, r, ignore, *more):
+    """`part(x, t, r, *more)` over chunks of rows; those that do not count last, and skipped."""
     x, t = x.reshape(-1, x.shape[-1]), t.reshape(-1)
-    return by_device(partial(_of_device, part, w, ignore), (x, t, *more))
+    each = () if r is None else (r.reshape(-1),)
+    arrays = x, t, *each, *more
+    return by_device(partial(_of_device, part, w, ignore, r is not None), arrays)
 
 
-def _of_device(part, w, ignore, x, t, *more):
+def _of_device(part, w, ignore, weighted, *arrays):
+    (x, t), r = arrays[:2], arrays[2] if weighted else None
     size = rows_at_once(len(x), w)
-    if ignore is None or len(x) <= size:
-        return chunked(part, (x, t, *more), size)
 
-    def unless_ignored(*arrays):
-        like = jax.eval_shape(part, *arrays)
+    def of(x, t, *rest):
+        return part(x, t, *rest) if weighted else part(x, t, None, *rest)
+
+    off = labels.uncounted(t, r, ignore)
+    if off is None or len(x) <= size:
+        return chunked(of, arrays, size)
+
+    def unless_off(off, *arrays):
+        like = jax.eval_shape(of, *arrays)
         nothing = lambda *_: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)  # noqa: E731
-        return cond((arrays[1] != ignore).any(), part, nothing, *arrays)
+        return cond((~off).any(), of, nothing, *arrays)
 
-    order = jnp.argsort(t == ignore, stable=True)
-    arrays = tuple(_taken(a, order) for a in (x, t, *more))
-    y, sums = chunked(unless_ignored, arrays, size)
+    order = jnp.argsort(off, stable=True)
+    y, sums = chunked(unless_off, tuple(_taken(a, order) for a in (off, *arrays)), size)
     return jax.tree.map(partial(_taken, order=jnp.argsort(order)), y), sums
 
 
@@ -204,9 +238,13 @@ def _taken(a, order):
     return a.at[order].get(mode="promise_in_bounds", unique_indices=True)
 
 
-def _counting(x, t, ignore):
-    """The rows as they count: 0 where they are ignored, so that they add nothing to dw."""
-    return x if ignore is None else jnp.where((t == ignore)[..., None], jnp.zeros_like(x), x)
+def _counting(x, t, r, ignore):
+    """Rows and labels as they count: 0 where they do not, so that they add nothing to dw."""
+    off = labels.uncounted(t, r, ignore)
+    if off is None:
+        return x, t
+    t = t if r is None else jnp.where(r == 0, jnp.zeros_like(t), t)
+    return jnp.where(off[..., None], jnp.zeros_like(x), x), t
 
 
 def _logits(x, w, b):
@@ -219,37 +257,33 @@ def _product(a, b):
     return jnp.tensordot(a, b, 1, preferred_element_type=wide(a.dtype))
 
 
-def _divisor(x, t, weights, reduction, ignore):
+def _divisor(x, t, weights, r, reduction, ignore):
     """What the sum is divided by: 1, or how much all samples count."""
-    row = jnp.ones(t.shape, wide(x.dtype))
     if reduction == "sum":
-        return jnp.ones((), row.dtype)
-    if ignore is not None:
-        row = jnp.where(t == ignore, jnp.zeros_like(row), row)
-    if weights is not None:
-        row = row * jnp.take(as_wide(weights), t, mode="clip")
-    return nonzero(row.sum())
+        return jnp.ones((), wide(x.dtype))
+    return nonzero(labels.weighed(labels.amounts(t, wide(x.dtype), weights, ignore), r).sum())
 
 
-def _counted(w, t, weights, ignore):
-    """The derivative of the divisor by the classes' weights: how many samples each has."""
+def _counted(w, t, weights, r, ignore):
+    """The derivatives of the divisor: of a class' weight how much its samples count, and of r."""
+    of_r = None
+    if r is not None:
+        of_r = labels.weighed(labels.amounts(t, wide(w.dtype), weights, ignore), r != 0)
     if weights is None:
-        return None
-    t = t.reshape(-1)
-    chunk = rows_at_once(len(t), w)
+        return None, of_r
+    each = labels.weighed(labels.amounts(t, wide(w.dtype), None, ignore), r).reshape(-1)
 
-    def part(t):
-        like = jnp.zeros((len(t), w.shape[1]), wide(w.dtype))
-        hot = labels.is_class(like, t)
-        if ignore is not None:
-            hot = hot & (t != ignore)[:, None]
-        return (), hot.astype(like.dtype).sum(0)
+    def part(t, each):
+        like = jnp.zeros((len(t), w.shape[1]), each.dtype)
+        return (), jnp.where(labels.is_class(like, t), each[:, None], like).sum(0)
 
-    return chunked(part, (t,), chunk)[1]
+    return chunked(part, (t.reshape(-1), each), rows_at_once(t.size, w))[1], of_r
 
 
 @linear_cross_entropy.check
-def linear_cross_entropy_check(x, w, t, b, weights, *, reduction, smoothing, ignore):
+def linear_cross_entropy_check(
+    x, w, t, b, weights, sample_weights, *, reduction, smoothing, ignore
+):
     name = "linear_cross_entropy"
     given = {"b": b, "weights": weights}
     given = {argument: a for argument, a in given.items() if a is not None}
@@ -269,6 +303,9 @@ def linear_cross_entropy_check(x, w, t, b, weights, *, reduction, smoothing, ign
         errors.fail(name, "t", "an integer array", errors.describe(t), soft, TypeError)
     for argument, a in given.items():
         errors.shape(name, argument, a, w.shape[1:], "One number a class.")
+    if sample_weights is not None:
+        errors.floating(name, sample_weights=sample_weights)
+        errors.shape(name, "sample_weights", sample_weights, t.shape, "One number a sample.")
     errors.choice(name, "reduction", reduction, ("mean", "sum", "none"))
     errors.number(name, "smoothing", smoothing, low=0, high=1)
     labels.check_ignore(name, t, ignore)
@@ -281,7 +318,8 @@ def _example(reduction: str, *given: str, **settings):
         b = random.normal(size=classes) if "b" in given else None
         weights = random.uniform(0.5, 2, classes) if "weights" in given else None
         x, w = random.normal(size=(*batch, n)), random.normal(size=(n, classes))
-        return Example(x, w, t, b, weights, reduction=reduction, **settings)
+        rows = random.uniform(0.5, 2, batch) if "rows" in given else None
+        return Example(x, w, t, b, weights, rows, reduction=reduction, **settings)
 
     return make
 
@@ -289,7 +327,7 @@ def _example(reduction: str, *given: str, **settings):
 for _reduction in ("mean", "sum", "none"):
     linear_cross_entropy.example(_example(_reduction, "b"))
     linear_cross_entropy.example(_example(_reduction, "weights", "b", smoothing=0.1))
-    linear_cross_entropy.example(_example(_reduction, "weights", ignore=0))
+    linear_cross_entropy.example(_example(_reduction, "weights", "rows", ignore=0))
 
 
 @linear_cross_entropy.example

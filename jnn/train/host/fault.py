@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jnn.layers.combinators.ragged import opened, ragged
 from jnn.layers.combinators.stages import stages
+from jnn.layers.core.ragged import array_of
 from jnn.train.plan import Carry, Plan, with_setting
 from jnn.train.program import precision
 from jnn.train.program import step as steps
@@ -85,22 +87,25 @@ def _step(
 def _place(plan: Plan, moving: Moving, batch: Any) -> str:
     """The first layer whose output is not finite, else the loss, else the last gradient."""
     x, t, *weights = batch
-    if not _finite(x) or not _finite(t):
+    net, shown = plan.net, x
+    if net.spec.maker is ragged:  # What fills sequences up is no fault.
+        net, shown = net.spec["inner"], opened(x, net.spec["pad"])
+    if not _finite(shown) or not _finite(t):
         return "the data"
     if not _finite(moving.params):
         return "the parameters"
     narrow = functools.partial(precision.narrow, plan.precision)
-    params, state, x = narrow(moving.params), moving.state, narrow(x)
+    params, state, x, shown = narrow(moving.params), moving.state, narrow(x), narrow(shown)
 
     def value(params: Any) -> jax.Array:
         y, _ = plan.net.apply(params, state, x, key=jax.random.key(0), train=True)
         return plan.measure(y.astype(jnp.float32), t, *weights)[0]["loss"]
 
-    y = x
-    for name, layer, p, s in stages(plan.net, params, state):
+    y = shown
+    for name, layer, p, s in stages(net, params, state):
         y, _ = layer.apply(p, s, y, key=jax.random.key(0), train=True)
         if not _finite(y):
-            return f"the output of layer {name}" + _spanned("ids", x)
+            return f"the output of layer {name}" + _spanned("ids", array_of(shown))
     if not _finite(value(params)):
         kept = t if ignored(plan.loss) is None else t[t != ignored(plan.loss)]
         return "the loss" + _spanned("labels", kept, np.shape(y)[-1:])

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -17,6 +18,7 @@ from jnn.train.host.calls import Every, Report, Steps
 from jnn.train.host.fault import Fault
 from jnn.train.host.history import History, collect
 from jnn.train.host.progress import Progress
+from jnn.train.host.resume import check_same, written_beside
 from jnn.train.plan import Carry, Plan, Row, RunStatus
 
 
@@ -50,7 +52,7 @@ class Loop:
 
     def __init__(
         self, plan: Plan, carry: Carry, names: tuple[str, ...], progress: Progress,
-        callbacks: Sequence[Any], checkpoints: Checkpoints | None,
+        callbacks: Sequence[Any], checkpoints: Checkpoints | None, samples: int | None,
     ):  # fmt: skip
         self.plan, self.carry, self.names = plan, carry, names
         self.progress, self.steps = progress, Steps(callbacks)
@@ -59,7 +61,11 @@ class Loop:
         self.seconds: list[float] = []
         self.before: dict[str, np.ndarray] = {}
         self.checkpoints = checkpoints
-        found = None if checkpoints is None else checkpoints.restore(carry)
+        found = None
+        if checkpoints is not None:
+            self.about = written_beside(plan, samples)
+            compare = partial(check_same, now=self.about, folder=checkpoints.folder)
+            found = checkpoints.restore(carry, compare)
         if found:
             if not same_key(found[0].key, carry.key):
                 expected = "that of the run in the folder"
@@ -151,7 +157,7 @@ class Loop:
         best = bool(np.isfinite(values[-1]) and values[-1] <= np.nanmin(values))
         shown = self.plan.shown(self.carry.params, self.carry.opt_state)
         kept = {"params": shown, "state": self.carry.state} if best else None
-        self.checkpoints.store(self.carry, history, kept)
+        self.checkpoints.store(self.carry, history, kept, self.about)
         self.stored = number
 
     def history(self) -> History:

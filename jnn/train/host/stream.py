@@ -119,6 +119,7 @@ class Reader:
                 expected = "arrays, an iterable of batches, or a function of the epoch"
                 errors.fail("Stream", "source", expected, errors.describe(source), kind=TypeError)
             self.once = source if isinstance(source, Iterator) else None
+        self.samples = None if self.arrays is None else length(self.arrays)
         self.size, self.steps, self.count = size, stream.length, stream.length
         if stream.shard:
             self._agree()

@@ -44,18 +44,18 @@ def fits(head: Head, t: Any) -> bool:
     return t.size > rows_at_once(t.size, head.w)
 
 
-def loss(head: Head, t: Any, settings: Any, count: Any = None) -> jax.Array:
-    """The sum over all entries of t by `count`, with its gradient at once; or one value an entry.
+def loss(head: Head, t: Any, settings: Any, count: Any, weights: Any = None) -> jax.Array:
+    """The sum over all entries of t by `count`, whose gradient is made along with it.
 
     Args:
       head: what logits are made of.
       t: class indices.
       settings: what `settings_of` found.
-      count: how many entries make the mean; None for one value an entry.
+      count: how many entries make the mean, or what they weigh.
+      weights: of the entries, if they have some.
     """
-    given = {"reduction": "none" if count is None else "sum", **settings}
-    found = rules.linear_cross_entropy(head.x, head.w, t, head.b, **given)
-    return found if count is None else found / count
+    given = {"reduction": "sum", "sample_weights": weights, **settings}
+    return rules.linear_cross_entropy(head.x, head.w, t, head.b, **given) / count
 
 
 def metric(function: Callable[[Any, Any], Any], head: Head, t: Any) -> Any:

@@ -66,7 +66,7 @@ def weights_of(loss: Any, t: Any, weights: Any = None) -> jax.Array | None:
     if label is None:
         return weights
     real = (jnp.asarray(t) != label).astype(jnp.float32)
-    return real if weights is None else real * _spread(weights, real.shape)
+    return real if weights is None else real * by_token(weights, real.shape)
 
 
 def tokens(t: Any, weights: jax.Array | None) -> Any:
@@ -114,10 +114,10 @@ def parts_of_mean(shape: tuple[int, ...], weights: jax.Array | None) -> jax.Arra
     if weights is None:
         return jnp.full(shape, 1 / math.prod(shape))
     w = weights.sum(range(len(shape), weights.ndim))
-    return _spread(w, shape) / (w.sum() * math.prod(shape[w.ndim :]))
+    return by_token(w, shape) / (w.sum() * math.prod(shape[w.ndim :]))
 
 
-def _spread(weights: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def by_token(weights: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Weights of samples as those of their tokens."""
     if weights.shape != shape[: weights.ndim]:
         expected = f"of the first axes of the targets, {shape}"
