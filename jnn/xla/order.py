@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.interpreters.partial_eval import JaxprTracer
 
 from jnn.xla.platform import is_for
 
@@ -29,7 +30,7 @@ def late(delta: jax.Array, *arrays: jax.Array) -> Any:
     found: Any = arrays
     if not is_for("cpu"):
         found = lax.optimization_barrier(arrays)
-    elif delta.size:
+    elif delta.size and not _transposed(delta):
         found = tuple(a - jnp.broadcast_to(late_zero(delta, a.dtype), a.shape) for a in arrays)
     return found if len(arrays) > 1 else found[0]
 
@@ -41,7 +42,12 @@ def late_zero(like: jax.Array, dtype: Any) -> jax.Array:
     >>> late_zero(jnp.full(3, jnp.inf), jnp.float32).item()
     0.0
     """
-    if not like.size or not jnp.issubdtype(like.dtype, jnp.floating):
+    if not like.size or not jnp.issubdtype(like.dtype, jnp.floating) or _transposed(like):
         return jnp.zeros((), dtype)
     first = like[(0,) * like.ndim]
     return (lax.abs(first) < -1).astype(dtype)
+
+
+def _transposed(delta: jax.Array) -> bool:
+    """Whether a function of `delta` is traced to be transposed: it must then be linear for JAX."""
+    return isinstance(delta, JaxprTracer)

@@ -63,3 +63,11 @@ def test_nothing_changes(name):
             np.testing.assert_array_equal(np.signbit(late(delta, x)), np.signbit(x))
             np.testing.assert_array_equal(late(delta, x), x)
     assert late_zero(jnp.arange(3), jnp.float32) == 0
+
+
+def test_a_pull_back_can_be_transposed():
+    """It is linear in the cotangent, for JAX too."""
+    x, w = jnp.ones((2, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
+    y, pull = jax.vjp(jnn.rules.conv, x, w)
+    (back,) = jax.linear_transpose(pull, y)((x, jnp.zeros_like(w)))
+    np.testing.assert_allclose(back, y, rtol=1e-6)  # <dx, x> = <delta, x * w>
