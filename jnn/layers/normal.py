@@ -64,7 +64,8 @@ def batch_norm(
     not). In evaluation by the state, which stays. The state is float32 whatever the parameters are.
 
     In `serial(batch_norm(), relu(), conv(n, size))`, in training, only what comes in is stored: see
-    `jnn.rules.norm_relu_conv`.
+    `jnn.rules.norm_relu_conv`. So it is in `serial(conv(n, size), batch_norm())` where the
+    convolution reads few maps: see `jnn.rules.conv_norm`.
 
     Args:
       beta: what is kept of the running mean and variance.

@@ -47,6 +47,7 @@ from jnn.rules.losses.softmax import logsumexp as logsumexp
 from jnn.rules.losses.softmax import softmax as softmax
 from jnn.rules.losses.softmax_entropy import softmax_cross_entropy as softmax_cross_entropy
 from jnn.rules.normal.batch import batch_norm as batch_norm
+from jnn.rules.normal.conv_norm import conv_norm as conv_norm
 from jnn.rules.normal.convolved import norm_relu_conv as norm_relu_conv
 from jnn.rules.normal.group import group_norm as group_norm
 from jnn.rules.normal.local_response import local_response_norm as local_response_norm

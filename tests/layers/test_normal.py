@@ -187,6 +187,24 @@ def test_in_training_norm_relu_and_conv_are_one_rule():
     )
 
 
+def test_in_training_a_convolution_of_few_maps_and_its_norm_are_one_rule():
+    net, x = jnn.serial(jnn.conv(4, 3, biases=jnn.initialisers.normal(1.0)), jnn.batch_norm()), X
+    assert rules_of(net, True)[-1] == "conv_norm"
+    assert "conv_norm" not in rules_of(net, False)
+    wide = np.ones((1, 3, 3, 8), np.float32)  # A number takes 72 multiplications.
+    assert "conv_norm" not in rules_of(net, True, wide)
+    for maker in (jnn.conv(4, 3, activation="tanh"), jnn.conv(4, 3, dtype="bfloat16")):
+        assert "conv_norm" not in rules_of(jnn.serial(maker, jnn.batch_norm()), True)
+
+    (conv, norm), state = net.init(KEY, x)
+    z, _ = net.spec.layers[0].apply(conv, (), x)
+    y, running = net.spec.layers[1].apply(norm, state[1], z, train=True)
+    ours, (_, new) = net.apply((conv, norm), state, x, train=True)
+    np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-5)
+    for a, b in zip(new, running, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("train", [True, False])
 def test_a_row_is_its_layers_one_by_one(train):
     net = jnn.serial(*BLOCK)

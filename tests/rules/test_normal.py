@@ -11,13 +11,23 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jnn
-from jnn.rules import batch_norm, group_norm, layer_norm, norm_relu_conv, registry, rms_norm
+from jnn.rules import (
+    batch_norm,
+    conv_norm,
+    group_norm,
+    layer_norm,
+    norm_relu_conv,
+    registry,
+    rms_norm,
+)
+from jnn.rules.convolution.conv import conv_backward
 from jnn.rules.normal.batch import batch_norm_backward
+from jnn.rules.normal.conv_norm import conv_norm_backward
 from jnn.rules.normal.convolved import norm_relu_conv_backward
 from jnn.rules.normal.group import group_norm_backward
 from jnn.rules.normal.rows import layer_norm_backward, rms_norm_backward
 
-NAMES = ("batch_norm", "layer_norm", "rms_norm", "group_norm", "norm_relu_conv")
+NAMES = ("batch_norm", "layer_norm", "rms_norm", "group_norm", "norm_relu_conv", "conv_norm")
 FULL: Any = {"rtol": 1e-11, "atol": 1e-11}
 
 
@@ -99,24 +109,32 @@ def test_instances_are_groups_of_one_channel(random):
         np.testing.assert_allclose(whole, layer_norm(x.reshape(2, -1)), **FULL)
 
 
-def test_the_fused_rule_is_its_three_parts(random):
-    x, w = 2 + random.normal(size=(5, 6, 7, 3)), random.normal(size=(3, 3, 3, 4))
-    scale, shift, b = random.normal(size=3), random.normal(size=3), random.normal(size=4)
+def norm_first(x, w, b, scale, shift):
+    y, *moments = batch_norm(x, scale, shift, epsilon=1e-3)
+    return jnn.rules.conv(jnn.rules.relu(y), w, b, padding="same"), *moments
 
-    def apart(x, scale, shift, w, b):
-        y, *moments = batch_norm(x, scale, shift, epsilon=1e-3)
-        return jnn.rules.conv(jnn.rules.relu(y), w, b, padding="same"), *moments
 
-    def fused(*args):
-        return norm_relu_conv(*args, epsilon=1e-3, padding="same")
+def conv_first(x, w, b, scale, shift):
+    z = jnn.rules.conv(x, w, b, padding="same")
+    return batch_norm(z, scale, shift, epsilon=1e-3)
+
+
+@pytest.mark.parametrize("apart", [norm_first, conv_first])
+def test_the_fused_rule_is_its_parts(apart, random):
+    x, w = 2 + random.normal(size=(5, 6, 7, 3)), random.normal(size=(3, 3, 3, 3))
+    args = x, w, *random.normal(size=(3, 3))
+
+    def fused(x, w, b, scale, shift):
+        if apart is norm_first:
+            return norm_relu_conv(x, scale, shift, w, b, epsilon=1e-3, padding="same")
+        return conv_norm(x, w, b, scale, shift, epsilon=1e-3, padding="same")
 
     def gradients(f, *args):
         y, back = jax.vjp(f, *args)
         return y, back(jax.tree.map(lambda a: jnp.cos(jnp.arange(a.size).reshape(a.shape)), y))
 
     with jax.enable_x64(True):
-        ours, theirs = (jax.jit(functools.partial(gradients, f))(x, scale, shift, w, b)
-                        for f in (fused, apart))  # fmt: skip
+        ours, theirs = (jax.jit(functools.partial(gradients, f))(*args) for f in (fused, apart))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
@@ -440,6 +458,19 @@ def unrectified(saved, delta, **settings):
     return *grads[:3], norm_relu_conv_backward(lifted, delta, **settings)[3], grads[4]
 
 
+def without_biases(saved, delta, **settings):
+    """The convolution computed again without its biases."""
+    g, x, w, _, scale, found = saved
+    return conv_norm_backward((g, x, w, None, scale, found), delta, **settings)
+
+
+def not_through_the_norm(saved, delta, **settings):
+    """The filter's gradient from the cotangent of the normalised."""
+    g, x, w, *_ = saved
+    return *conv_backward((x, w, g), delta[0], connections=None), *conv_norm_backward(
+        saved, delta, **settings)[3:]  # fmt: skip
+
+
 def all_channels(saved, delta, *, groups, epsilon):
     """Means over all channels of a sample instead of the group's."""
     x, scale, rest, r = saved
@@ -485,6 +516,11 @@ PLANTED: dict[str, tuple[Any, Any]] = {
     "fused: the filter reads what is not rectified": (norm_relu_conv, unrectified),
     "fused: statistics' cotangents forgotten": (
         norm_relu_conv, tampered(norm_relu_conv_backward, no_statistics)
+    ),
+    "remade: without biases": (conv_norm, without_biases),
+    "remade: the filter as without a norm": (conv_norm, not_through_the_norm),
+    "remade: statistics' cotangents forgotten": (
+        conv_norm, tampered(conv_norm_backward, no_statistics)
     ),
 }  # fmt: skip
 

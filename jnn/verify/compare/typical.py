@@ -174,6 +174,11 @@ def _norm_relu_conv(random: np.random.Generator, sizes: Sizes) -> Example:
     return Example(x, scale, shift, w, b, padding="same")
 
 
+def _conv_norm(random: np.random.Generator, sizes: Sizes) -> Example:
+    x, w, b = _convolution(3)(random, sizes).args
+    return Example(x[..., :3], w[:, :, :3], b, *random.normal(size=(2, MAPS)), padding="same")
+
+
 def _radial(random: np.random.Generator, sizes: Sizes) -> Example:
     x, centres = random.normal(size=(sizes.batch, 64)), random.normal(size=(100, 64))
     return Example(x, centres, np.full(100, 0.1))
@@ -254,6 +259,7 @@ _MAKERS: dict[str, Maker] = {
     "layer_norm": _of_channels(rows=True, parameters=2),
     "rms_norm": _of_channels(rows=True, parameters=1),
     "norm_relu_conv": _norm_relu_conv,
+    "conv_norm": _conv_norm,
     "lstm": _sequences(4, 1),
     "gru": _sequences(3, 2),
     "prelu": _prelu,
