@@ -55,7 +55,7 @@ def conv_norm(
 
     That costs one more convolution: what it saves in memory is worth it where few maps are read.
 
-    Saves: x, w, b, scale, three numbers a channel. They are those of `batch_norm`.
+    Saves: x, w, b, scale, 3 wide tensors, of one number a map each: those of `batch_norm`.
 
     Args:
       x: images, (N, *size, C).
@@ -85,6 +85,7 @@ def conv_norm(
 
 
 conv_norm.wide_outputs = 1, 2
+conv_norm.value_again = True
 
 
 @conv_norm.forward

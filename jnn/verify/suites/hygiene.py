@@ -1,7 +1,7 @@
 """Suites on conduct: the same bits twice, integers left alone, nothing computed for nobody."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -80,14 +80,18 @@ def idle_cost(case: Case) -> Iterator[Outcome]:
     """Under `jit`, arguments that are not differentiated cost nothing.
 
     The gradient in each argument alone takes no more operations than autodiff's, counted by the
-    compiler: at most 1.25 times as many, and 4 for each entry of the arguments and the output.
+    compiler: at most 1.25 times as many, and 4 for each entry of the arguments and the output; and
+    those of the value, for a rule that says that it computes it again (`rule.value_again`).
     """
     if len(case.floats) < 2:
         raise NotRun("there is one floating argument, and it is differentiated")
-    entries = case.size + sum(d.size for d in case.delta)
+    spare = SPARE * (case.size + sum(d.size for d in case.delta))
+    if case.rule.value_again:
+        value = lambda *args: case.call("autodiff", *args)[0]  # noqa: E731
+        spare += _count(value, case.floats, case.rest)
     for i, name in enumerate(case.names):
         by_hand, by_autodiff = (_operations(case, mode, i) for mode in ("backward", "autodiff"))
-        allowed = SLACK * by_autodiff + SPARE * entries
+        allowed = SLACK * by_autodiff + spare
         yield Outcome(
             f"the gradient in `{name}` alone takes {by_hand:.0f} operations, autodiff's "
             f"{by_autodiff:.0f}: what it does not need should not be computed",
@@ -103,7 +107,11 @@ def _operations(case: Case, mode: str, argument: int) -> float:
 
         return jax.vjp(call, floats[argument])[1](list(delta))
 
-    program = quick_jit(gradient).lower(case.floats, case.rest, case.delta).compile()
+    return _count(gradient, case.floats, case.rest, case.delta)
+
+
+def _count(function: Callable[..., Any], *args: Any) -> float:
+    program = quick_jit(function).lower(*args).compile()
     return float((program.cost_analysis() or {}).get("flops", 0.0))
 
 
