@@ -11,9 +11,8 @@ from benchmarks.devices.case import OURS, Found
 from jnn.verify.compare.weigh import Weight
 
 SLACK = 1.02
-LEAST = (
-    2**20
-)  # Bytes, or a hundredth of the peak. Less is counted as that much: it decides nothing.
+# Bytes, or a hundredth of the peak. Less is counted as that much: it decides nothing.
+LEAST = 2**20
 
 # What of a TPU's temporaries lies in fast memory does not count, so that they tell nothing beside
 # the peak.

@@ -71,8 +71,8 @@ class Rule:
         # Of a loss of (y, t): how many halves of the square of each y - t it sums, if it does.
         self.squares: float | None = None
         # Which outputs are statistics, in the dtype in which half precisions are summed.
-        self.value_again = False  # Whether the backward computes the value once more, on purpose.
         self.wide_outputs: tuple[int, ...] = ()
+        self.value_again = False  # Whether the backward computes the value once more, on purpose.
         self.examples: tuple[ExampleMaker, ...] = ()
         self.extremes: tuple[ExampleMaker, ...] = ()
         self.kinks: tuple[ExampleMaker, ...] = ()
