@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jnn
 from benchmarks.modern.contest import by_torch
 from jnn.layers import ConvParams, DenseParams, Layer, NormParams, Running
 from jnn.measure import Program
+from jnn.train.program.precision import Precision, narrow
 
 KINDS = {ConvParams: "Conv", NormParams: "BatchNorm", DenseParams: "Dense"}
 ENTRIES = {"w": "kernel", "b": "bias", "scale": "scale", "shift": "bias"}
@@ -24,12 +26,16 @@ ENTRIES = {"w": "kernel", "b": "bias", "scale": "scale", "shift": "bias"}
 Step = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
-def our_step(net: Layer, params: Any, state: Any, x: Any, t: Any, *, rate: float) -> Step:
+def our_step(
+    net: Layer, params: Any, state: Any, x: Any, t: Any, *, rate: float, dtype: str = "float32"
+) -> Step:
     """The step by this library."""
+    precision = _precision(dtype)
 
     def loss(params: Any, state: Any, x: Any, t: Any) -> Any:
+        params, x = narrow(precision, (params, x))
         y, state = net.apply(params, state, x, train=True)
-        return jnn.softmax_cross_entropy(y, t).mean(), state
+        return jnn.softmax_cross_entropy(y.astype(jnp.float32), t).mean(), state
 
     def step(params: Any, *rest: Any) -> Any:
         (value, state), grads = jax.value_and_grad(loss, has_aux=True)(params, *rest)
@@ -38,7 +44,9 @@ def our_step(net: Layer, params: Any, state: Any, x: Any, t: Any, *, rate: float
     return step, (params, state, x, t)
 
 
-def flax_step(net: Layer, params: Any, state: Any, x: Any, t: Any, *, rate: float) -> Step | None:
+def flax_step(
+    net: Layer, params: Any, state: Any, x: Any, t: Any, *, rate: float, dtype: str = "float32"
+) -> Step | None:
     """The step by Flax and optax; None where they are not installed."""
     try:
         import optax  # pyright: ignore[reportMissingImports]
@@ -46,8 +54,12 @@ def flax_step(net: Layer, params: Any, state: Any, x: Any, t: Any, *, rate: floa
         return None
     apply, theirs, ours = flax_network(net, params, state)
 
-    def loss(params: Any, x: Any, t: Any) -> Any:
-        y, new = apply(params, x)
+    precision = _precision(dtype)
+
+    def loss(both: Any, x: Any, t: Any) -> Any:
+        params, x = narrow(precision, (both["params"], x))
+        y, new = apply(both | {"params": params}, x)
+        y = y.astype(jnp.float32)
         return optax.softmax_cross_entropy_with_integer_labels(y, t).mean(), new
 
     def step(both: Any, x: Any, t: Any) -> Any:
@@ -130,8 +142,9 @@ def flax_network(net: Layer, params: Any, state: Any) -> tuple[Callable[..., Any
 
 
 def torch_step(
-    net: Layer, params: Any, state: Any, x: Any, t: Any, *, rate: float, threads: int
-) -> Program:
+    net: Layer, params: Any, state: Any, x: Any, t: Any, *, rate: float, threads: int,
+    dtype: str = "float32",
+) -> Program:  # fmt: skip
     """The step by PyTorch, its images and filters with channels last."""
     nodes, structure = jax.tree.flatten(params, is_leaf=_is_node)
     norms, states = jax.tree.flatten(state, is_leaf=_is_node)
@@ -168,7 +181,8 @@ def torch_step(
 
     theirs = [_turned(np.asarray(a)) for a in leaves]
     images = np.asarray(x).transpose(0, 3, 1, 2)
-    return by_torch(gradients, images, np.int64(t), *theirs, threads=threads, same=lambda y: y)
+    return by_torch(gradients, images, np.int64(t), *theirs, threads=threads, same=lambda y: y,
+                    dtype=dtype)  # fmt: skip
 
 
 def _turned(a: Any, back: bool = False) -> Any:
@@ -178,6 +192,10 @@ def _turned(a: Any, back: bool = False) -> Any:
             return a.permute(2, 3, 1, 0)
         return np.ascontiguousarray(a.transpose(3, 0, 1, 2)).transpose(0, 3, 1, 2)
     return a.T if a.ndim == 2 else a
+
+
+def _precision(dtype: str) -> Precision | None:
+    return None if dtype == "float32" else jnn.train.mixed(dtype)
 
 
 def _is_node(node: Any) -> bool:

@@ -400,4 +400,4 @@ def test_a_table_of_cases_for_a_device():
 def test_steps_of_whole_networks_agree(subject, capsys):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # Of the peers.
         assert modern.hold(networks, "", "Networks", [subject, *QUICK]) == 0
-    assert capsys.readouterr().out.count("| jnn, autodiff ") == 1
+    assert capsys.readouterr().out.count("| jnn, autodiff ") == 2

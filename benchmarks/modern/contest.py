@@ -66,8 +66,9 @@ def _told(contest: Contest, each: Program) -> Any:
 
 
 def by_torch(
-    gradients: Callable[..., Any], *arrays: Any, threads: int, same: Callable[[Any], Any] = list
-) -> Program:
+    gradients: Callable[..., Any], *arrays: Any, threads: int,
+    same: Callable[[Any], Any] = list, dtype: str = "float32",
+) -> Program:  # fmt: skip
     """A peer's program: `gradients(torch, *tensors)`, with as many threads; leaves require grad.
 
     Args:
@@ -75,6 +76,7 @@ def by_torch(
       *arrays: NumPy's; the floating ones become leaves that require a gradient.
       threads: of PyTorch.
       same: from what it returns to what the others return.
+      dtype: "bfloat16" for PyTorch's own mixed precision.
     """
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -89,7 +91,9 @@ def by_torch(
             torch.set_num_threads(threads)
         for each in tensors:
             each.grad = None
-        return jax.tree.map(lambda y: y.detach().numpy(), same(gradients(torch, *tensors)))
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+            found = same(gradients(torch, *tensors))
+        return jax.tree.map(lambda y: y.detach().float().numpy(), found)
 
     return Program(run, 0.0, None, None)
 

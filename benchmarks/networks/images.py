@@ -15,7 +15,7 @@ from jnn.text import bytes_text
 
 GOAL = "1.5 times Flax's speed in half its temporaries"
 # Of a gradient through many norms float32 keeps so much; new parameters are compared.
-TOLERANCE, DEEP = 2e-3, 5e-3
+TOLERANCE, DEEP, COARSE = 2e-3, 5e-3, 0.1
 RATE = 0.1
 
 
@@ -24,8 +24,11 @@ def contests(quick: bool) -> list[Contest]:
     widths, shape = ((4, 8), (2, 8, 8, 3)) if quick else ((64, 128, 256, 512), (64, 32, 32, 3))
     net = jnn.models.resnet(10, widths=widths, norm="batch")
     title = f"ResNet-{2 + 4 * len(widths)} with batch norm, {' x '.join(map(str, shape))}, SGD"
-    return [Contest(title, partial(steps_of, net, shape), GOAL, DEEP,
-                    notes=partial(saved_of, net, shape))]  # fmt: skip
+    return [
+        Contest(f"{title}, float32", partial(steps_of, net, shape), GOAL, DEEP,
+                notes=partial(saved_of, net, shape)),
+        Contest(f"{title}, bfloat16", partial(steps_of, net, shape, "bfloat16"), GOAL, COARSE),
+    ]  # fmt: skip
 
 
 def _drawn(net: jnn.Layer, shape: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
@@ -42,14 +45,14 @@ def _drawn(net: jnn.Layer, shape: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
     return params, state, x, random.integers(0, 10, shape[0]).astype(np.int32)
 
 
-def steps_of(net: jnn.Layer, shape: tuple[int, ...]) -> dict[str, Program]:
+def steps_of(net: jnn.Layer, shape: tuple[int, ...], dtype: str = "float32") -> dict[str, Program]:
     drawn = _drawn(net, shape)
-    step, args = our_step(net, *drawn, rate=RATE)
+    step, args = our_step(net, *drawn, rate=RATE, dtype=dtype)
     found = {OURS: in_mode("backward", step, *args), AUTODIFF: in_mode("autodiff", step, *args)}
-    theirs = flax_step(net, *drawn, rate=RATE)
+    theirs = flax_step(net, *drawn, rate=RATE, dtype=dtype)
     if theirs is not None:
         found["Flax"] = program(theirs[0], *theirs[1])
-    return found | with_torch(lambda n: torch_step(net, *drawn, rate=RATE, threads=n))
+    return found | with_torch(lambda n: torch_step(net, *drawn, rate=RATE, threads=n, dtype=dtype))
 
 
 def saved_of(net: jnn.Layer, shape: tuple[int, ...]) -> str:

@@ -25,10 +25,14 @@ def contests(quick: bool) -> list[Contest]:
     batch, time, units, classes = sizes
     title = f"{LAYERS} LSTM layers of {units} units, {time} steps, batch {batch}, {classes} classes"
     told = partial(steps.moments, ours=_flat, theirs=_from_flax)
-    return [Contest(title, partial(_contenders, *sizes), GOAL, 1e-3, told)]
+    return [
+        Contest(f"{title}, {dtype}", partial(_contenders, *sizes, dtype), GOAL,
+                1e-3 if dtype == "float32" else steps.COARSE, told)
+        for dtype in steps.DTYPES
+    ]  # fmt: skip
 
 
-def _contenders(batch: int, time: int, units: int, classes: int) -> dict[str, Program]:
+def _contenders(batch: int, time: int, units: int, classes: int, dtype: str) -> dict[str, Program]:
     random = np.random.default_rng(0)
     x = random.normal(size=(batch, time, units)).astype(np.float32)
     t = random.integers(0, classes, batch).astype(np.int32)
@@ -36,13 +40,14 @@ def _contenders(batch: int, time: int, units: int, classes: int) -> dict[str, Pr
     params, _ = jax.jit(net.init)(jax.random.key(0), x)
 
     def loss(params: Any, x: Any, t: Any) -> jax.Array:
-        return jnn.softmax_cross_entropy(net(params, x), t).mean()
+        return jnn.softmax_cross_entropy(net(params, x).astype(jnp.float32), t).mean()
 
-    found, flat = steps.ours(loss, params, x, t), _flat(params)
+    found, flat = steps.ours(steps.computed_in(dtype, loss), params, x, t), _flat(params)
     with contextlib.suppress(ImportError):
-        found["Flax, optax"] = steps.with_optax(_flax(units, classes), _to_flax(flat), x, t)
+        theirs = steps.computed_in(dtype, _flax(units, classes))
+        found["Flax, optax"] = steps.with_optax(theirs, _to_flax(flat), x, t)
     return found | with_torch(
-        lambda n: steps.by_torch(_torch, flat, x, t.astype(np.int64), threads=n)
+        lambda n: steps.by_torch(_torch, flat, x, t.astype(np.int64), threads=n, dtype=dtype)
     )
 
 
@@ -69,6 +74,7 @@ def _flax(units: int, classes: int) -> Any:
 
     def loss(params: Any, x: Any, t: Any) -> jax.Array:
         logits: Any = Model().apply({"params": params}, x)
+        logits = logits.astype(jnp.float32)
         return optax.softmax_cross_entropy_with_integer_labels(logits, t).mean()
 
     return loss

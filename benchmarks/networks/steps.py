@@ -8,14 +8,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jnn
 from benchmarks.modern.contest import AUTODIFF, OURS
 from benchmarks.report import in_mode
 from jnn.measure import Program, program
+from jnn.train.program.precision import narrow
 
 RATE = 1e-3
+# What results may differ by in bfloat16, whose numbers have eight bits.
+COARSE = 0.06
+DTYPES = ("float32", "bfloat16")
+
+
+def computed_in(dtype: str, loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The loss as mixed precision has it: of float32 parameters and data, computed in `dtype`."""
+    precision = None if dtype == "float32" else jnn.train.mixed(dtype)
+    return lambda *args: loss(*narrow(precision, args)).astype(jnp.float32)
 
 
 def ours(loss: Callable[..., Any], params: Any, *data: Any) -> dict[str, Program]:
@@ -57,9 +68,16 @@ def moments(result: Any, ours: Callable[[Any], Any], theirs: Callable[[Any], Any
 
 
 def by_torch(
-    loss: Callable[..., Any], params: Mapping[str, np.ndarray], *data: np.ndarray, threads: int
+    loss: Callable[..., Any],
+    params: Mapping[str, np.ndarray],
+    *data: np.ndarray,
+    threads: int,
+    dtype: str,
 ) -> Program:
-    """By PyTorch: `loss(torch, params, *data)`, parameters by name; each step goes on."""
+    """By PyTorch: `loss(torch, params, *data)`, parameters by name; each step goes on.
+
+    In bfloat16 by its own mixed precision.
+    """
     import torch  # pyright: ignore[reportMissingImports]
 
     held = {n: torch.from_numpy(np.array(a)).requires_grad_() for n, a in params.items()}
@@ -70,10 +88,11 @@ def by_torch(
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         optimizer.zero_grad()
-        value = loss(torch, held, *tensors)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+            value = loss(torch, held, *tensors)
         value.backward()
         optimizer.step()
         first = {n: optimizer.state[p]["exp_avg"].numpy() for n, p in held.items()}
-        return value.detach().numpy(), first
+        return value.detach().float().numpy(), first
 
     return Program(run, 0.0, None, None)

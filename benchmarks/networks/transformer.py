@@ -30,11 +30,15 @@ def contests(quick: bool) -> list[Contest]:
         f"batch {batch}"
     )
     told = partial(steps.moments, ours=_flat, theirs=_from_flax)
-    return [Contest(title, partial(_contenders, *sizes), GOAL, 1e-3, told)]
+    return [
+        Contest(f"{title}, {dtype}", partial(_contenders, *sizes, dtype), GOAL,
+                1e-3 if dtype == "float32" else steps.COARSE, told)
+        for dtype in steps.DTYPES
+    ]  # fmt: skip
 
 
 def _contenders(
-    layers: int, size: int, heads: int, context: int, vocabulary: int, batch: int
+    layers: int, size: int, heads: int, context: int, vocabulary: int, batch: int, dtype: str
 ) -> dict[str, Program]:
     net = jnn.models.transformer(vocabulary, size, heads, layers)
     ids = np.random.default_rng(0).integers(0, vocabulary, (batch, context + 1)).astype(np.int32)
@@ -48,17 +52,20 @@ def _contenders(
         head, _ = without(params, (), x, None, True)
         return rules.linear_cross_entropy(head.x, head.w, t, head.b)
 
-    found = steps.ours(loss, params, x, t)
+    found = steps.ours(steps.computed_in(dtype, loss), params, x, t)
     flat = _flat(params)
     try:
         theirs = _flax(vocabulary, size, heads, layers, flat["0.gate"].shape[1])
+        theirs = steps.computed_in(dtype, theirs)
         tree = {n: {ENTRY.get(n.split(".")[-1], "kernel"): a} for n, a in flat.items()}
         found["Flax, optax"] = steps.with_optax(theirs, tree, x, t)
     except ImportError:
         pass
     data = x.astype(np.int64), t.astype(np.int64)
     return found | with_torch(
-        lambda n: steps.by_torch(partial(_torch, heads, layers), flat, *data, threads=n)
+        lambda n: steps.by_torch(
+            partial(_torch, heads, layers), flat, *data, threads=n, dtype=dtype
+        )
     )
 
 
@@ -100,6 +107,7 @@ def _flax(vocabulary: int, size: int, heads: int, layers: int, hidden: int) -> A
 
     def loss(params: Any, x: Any, t: Any) -> jax.Array:
         logits: Any = Model().apply({"params": params}, x)
+        logits = logits.astype(jnp.float32)
         return optax.softmax_cross_entropy_with_integer_labels(logits, t).mean()
 
     return loss
@@ -107,10 +115,10 @@ def _flax(vocabulary: int, size: int, heads: int, layers: int, hidden: int) -> A
 
 def _rotated(x: jax.Array) -> jax.Array:
     half = x.shape[-1] // 2
-    rates = BASE ** (-jnp.arange(half, dtype=x.dtype) / half)
-    angles = (jnp.arange(x.shape[1], dtype=x.dtype)[:, None] * rates[None])[None, :, None]
+    rates = BASE ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angles = (jnp.arange(x.shape[1], dtype=jnp.float32)[:, None] * rates[None])[None, :, None]
     a, b = jnp.split(x, 2, axis=-1)
-    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
 
 
