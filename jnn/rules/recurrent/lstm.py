@@ -9,6 +9,7 @@ from jax import lax
 
 from jnn.arithmetic import as_wide, wide
 from jnn.rules.core.chunks import room
+from jnn.rules.core.halves import loop_dtype
 from jnn.rules.core.rule import Example, rule
 from jnn.rules.recurrent.steps import (
     back,
@@ -111,11 +112,11 @@ def _pull(carry, x, before, state, gates, delta, *, w, r):
         dh = dh + as_wide(delta)
         dc = dc + dh * of_c  # M-47
         dz = of_z * jnp.concatenate([dc, dc, dc, dh], -1)  # M-48
-        dz = dz.astype(x.dtype)
+        dz = dz.astype(x.dtype).astype(d.dtype)
         return (product(dz, r), dc * f, lax.dynamic_update_index_in_dim(d, dz, k, 0)), None  # M-49
 
     arrays = jnp.arange(len(x), dtype=jnp.int32), of_c, of_z, f, delta
-    carry = *dstate, room(of_z.shape, x.dtype, w)
+    carry = *dstate, room(of_z.shape, loop_dtype(x.dtype), w)
     (*dstate, d), _ = scan(step, carry, arrays, reverse=True)
     sums = sums + summed(jnp.concatenate([x, before], -1), d)  # M-50
     return (tuple(dstate), sums, db + as_wide(d).sum((0, 1))), product(d, w)  # M-51

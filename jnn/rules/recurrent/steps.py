@@ -18,6 +18,7 @@ from jax import lax
 from jnn import errors
 from jnn.arithmetic import as_wide, wide
 from jnn.rules.core.chunks import fitting, room
+from jnn.rules.core.halves import loop_dtype, moved
 from jnn.xla.control import scan
 
 ROWS = 512  # In a product, steps times samples: so many at least make it a fast one.
@@ -36,8 +37,11 @@ class Reading(NamedTuple):
 
     def part(self, a: jax.Array, first: Any, size: int) -> jax.Array:
         """Of (batch, time, ...) so many steps as they are read, (size, batch, ...)."""
-        part = lax.dynamic_slice_in_dim(a, self._start(first, size), size, 1)
-        return turned(part, self.reverse)
+
+        def cut(a: jax.Array, start: Any) -> jax.Array:
+            return turned(lax.dynamic_slice_in_dim(a, start, size, 1), self.reverse)
+
+        return moved(cut, a, self._start(first, size))
 
     def put(self, a: jax.Array, part: jax.Array, first: Any) -> jax.Array:
         """The inverse: the array with this part."""
@@ -66,12 +70,13 @@ def forwards(
         u = product(reading.part(x, first, size), w)
         return _run(step, state, u, y, saved, reading, first), kept
 
-    y = room((batch, time, start[0].shape[-1]), x.dtype, x)
-    saved = None if keep is not None else room((time, batch, saves), x.dtype, x)
+    y = room((batch, time, start[0].shape[-1]), loop_dtype(x.dtype), x)
+    saved = None if keep is not None else room((time, batch, saves), loop_dtype(x.dtype), x)
     if not time:
         return y, start, (saved, ())
     size = keep or _steps_at_once(x, w)
     (state, y, saved), kept = _over_time(part, (start, y, saved), time, size)
+    y, saved = jax.tree.map(lambda a: a.astype(x.dtype), (y, saved))
     return y, state, (saved, kept)
 
 
@@ -98,23 +103,25 @@ def backwards(
       keep: as in `forwards`.
     """
     (batch, time), (saved, kept) = x.shape[:2], saved
-    reading, dx = Reading(time, reverse), room(x.shape, x.dtype, w)
+    reading, dx = Reading(time, reverse), room(x.shape, loop_dtype(x.dtype), w)
     if not time:
-        return carry, dx
+        return carry, dx.astype(x.dtype)
 
     def again(state: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Outputs and savings of a part, in the order of reading."""
         size, units = len(x), state[0].shape[-1]
-        y, saved = (room(s, x.dtype, x) for s in ((batch, size, units), (size, batch, saves)))
+        shapes = (batch, size, units), (size, batch, saves)
+        y, saved = (room(shape, loop_dtype(x.dtype), x) for shape in shapes)
         _, y, saved = _run(step, state, product(x, w), y, saved, Reading(size, False), 0)
-        return turned(y, False), saved
+        return turned(y, False).astype(x.dtype), saved
 
     def part(carry: Any, first: Any, size: int, state: Any) -> tuple[Any, None]:
         (sums, dx), of_x, state = carry, reading.part(x, first, size), tuple(map(as_wide, state))
         if keep is None:
             before = reading.part(y, jnp.maximum(first - 1, 0), 1)[0]
             before = jnp.where(first == 0, start.astype(x.dtype), before)
-            h, has = reading.part(y, first, size), lax.dynamic_slice_in_dim(saved, first, size)
+            h = reading.part(y, first, size)
+            has = moved(lambda a, i: lax.dynamic_slice_in_dim(a, i, size), saved, first)
         else:
             h, has = again(state, of_x)
             before, *state = state
@@ -124,7 +131,7 @@ def backwards(
 
     size = keep or _steps_at_once(x, w)
     (carry, dx), _ = _over_time(part, (carry, dx), time, size, kept, back=True)
-    return carry, dx
+    return carry, dx.astype(x.dtype)
 
 
 def _steps_at_once(x: jax.Array, w: jax.Array) -> int:
@@ -209,7 +216,7 @@ def biased(z: jax.Array, b: jax.Array | None) -> jax.Array:
 def summed(x: jax.Array, delta: jax.Array) -> jax.Array:
     """The sum over steps and samples of `x^T delta`, in the wide dtype."""
     # Transposed by itself: the product of a copy takes half the time of one with a stride.
-    x = lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
+    x = lax.optimization_barrier(moved(jnp.transpose, x.reshape(-1, x.shape[-1])))
     return product(x, delta.reshape(-1, delta.shape[-1]).astype(x.dtype))
 
 
