@@ -2,10 +2,17 @@
 
 import contextlib
 import os
+import platform
+import re
 import tempfile
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+DAY = 24 * 3600
+UNFINISHED = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)\.[^.]*\.tmp")  # Machine and process.
 
 
 @contextlib.contextmanager
@@ -30,7 +37,9 @@ def whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Of a long name the end alone, so that the name of the temporary file is none too long.
-    handle, temporary = tempfile.mkstemp(".tmp", f".{path.name[-60:]}.", path.parent)
+    short = os.fsencode(path.name)[-100:].decode(errors="ignore")
+    prefix = f".{short}.{_machine()}-{os.getpid()}."
+    handle, temporary = tempfile.mkstemp(".tmp", prefix, path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -50,3 +59,47 @@ def whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def abandoned(folder: str | os.PathLike[str], name: str) -> Iterator[Path]:
+    """The temporary files of `whole` that nobody will finish: their process has ended.
+
+    Of another machine's process, or where that cannot be asked, when they are a day old.
+
+    >>> import tempfile
+    >>> list(abandoned(tempfile.mkdtemp(), "*.txt"))
+    []
+
+    Args:
+      folder: where they are.
+      name: the pattern of the names that they were to take.
+    """
+    for path in Path(folder).glob(f".{name}.*.tmp"):
+        found = UNFINISHED.fullmatch(path.name)
+        if found and os.name == "posix" and found[1] == _machine():
+            ended = not _runs(int(found[2]))
+        else:
+            ended = _age(path) > DAY
+        if ended:
+            yield path
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # By now it has its name.
+        return 0.0
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # Which only asks.
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True

@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jnn import errors
+from jnn.files import abandoned
 from jnn.store.format import DamagedError
 from jnn.store.safetensors import fill, named, read_arrays, stored_array
 from jnn.store.shards import write_shards
@@ -93,7 +94,9 @@ class Checkpoints:
                 _meet,
             )
         if not jax.process_index():
-            for path in list(self.epochs().values())[self.keep :]:
+            # What has a later number is none of this run's, and takes no place of the last few.
+            own = [path for number, path in self.epochs().items() if number <= epoch]
+            for path in own[self.keep :]:
                 path.unlink(missing_ok=True)
             kept = {SHARDS.format("epoch", number) for number in self.epochs()}
             kept |= {SHARDS.format("best", epoch)}
@@ -112,7 +115,7 @@ class Checkpoints:
         what another run has left.
         """
         if not jax.process_index():
-            for path in Path(self.folder).glob(".*.safetensors.*.tmp"):
+            for path in abandoned(self.folder, "*.safetensors"):
                 with contextlib.suppress(OSError):
                     path.unlink()  # What a killed run began to write.
         damaged = []

@@ -1,5 +1,10 @@
 """Checkpoints: a run that was interrupted ends as one that was not."""
 
+import os
+import re
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +67,9 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
     run(epochs=3, checkpoint=tmp_path)
     last = tmp_path / "epoch-00000003.safetensors"
     last.write_bytes(last.read_bytes()[:-1])
-    (tmp_path / ".epoch-00000004.safetensors.x.tmp").write_bytes(b"half")
+    half = tmp_path / ".epoch-00000004.safetensors.x.tmp"
+    half.write_bytes(b"half")
+    os.utime(half, (0, 0))
     with pytest.warns(UserWarning, match=r"goes on from 'epoch-00000002\.safetensors'"):
         fit = run(epochs=4, checkpoint=tmp_path)
     equal(fit.params, run(epochs=4).params)
@@ -131,3 +138,42 @@ def test_killed_runs_lose_nothing():
     reached, grew = kill.kill(6, 10**6)
     assert reached > 6
     assert grew > 3
+
+
+def test_what_a_living_process_has_not_finished_stays(tmp_path):
+    path = tmp_path / "epoch-00000001.safetensors"
+    with jnn.files.whole(path) as file:
+        run(epochs=2, checkpoint=tmp_path)
+        file.write(b"another process' checkpoint")
+    assert path.read_bytes() == b"another process' checkpoint"
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    machine = re.search(r"\.([0-9a-f]{8})-\d+\.", _temporary(tmp_path))
+    assert machine
+    left = [tmp_path / f".epoch-00000003.safetensors.{of}-{ended.pid}.{i}.tmp"
+            for i, of in enumerate((machine[1], "0" * 8, "0" * 8))]  # fmt: skip
+    for one in left:
+        one.touch()
+    os.utime(left[2], (0, 0))
+    run(epochs=3, checkpoint=tmp_path)
+    assert [one.exists() for one in left] == [False, True, False]
+
+
+def _temporary(folder):
+    with jnn.files.whole(folder / "name"):
+        return next(path.name for path in folder.iterdir() if path.name.startswith(".name"))
+
+
+def test_a_file_of_a_later_epoch_takes_no_place_of_a_kept_one(tmp_path):
+    (tmp_path / "epoch-00000009.safetensors").write_bytes(b"no checkpoint")
+    stops = Checkpoints(tmp_path, keep=1)
+    with pytest.raises(ValueError, match="format of safetensors"):
+        run(epochs=1, checkpoint=stops)
+    (tmp_path / "epoch-00000009.safetensors").unlink()
+    run(epochs=1, checkpoint=stops)
+    (tmp_path / "epoch-00000009.safetensors").write_bytes(b"no checkpoint")
+    with pytest.warns(UserWarning, match="The run goes on from 'epoch-00000001.safetensors'"):
+        run(epochs=3, checkpoint=stops)
+    assert list(stops.epochs()) == [9, 3]
+    with pytest.warns(UserWarning, match="goes on from 'epoch-00000003"):
+        equal(run(epochs=4, checkpoint=stops).params, run(epochs=4).params)
