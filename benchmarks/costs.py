@@ -9,15 +9,21 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from jnn.xla.census import ARRAY, COLLECTIVES, FREE, Line, bodies_of, called_by, size_of, turns_of
+from jnn.xla.census import (
+    ARRAY,
+    COLLECTIVES,
+    FREE,
+    Line,
+    bodies_of,
+    called_by,
+    moved_by,
+    size_of,
+    turns_of,
+)
 
 _WINDOW = re.compile(r"window=\{([^}]*)\}")
 _LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
 _NAMES = re.compile(r"%([\w.-]+)")
-_FAST = re.compile(r"\b\w+\[[\d,]*\]\{[^}]*S\(1\)[^}]*\}")  # What a TPU keeps beside its units.
-
-
-_ARRAYS = re.compile(r"\b\w+\[[\d,]*\](?:\{[^}]*\})?")
 
 
 class Costs(NamedTuple):
@@ -25,8 +31,7 @@ class Costs(NamedTuple):
 
     Attributes:
       flops: of matrix products and convolutions, two for each multiplication.
-      memory: bytes that kernels read and write, of a slice what is sliced; what a TPU keeps in its
-        fast memory does not count.
+      memory: bytes that kernels read and write, as `jnn.xla.census` counts them.
       runs: how often each kind of collective runs.
       bytes: of each kind of collective: what is gathered, what is added up, whole.
       looped: of `bytes`, those inside of loops.
@@ -74,7 +79,7 @@ class _Reader:
             if kind.removesuffix("-start") in COLLECTIVES:
                 self._communicates(body, line, times, looped)
             elif not fused and kind not in FREE:
-                self.memory += times * self._moved(body, line)
+                self.memory += times * moved_by(line, self.by_name[body], self.bodies)
             turns, inside = times, looped
             if kind == "while":
                 turns, inside = times * turns_of(line, self.bodies), True
@@ -132,77 +137,6 @@ class _Reader:
             total *= _met(told, int(axis), left[of_left.index(axis)], out[of_out.index(axis)])
         return total
 
-    def _moved(self, body: str, line: Line) -> int:
-        """What a kernel reads and writes."""
-        own = self.by_name[body]
-        given = [own[name].types for name in line.operands if name in own]
-        if line.operation == "dynamic-slice":
-            return 2 * _slow(line.types)
-        if line.operation == "dynamic-update-slice":
-            return 2 * _slow(given[1])
-        if line.operation.startswith("copy-start"):
-            return sum(map(_slow, given)) + _slow(line.types.split("}, ")[0])
-        if line.operation != "fusion":
-            return _slow(line.types) + sum(map(_slow, given))
-        inner = called_by(line)[0]
-        if inner.startswith("async_collective"):  # Carries a gather on, whose arrays it hands over.
-            handed = re.findall(r"\{(\d+)\}: \((\d+), \{\}\)", line.rest)
-            made = [m[0] for m in _ARRAYS.finditer(line.types)]
-            kept = [types for i, types in enumerate(made) if str(i) not in {a for a, _ in handed}]
-            taken = [types for i, types in enumerate(given) if str(i) not in {b for _, b in handed}]
-            return sum(map(_slow, kept + taken))
-        read = [
-            min(_slow(own[name].types), self._read(inner, i, _slow(own[name].types)))
-            for i, name in enumerate(line.operands)
-            if name in own
-        ]
-        return sum(read) + min(_slow(line.types), self._written(inner, line.types))
-
-    def _read(self, body: str, index: int, whole: int) -> int:
-        """Of a fusion's parameter, what its slices take."""
-        parameter = next(
-            (line.name for line in self.bodies[body]
-             if line.operation == "parameter" and line.rest.startswith(f"{index})")), None
-        )  # fmt: skip
-        return whole if parameter is None else min(whole, self._used(body, parameter, whole))
-
-    def _used(self, body: str, name: str, whole: int) -> int:
-        total = 0
-        for user in self.bodies[body]:
-            places = [i for i, operand in enumerate(user.operands) if operand == name]
-            if not places:
-                continue
-            if user.operation in ("dynamic-slice", "slice", "gather") and places == [0]:
-                total += _bytes(user.types)
-            elif user.operation == "dynamic-update-slice" and places == [0]:
-                continue
-            elif user.operation == "bitcast":
-                total += self._used(body, user.name, whole)
-            elif user.operation == "fusion":
-                total += sum(self._read(called_by(user)[0], i, whole) for i in places)
-            else:
-                return whole
-        return total
-
-    def _written(self, body: str, types: str) -> int:
-        """Of a fusion's result: where it updates a slice, the slice."""
-        own, root = self.by_name[body], self.bodies[body][-1]
-        parts = root.operands if root.operation == "tuple" else [root.name]
-        total = 0
-        for name in parts:
-            line = own.get(name)
-            while line is not None and line.operation == "bitcast":
-                line = own.get(line.operands[0])
-            if line is None:
-                return _slow(types)
-            if line.operation == "dynamic-update-slice":
-                line = own.get(line.operands[1], line)
-            elif line.operation == "fusion":
-                total += self._written(called_by(line)[0], line.types)
-                continue
-            total += _bytes(line.types)
-        return total
-
 
 def _shape(types: str) -> list[int]:
     found = re.search(r"\[([\d,]*)\]", types)
@@ -211,11 +145,6 @@ def _shape(types: str) -> list[int]:
 
 def _bytes(types: str) -> int:
     return sum(size_of(*each[:2]) for each in ARRAY.findall(types))
-
-
-def _slow(types: str) -> int:
-    """Bytes of what is not in a TPU's fast memory."""
-    return _bytes(_FAST.sub("", types))
 
 
 def _met(told: Mapping[str, str], axis: int, size: int, out: int) -> int:

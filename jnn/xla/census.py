@@ -13,6 +13,7 @@ _CALLED = re.compile(
     r"=\{?((?:%[\w.-]+(?:, )?)+)"
 )
 _TURNS = re.compile(r'known_trip_count":\{"n":"(\d+)"')
+_HANDED = re.compile(r"\{(\d+)\}: \((\d+), \{\}\)")  # Of a kernel, results that are operands.
 _ON_CHIP = "S(1)"  # In an array's layout: a TPU's fast memory, beside that which traffic goes to.
 _CALLERS = {"while", "conditional", "call", "async-start"}
 # What launches nothing and moves nothing.
@@ -82,7 +83,7 @@ def census(text: str) -> Census:
             if line.operation in FREE:
                 continue
             total["kernels"] += times
-            total["traffic"] += times * _moved(line, lines, bodies)
+            total["traffic"] += times * moved_by(line, lines, bodies)
             if line.operation == "custom-call":
                 target = re.search(r'custom_call_target="([^"]+)"', line.rest)
                 calls[target[1] if target else "?"] += times
@@ -129,14 +130,14 @@ def turns_of(loop: Line, bodies: Mapping[str, list[Line]]) -> int:
     return int(number[1]) if number else 1
 
 
-def _moved(line: Line, lines: Mapping[str, Line], bodies: Mapping[str, list[Line]]) -> int:
-    """The bytes that a kernel reads and writes."""
+def moved_by(line: Line, lines: Mapping[str, Line], bodies: Mapping[str, list[Line]]) -> int:
+    """The bytes that a kernel reads and writes: a line among those of its body."""
     sizes = [_bytes(lines[each].types) if each in lines else 0 for each in line.operands]
     if line.operation in ("copy-start", "fusion-start"):  # Both ends are in its type.
         return _bytes(line.types)
     if line.operation == "slice-start":
         end = ARRAY.findall(line.types)[1]
-        return size_of(*end[:2]) + (0 if _ON_CHIP in end[2] else size_of(*end[:2]))
+        return size_of(*end[:2]) + _size(*end)
     if line.operation in _SLICES:
         written = _bytes(line.types)
         return written + min(sizes[0], written) + sum(sizes[1:])
@@ -145,7 +146,13 @@ def _moved(line: Line, lines: Mapping[str, Line], bodies: Mapping[str, list[Line
     called = called_by(line) if line.operation == "fusion" else []
     if not called:
         return _bytes(line.types) + sum(sizes)
-    return _fused(line, sizes, bodies[called[0]])
+    if called[0].startswith("async_collective"):  # It hands over what a gather carries on.
+        handed = [tuple(map(int, pair)) for pair in _HANDED.findall(line.rest)]
+        made = [_size(*each) for each in ARRAY.findall(line.types)]
+        kept = [size for i, size in enumerate(made) if i not in {out for out, _ in handed}]
+        taken = [size for i, size in enumerate(sizes) if i not in {given for _, given in handed}]
+        return sum(kept + taken)
+    return _fused(line, sizes, called[0], bodies)
 
 
 def _written(line: Line, sizes: list[int]) -> int:
@@ -155,59 +162,85 @@ def _written(line: Line, sizes: list[int]) -> int:
     return into + sum(sizes[1:]) + min(_bytes(line.types), part)
 
 
-def _fused(line: Line, sizes: list[int], inside: list[Line]) -> int:
+def _fused(line: Line, sizes: list[int], body: str, bodies: Mapping[str, list[Line]]) -> int:
     """What a fusion reads of each operand, and what it writes."""
-    own = {each.name: each for each in inside}
-    ends = (
-        [inside[-1]] if inside[-1].operation != "tuple" else [own[o] for o in inside[-1].operands]
-    )
-    ends = [_behind(end, own) for end in ends]
-    users: dict[str, list[Line]] = {}
-    for each in inside:
-        for operand in dict.fromkeys(each.operands):
-            users.setdefault(operand, []).append(each)
-
-    def read(name: str, whole: int) -> int:
-        part = 0
-        for user in users.get(name, []):
-            first = user.operands[0] == name and name not in user.operands[1:]
-            if user.operation in ("bitcast", "convert"):
-                part += read(user.name, whole)
-            elif first and user.operation in _SLICES:  # Of what may have been converted before.
-                part += _bytes(user.types) * whole // max(1, _bytes(own[name].types))
-            elif first and user.operation in _UPDATES and user in ends:
-                scatters = user.operation == "scatter"
-                part += _bytes(own[user.operands[2]].types) if scatters else 0
-            else:
-                return whole
-        return min(part, whole)
-
     total = 0
-    for each in inside:
-        if each.operation == "parameter":
-            number = int(each.rest.split(")")[0])
-            total += read(each.name, sizes[number]) if number < len(sizes) else 0
-    types = [0 if _ON_CHIP in each[2] else size_of(*each[:2]) for each in ARRAY.findall(line.types)]
+    for name, number in _parameters(bodies[body]).items():
+        if number < len(sizes):
+            total += _read(name, sizes[number], body, bodies)
+    types = [_size(*each) for each in ARRAY.findall(line.types)]
+    ends = _ends(body, bodies)
     if len(types) != len(ends):
         return total + sum(types)
-    for size, end in zip(types, ends, strict=True):
-        part = end.operation in _UPDATES
-        total += (
-            min(size, _bytes(own[end.operands[_UPDATES[end.operation]]].types)) if part else size
-        )
-    return total
+    return total + sum(size if part is None else min(size, part)
+                       for size, part in zip(types, ends, strict=True))  # fmt: skip
 
 
-def _behind(line: Line, own: Mapping[str, Line]) -> Line:
-    """What a bitcast shows."""
-    while line.operation == "bitcast":
-        line = own[line.operands[0]]
-    return line
+def _read(name: str, whole: int, body: str, bodies: Mapping[str, list[Line]]) -> int:
+    """Of so many bytes of an operand, what the lines of a fusion take, or of a fusion inside it."""
+    lines = bodies[body]
+    own = {each.name: each for each in lines}
+    part = 0
+    for user in lines:
+        if name not in user.operands:
+            continue
+        first = user.operands[0] == name and name not in user.operands[1:]
+        if user.operation in ("bitcast", "convert"):
+            part += _read(user.name, whole, body, bodies)
+        elif first and user.operation in _SLICES:  # Of what may have been converted before.
+            part += _bytes(user.types) * whole // max(1, _bytes(own[name].types))
+        elif first and user.operation in _UPDATES and user.name in _last(body, bodies):
+            scatters = user.operation == "scatter"
+            part += _bytes(own[user.operands[2]].types) if scatters else 0
+        elif user.operation == "fusion":
+            inner = called_by(user)[0]
+            for given, number in _parameters(bodies[inner]).items():
+                if user.operands[number] == name:
+                    part += _read(given, whole, inner, bodies)
+        else:
+            return whole
+    return min(part, whole)
+
+
+def _parameters(lines: list[Line]) -> dict[str, int]:
+    return {
+        each.name: int(each.rest.split(")")[0]) for each in lines if each.operation == "parameter"
+    }
+
+
+def _last(body: str, bodies: Mapping[str, list[Line]]) -> list[str]:
+    """The names of a fusion's results, behind bitcasts."""
+    own = {each.name: each for each in bodies[body]}
+    root = bodies[body][-1]
+    found = []
+    for name in root.operands if root.operation == "tuple" else [root.name]:
+        while own[name].operation == "bitcast":
+            name = own[name].operands[0]
+        found.append(name)
+    return found
+
+
+def _ends(body: str, bodies: Mapping[str, list[Line]]) -> list[int | None]:
+    """Of each result of a fusion, the bytes of the part that it updates; None for all of it."""
+    own = {each.name: each for each in bodies[body]}
+    found: list[int | None] = []
+    for end in (own[name] for name in _last(body, bodies)):
+        if end.operation in _UPDATES:
+            found.append(_bytes(own[end.operands[_UPDATES[end.operation]]].types))
+        elif end.operation == "fusion":
+            found += _ends(called_by(end)[0], bodies)
+        else:
+            found.append(None)
+    return found
 
 
 def _bytes(types: str) -> int:
     """Of all arrays in the types that are in the device's memory."""
-    return sum(size_of(*each[:2]) for each in ARRAY.findall(types) if _ON_CHIP not in each[2])
+    return sum(_size(*each) for each in ARRAY.findall(types))
+
+
+def _size(name: str, shape: str, layout: str) -> int:
+    return 0 if _ON_CHIP in layout else size_of(name, shape)
 
 
 def size_of(name: str, shape: str) -> int:
