@@ -30,7 +30,7 @@ def our_step(
     net: Layer, params: Any, state: Any, x: Any, t: Any, *, rate: float, dtype: str = "float32"
 ) -> Step:
     """The step by this library."""
-    precision = _precision(dtype)
+    precision = precision_of(dtype)
 
     def loss(params: Any, state: Any, x: Any, t: Any) -> Any:
         params, x = narrow(precision, (params, x))
@@ -54,7 +54,7 @@ def flax_step(
         return None
     apply, theirs, ours = flax_network(net, params, state)
 
-    precision = _precision(dtype)
+    precision = precision_of(dtype)
 
     def loss(both: Any, x: Any, t: Any) -> Any:
         params, x = narrow(precision, (both["params"], x))
@@ -194,7 +194,8 @@ def _turned(a: Any, back: bool = False) -> Any:
     return a.T if a.ndim == 2 else a
 
 
-def _precision(dtype: str) -> Precision | None:
+def precision_of(dtype: str) -> Precision | None:
+    """That of a contest in this dtype."""
     return None if dtype == "float32" else jnn.train.mixed(dtype)
 
 

@@ -25,11 +25,7 @@ def contests(quick: bool) -> list[Contest]:
     batch, time, units, classes = sizes
     title = f"{LAYERS} LSTM layers of {units} units, {time} steps, batch {batch}, {classes} classes"
     told = partial(steps.moments, ours=_flat, theirs=_from_flax)
-    return [
-        Contest(f"{title}, {dtype}", partial(_contenders, *sizes, dtype), GOAL,
-                1e-3 if dtype == "float32" else steps.COARSE, told)
-        for dtype in steps.DTYPES
-    ]  # fmt: skip
+    return steps.in_each(title, partial(_contenders, *sizes), GOAL, told)
 
 
 def _contenders(batch: int, time: int, units: int, classes: int, dtype: str) -> dict[str, Program]:

@@ -5,6 +5,7 @@ would move by the rate whatever a small gradient is.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jnn
-from benchmarks.modern.contest import AUTODIFF, OURS
+from benchmarks.modern.contest import AUTODIFF, OURS, Contest
+from benchmarks.peers_layers import precision_of
 from benchmarks.report import in_mode
 from jnn.measure import Program, program
 from jnn.train.program.precision import narrow
@@ -25,8 +27,19 @@ DTYPES = ("float32", "bfloat16")
 
 def computed_in(dtype: str, loss: Callable[..., Any]) -> Callable[..., Any]:
     """The loss as mixed precision has it: of float32 parameters and data, computed in `dtype`."""
-    precision = None if dtype == "float32" else jnn.train.mixed(dtype)
+    precision = precision_of(dtype)
     return lambda *args: loss(*narrow(precision, args)).astype(jnp.float32)
+
+
+def in_each(
+    title: str, contenders: Callable[[str], dict[str, Program]], goal: str, told: Callable[..., Any]
+) -> list[Contest]:
+    """A contest for each dtype, of the contenders that are made for it."""
+    return [
+        Contest(f"{title}, {dtype}", partial(contenders, dtype), goal,
+                1e-3 if dtype == "float32" else COARSE, told)
+        for dtype in DTYPES
+    ]  # fmt: skip
 
 
 def ours(loss: Callable[..., Any], params: Any, *data: Any) -> dict[str, Program]:

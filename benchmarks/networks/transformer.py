@@ -30,11 +30,7 @@ def contests(quick: bool) -> list[Contest]:
         f"batch {batch}"
     )
     told = partial(steps.moments, ours=_flat, theirs=_from_flax)
-    return [
-        Contest(f"{title}, {dtype}", partial(_contenders, *sizes, dtype), GOAL,
-                1e-3 if dtype == "float32" else steps.COARSE, told)
-        for dtype in steps.DTYPES
-    ]  # fmt: skip
+    return steps.in_each(title, partial(_contenders, *sizes), GOAL, told)
 
 
 def _contenders(

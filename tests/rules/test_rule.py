@@ -379,7 +379,9 @@ def test_integer_arguments_are_left_alone_on_an_explicit_mesh():
 
 
 def test_elementwise_asks_what_is_saved():
-    with pytest.raises(ValueError, match="elementwise: `saves` must be one of 'x', 'y', 'signs', ''"):
+    with pytest.raises(
+        ValueError, match="elementwise: `saves` must be one of 'x', 'y', 'signs', ''"
+    ):
         elementwise(jnn.rule(lambda x: x), saves="z")
 
 
